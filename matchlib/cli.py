@@ -1,0 +1,193 @@
+"""The command line: matchlib run | verify | report | check."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+import yaml
+
+from matchlib.data.schema import DataError
+from matchlib.pipeline import ParameterError, RunPlan, find_root, plan_run, read_params
+
+RUN_MARK = "MATCHLIB_RUN"
+"""Environment variable that every process of a run carries, so that a later run finds what a kill left behind."""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="Run the notebooks, check data and results, render reports.")
+ParamsFile = Annotated[Path, typer.Argument(help="params/*.yaml")]
+RunName = Annotated[str, typer.Option("--run", help="name of the run's folder in reports/; default: the file's")]
+Changes = Annotated[list[str], typer.Option("--set", "-s", help="section.parameter=value, over the file")]
+
+
+def main() -> None:
+    """Run the app; errors that a user can mend are one sentence on stderr and exit status 1."""
+    try:
+        app()
+    except (ParameterError, DataError) as problem:
+        typer.echo(f"error: {problem}", err=True)
+        raise SystemExit(1) from None
+
+
+def load_plan(params: Path, run: str = "", changes: list[str] | None = None) -> RunPlan:
+    """Read a params file, apply `section.parameter=value` changes, and check it against the notebooks."""
+    raw = read_params(params)
+    for change in changes or []:
+        place, _, value = change.partition("=")
+        section, _, name = place.partition(".")
+        if section not in raw or not name:
+            raise ParameterError(f"--set {change}: write section.parameter=value with a section of {params}")
+        raw[section] = {**(raw[section] or {}), name: yaml.safe_load(value)}
+    if run:
+        raw["run"] = run
+    return plan_run(raw, source=str(params))
+
+
+@app.command()
+def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
+        cores: Annotated[int, typer.Option(help="stages at a time; default: all processors")] = 0,
+        profile: Annotated[Path, typer.Option(help="Snakemake profile")] = Path("profiles/default")) -> None:
+    """Run all stages of a params file that are missing or out of date, then render the reports."""
+    params = params.resolve()
+    os.chdir(find_root())
+    plan = load_plan(params, run_name, changes)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    lock = (plan.folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ParameterError(f"{plan.folder} is being run by another matchlib run; wait for it or stop it") from None
+    _end_leftovers(plan)
+    resolved = plan.folder / "params.yaml"
+    text = yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s.parameters) for s in plan.stages}})
+    if not resolved.exists() or resolved.read_text() != text:
+        resolved.write_text(text)
+    command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--cores", str(cores or os.cpu_count()),
+               "--nolock", "--config", f"params={resolved}"]  # the lock above outlives no kill; Snakemake's would
+    status = subprocess.run(command, env=os.environ | {RUN_MARK: str(plan.folder.resolve())}).returncode
+    if status:
+        _explain(plan)
+        raise typer.Exit(status)
+    typer.echo(f"report: {plan.folder / 'index.html'}")
+
+
+def _for_file(parameters: dict) -> dict:
+    """Parameters as a params file holds them: no out_dir, inputs by their section's name."""
+    prefix = str(Path(parameters["out_dir"]).parent) + "/"
+    return {key: value.removeprefix(prefix) if isinstance(value, str) else value
+            for key, value in parameters.items() if key != "out_dir"}
+
+
+def _end_leftovers(plan: RunPlan) -> None:
+    """End processes of an earlier, killed run of the same folder, so that nothing writes beside this one."""
+    mark = str(plan.folder.resolve())
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(RUN_MARK) == mark and process.pid != os.getpid():
+                process.kill()
+                left.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue  # not ours, or gone already
+    if left:
+        psutil.wait_procs(left, timeout=30)
+        typer.echo(f"ended {len(left)} processes that an earlier run left behind")
+
+
+def _explain(plan: RunPlan) -> None:
+    """Print the error of every stage whose notebook failed, in its own words."""
+    for stage in plan.stages:
+        executed = Path(stage.folder) / f"{stage.name}.ipynb"
+        if (Path(stage.folder) / "manifest.json").exists() or not executed.exists():
+            continue
+        for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    typer.echo(f"error: {stage.name}: {output['ename']}: {output['evalue']}", err=True)
+
+
+@app.command()
+def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) -> None:
+    """Compare every stage's manifest with the params file, the code and the files on disk."""
+    from matchlib.stage import Finished, StageError
+    params = params.resolve()
+    os.chdir(find_root())
+    plan = load_plan(params, run_name, changes)
+    problems = []
+    ids = {}
+    for stage in plan.stages:
+        try:
+            manifest = Finished(stage.folder).manifest
+        except StageError as problem:
+            problems.append(str(problem))
+            continue
+        ids[stage.folder] = manifest["id"]
+        problems += _differences(stage, manifest, ids)
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+    typer.echo(f"{plan.folder}: {len(plan.stages)} stages, {len(problems)} problems")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
+    from matchlib.pipeline import code_hash, notebook_parameters
+    wanted = {**notebook_parameters(stage.notebook), **stage.parameters}
+    wanted.pop("out_dir")
+    found = [f"{stage.name}: {key} is {manifest['parameters'].get(key)!r}, the params file says {value!r}"
+             for key, value in wanted.items() if manifest["parameters"].get(key) != value]
+    if manifest["code"]["hash"] != code_hash(stage.notebook):
+        found.append(f"{stage.name}: was made by other code; run it again")
+    for key, value in manifest["inputs"].items():
+        if ids.get(wanted[key]) != value["id"]:
+            found.append(f"{stage.name}: {value['stage']} was made again since; run it again")
+    return found
+
+
+@app.command()
+def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or several to compare")]) -> None:
+    """Render a run's notebooks and index as HTML; with several runs, compare them side by side."""
+    from matchlib.reports import render
+    os.chdir(find_root())
+    folders = [Path("reports") / run for run in runs]
+    for folder in folders:
+        if not any(folder.glob("*/manifest.json")):
+            raise ParameterError(f"{folder} holds no finished stage; the runs are "
+                                 f"{', '.join(sorted({p.parent.parent.name for p in Path('reports').glob('*/*/manifest.json')}))}")
+    if len(folders) > 1:
+        typer.echo(render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html"))
+        return
+    for manifest in sorted(folders[0].glob("*/manifest.json")):
+        stage = manifest.parent
+        render.render_notebook(stage / f"{stage.name}.ipynb", stage / f"{stage.name}.html")
+    typer.echo(render.render_index(folders[0]))
+
+
+@app.command()
+def check(params: ParamsFile) -> None:
+    """Validate the data that a params file names and print what was found; nothing is run or written."""
+    from matchlib.data.readers import read_source
+    from matchlib.data.summary import describe
+    params = params.resolve()
+    os.chdir(find_root())
+    plan = load_plan(params)
+    stage = next((s for s in plan.stages if s.notebook.stem == "01_data_rules"), None)
+    if stage is None:
+        raise ParameterError(f"{params}: no section 01_data_rules, so there is no data to check")
+    from matchlib.pipeline import notebook_parameters
+    started = time.monotonic()
+    tables, notes = read_source({**notebook_parameters(stage.notebook), **stage.parameters})
+    for line in [*notes, *describe(tables)]:
+        typer.echo(line)
+    typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tables, readers, rules, splits and the simulated labour market. Loads no torch."""

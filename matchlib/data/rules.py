@@ -1,0 +1,161 @@
+"""Matching rules: small predicates on a job and a resume that compose and say why they fired.
+
+Source: RankPO (arXiv 2503.10723) takes positives from real-world rules (place, research area, seniority);
+the exact rules are unpublished, so these are our reading of the abstract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
+
+from matchlib.data.schema import DataError
+from matchlib.data.skills import DEGREES, LEVELS
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A predicate on pairs.
+
+    holds: (jobs, resumes) -> (J, R) bool array; why: (job row, resume row) -> the reason in words.
+    Rules compose: `a & b`, `a | b`, `~a`.
+    """
+    name: str
+    holds: Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
+    why: Callable[[pd.Series, pd.Series], str]
+
+    def __and__(self, other: Rule) -> Rule:
+        return Rule(f"{self.name} and {other.name}",
+                    lambda jobs, resumes: self.holds(jobs, resumes) & other.holds(jobs, resumes),
+                    lambda job, resume: f"{self.why(job, resume)}; {other.why(job, resume)}")
+
+    def __or__(self, other: Rule) -> Rule:
+        def why(job: pd.Series, resume: pd.Series) -> str:
+            first = self if self.fires(job, resume) else other
+            return first.why(job, resume)
+        return Rule(f"({self.name} or {other.name})",
+                    lambda jobs, resumes: self.holds(jobs, resumes) | other.holds(jobs, resumes), why)
+
+    def __invert__(self) -> Rule:
+        return Rule(f"not {self.name}", lambda jobs, resumes: ~self.holds(jobs, resumes),
+                    lambda job, resume: f"not ({self.why(job, resume)})")
+
+    def fires(self, job: pd.Series, resume: pd.Series) -> bool:
+        """True if the rule holds for one job row and one resume row."""
+        return bool(self.holds(job.to_frame().T, resume.to_frame().T)[0, 0])
+
+
+def same_place() -> Rule:
+    """Same city, same region, or one side remote. Needs city; region and remote ("yes") where present."""
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        fits = _equal(_column(jobs, "city", "jobs"), _column(resumes, "city", "resumes"))
+        if "region" in jobs and "region" in resumes:
+            fits |= _equal(jobs["region"], resumes["region"])
+        return fits | _remote(jobs)[:, None] | _remote(resumes)[None, :]
+
+    def why(job: pd.Series, resume: pd.Series) -> str:
+        if job["city"] and job["city"] == resume["city"]:
+            return f"both in {job['city']}"
+        if job.get("region") and job.get("region") == resume.get("region"):
+            return f"{job['city']} and {resume['city']} are both in {job['region']}"
+        if "yes" in (job.get("remote"), resume.get("remote")):
+            return "remote"
+        return f"{job['city']} against {resume['city']}"
+
+    return Rule("same place", holds, why)
+
+
+def area_overlap(*, minimum: int = 1, column: str = "skills") -> Rule:
+    """At least `minimum` shared items in a column of "; "-separated items (skills, research areas)."""
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        return shared_items(_column(jobs, column, "jobs"), _column(resumes, column, "resumes")) >= minimum
+
+    def why(job: pd.Series, resume: pd.Series) -> str:
+        shared = sorted(set(split_items(job[column])) & set(split_items(resume[column])))
+        return f"{len(shared)} shared {column}" + (f" ({', '.join(shared[:5])})" if shared else "")
+
+    return Rule(f"{minimum}+ shared {column}", holds, why)
+
+
+def seniority_within(*, levels: int = 1) -> Rule:
+    """Seniorities at most `levels` steps apart on junior, middle, senior, lead; an unknown one never fits."""
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        job_level, resume_level = _order(jobs, "seniority", LEVELS, "jobs"), _order(resumes, "seniority", LEVELS,
+                                                                                      "resumes")
+        return np.abs(job_level[:, None] - resume_level[None, :]) <= levels
+
+    return Rule(f"seniority within {levels}", holds,
+                lambda job, resume: f"{job['seniority']} job, {resume['seniority']} resume")
+
+
+def degree_at_least() -> Rule:
+    """The resume's degree is the job's or higher; a job that names none asks for none."""
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        asked = np.nan_to_num(_order(jobs, "degree", DEGREES, "jobs"), nan=0)
+        return _order(resumes, "degree", DEGREES, "resumes")[None, :] >= asked[:, None]
+
+    return Rule("degree", holds, lambda job, resume: f"asks {job['degree'] or 'none'}, has {resume['degree']}")
+
+
+def hard_constraints(*, column: str = "hard_constraints") -> Rule:
+    """Every item of the job's column (licences, clearances) is among the resume's items of that column."""
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        asked = _column(jobs, column, "jobs")
+        n_asked = asked.map(lambda items: len(set(split_items(items)))).to_numpy()
+        return shared_items(asked, _column(resumes, column, "resumes")) >= n_asked[:, None]
+
+    def why(job: pd.Series, resume: pd.Series) -> str:
+        missing = sorted(set(split_items(job[column])) - set(split_items(resume[column])))
+        return f"lacks {', '.join(missing)}" if missing else "has every hard constraint"
+
+    return Rule("hard constraints", holds, why)
+
+
+def select_pairs(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, *, block: int = 512) -> pd.DataFrame:
+    """Every pair for which the rule fires: a frame job_id, resume_id, why. Memory is bounded by `block` jobs."""
+    rows = []
+    for start in range(0, len(jobs), block):
+        part = jobs.iloc[start:start + block]
+        for i, j in np.argwhere(rule.holds(part, resumes)):
+            job, resume = part.iloc[i], resumes.iloc[j]
+            rows.append((job["job_id"], resume["resume_id"], rule.why(job, resume)))
+    return pd.DataFrame(rows, columns=["job_id", "resume_id", "why"])
+
+
+def split_items(items: str) -> list[str]:
+    """Split "a; b" into ["a", "b"]."""
+    return [item.strip() for item in items.split(";") if item.strip()]
+
+
+def shared_items(left: pd.Series, right: pd.Series) -> np.ndarray:
+    """Number of items that each left row shares with each right row: (L, R) int array."""
+    if not (left.str.strip() != "").any():
+        return np.zeros((len(left), len(right)), dtype=int)
+    counter = CountVectorizer(analyzer=lambda items: set(split_items(items)))
+    return (counter.fit_transform(left) @ counter.transform(right).T).toarray()
+
+
+def _column(frame: pd.DataFrame, column: str, table: str) -> pd.Series:
+    if column not in frame:
+        raise DataError(f"{table}: the rule needs a column {column!r}; found {list(frame.columns)}; "
+                        f"map one in the params file or leave the rule out")
+    return frame[column]
+
+
+def _equal(left: pd.Series, right: pd.Series) -> np.ndarray:
+    values = left.to_numpy(dtype=object)
+    return (values[:, None] == right.to_numpy(dtype=object)[None, :]) & (values != "")[:, None]
+
+
+def _remote(frame: pd.DataFrame) -> np.ndarray:
+    return (frame["remote"] == "yes").to_numpy() if "remote" in frame else np.zeros(len(frame), dtype=bool)
+
+
+def _order(frame: pd.DataFrame, column: str, scale: tuple[str, ...], table: str) -> np.ndarray:
+    """Positions on an ordered scale as floats, NaN where the value is not on it (and never compares true)."""
+    position = {value: i for i, value in enumerate(scale)}
+    return _column(frame, column, table).map(lambda value: position.get(value, np.nan)).to_numpy(dtype=float)

@@ -1,0 +1,104 @@
+"""The tables every notebook speaks: their columns, checked once at the door by pandera."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pandera.pandas as pa
+
+MAX_CHARACTERS = 1_000_000
+"""Longest text a table may hold; a longer one is a file that was pasted whole, not a document."""
+
+SPLITS = ("train", "valid", "test")
+SOURCES = ("rule", "recruiter", "file")
+TASKS = ("rank_resumes", "rank_jobs")
+
+
+class DataError(ValueError):
+    """Input that cannot be used: one sentence naming the place, what was found and the remedy."""
+
+
+def _id(unique: bool = False) -> pa.Column:
+    filled = pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id")
+    return pa.Column(str, filled, unique=unique)
+
+
+def _text() -> pa.Column:
+    return pa.Column(str, [
+        pa.Check(lambda column: column.str.strip() != "", error="an empty text; drop the row or fill it"),
+        pa.Check(lambda column: ~column.str.contains("\0", regex=False),
+                 error="a null byte in the text; the file is binary or damaged, export it again"),
+        pa.Check(lambda column: column.str.len() <= MAX_CHARACTERS,
+                 error=f"a text of more than {MAX_CHARACTERS:,} characters; cut it to the document itself"),
+    ])
+
+
+def _one_of(values: tuple) -> pa.Column:
+    return pa.Column(None, pa.Check.isin(list(values), error=f"a value that is not one of {list(values)}"))
+
+
+SCHEMAS: dict[str, pa.DataFrameSchema] = {
+    "jobs": pa.DataFrameSchema({"job_id": _id(unique=True), "text": _text()}),
+    "resumes": pa.DataFrameSchema({"resume_id": _id(unique=True), "text": _text()}),
+    "labels": pa.DataFrameSchema(
+        {"job_id": _id(), "resume_id": _id(), "label": _one_of((0, 1)), "split": _one_of(SPLITS),
+         "source": _one_of(SOURCES)},
+        unique=["job_id", "resume_id"]),
+    "pools": pa.DataFrameSchema(
+        {"task": _one_of(TASKS), "query_id": _id(), "candidate_id": _id(), "label": _one_of((1, 0, -1))},
+        unique=["task", "query_id", "candidate_id"]),
+    "preferences": pa.DataFrameSchema(
+        {"job_id": _id(), "resume_a": _id(), "resume_b": _id(), "preferred": _one_of(("a", "b", "tie")),
+         "confidence": pa.Column(float, pa.Check.in_range(0, 100)), "annotator": _id()}),
+    "impressions": pa.DataFrameSchema(
+        {"request_id": _id(), "recruiter_id": _id(), "role": _id(), "job_id": _id(), "resume_id": _id(),
+         "position": pa.Column(int, pa.Check.ge(1)), "shown_at": pa.Column("datetime64[us]"),
+         "clicked": _one_of((0, 1)), "converted": _one_of((0, 1)), "relevance": pa.Column(float)}),
+}
+
+
+def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataFrame:
+    """Return `frame` unchanged if it is a valid table `name`, else raise DataError with one sentence.
+
+    name: a key of SCHEMAS; source: file the rows came from, used in the sentence.
+    """
+    place = source or f"table {name}"
+    missing = [column for column in SCHEMAS[name].columns if column not in frame.columns]
+    if missing:
+        raise DataError(f"{place}: column {missing[0]!r} is missing; found {list(frame.columns)}; "
+                        f"rename it, or map it in the params file")
+    if frame.empty:
+        raise DataError(f"{place}: no rows; {name} needs at least one")
+    try:
+        return SCHEMAS[name].validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as failure:
+        raise DataError(f"{place}: {_first_failure(failure.failure_cases, frame)}") from None
+
+
+def _first_failure(cases: pd.DataFrame, frame: pd.DataFrame) -> str:
+    """Describe the first failing row, by its position among the rows (1 is the first)."""
+    case = cases.iloc[0]
+    where = ""
+    if pd.notna(case["index"]):
+        where = f"row {frame.index.get_loc(case['index']) + 1}: "
+    problem = str(case["check"])
+    if "unique" in problem:
+        problem = "a duplicate; keep one row of each"
+    elif "dtype" in problem:
+        problem = f"wrong type, {problem}"
+    more = f" ({cases['index'].nunique():,} rows in all)" if cases["index"].nunique() > 1 else ""
+    return f"{where}{case['column']} = {str(case['failure_case'])[:60]!r}: {problem}{more}"
+
+
+def check_references(tables: dict[str, pd.DataFrame], *, source: str = "") -> None:
+    """Raise DataError if labels (or preferences) name a job or resume that the tables lack."""
+    known = {"job_id": set(tables["jobs"]["job_id"]), "resume_id": set(tables["resumes"]["resume_id"])}
+    columns = [("labels", "job_id", "job_id"), ("labels", "resume_id", "resume_id"),
+               ("preferences", "job_id", "job_id"), ("preferences", "resume_a", "resume_id"),
+               ("preferences", "resume_b", "resume_id")]
+    for table, column, key in columns:
+        if table not in tables:
+            continue
+        lost = tables[table].loc[~tables[table][column].isin(known[key]), column]
+        if len(lost):
+            raise DataError(f"{source or table}: row {lost.index[0] + 1}: {column} {lost.iloc[0]!r} is in no "
+                            f"{key.removesuffix('_id')} row ({len(lost):,} such); add it or drop the label")

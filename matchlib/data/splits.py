@@ -1,0 +1,142 @@
+"""Splits that keep test jobs, test resumes and their near-copies out of training."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter, defaultdict
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from matchlib.data.schema import SPLITS, DataError
+
+JACCARD = 0.8
+LARGEST_COMPONENT = 0.05
+
+
+def shingles(text: str, *, size: int = 3) -> frozenset[int]:
+    """Hashes of a text's runs of `size` words, lower-cased; a shorter text is one shingle."""
+    words = re.findall(r"\w+", text.lower())
+    runs = [" ".join(words[i:i + size]) for i in range(max(1, len(words) - size + 1))]
+    return frozenset(int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest()) for run in runs)
+
+
+def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> list[tuple[int, int]]:
+    """All pairs i < j of texts whose 3-word shingles have a Jaccard similarity of at least `threshold`.
+
+    Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri, Ganti,
+    Kaushik, ICDE 2006), so only texts that meet there are compared.
+    """
+    sets = [shingles(text) for text in texts]
+    frequency = Counter(shingle for found in sets for shingle in found)
+    meeting: dict[int, list[int]] = defaultdict(list)
+    pairs = []
+    for i, found in enumerate(sets):
+        rarest = sorted(found, key=lambda s: (frequency[s], s))
+        prefix = rarest[:len(found) - math.ceil(threshold * len(found)) + 1]
+        for j in {j for shingle in prefix for j in meeting[shingle]}:
+            shared = len(found & sets[j])
+            if shared >= threshold * (len(found) + len(sets[j]) - shared) - 1e-9:
+                pairs.append((j, i))
+        for shingle in prefix:
+            meeting[shingle].append(i)
+    return sorted(pairs)
+
+
+def duplicate_groups(texts: list[str], *, threshold: float = JACCARD) -> np.ndarray:
+    """(n,) int group of each text: near-duplicates, chained, share a group."""
+    pairs = near_duplicate_pairs(texts, threshold=threshold)
+    rows, columns = (np.array(side, dtype=int) for side in zip(*pairs, strict=True)) if pairs else ([], [])
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(texts), len(texts)))
+    return connected_components(graph, directed=False)[1]
+
+
+def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
+                 seed: int) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Split jobs and resumes so that no test document, nor a near-copy, is in training.
+
+    Jobs are drawn by group of near-duplicates; a group of resumes follows most of its labels; labels whose job
+    and resume fell on different sides are dropped and counted. valid, test: shares of the jobs.
+    Returns the tables with a column split, and notes. Raises DataError if one group holds over 5% of the rows, or
+    if a split is left without an accepted pair.
+    """
+    rng = np.random.default_rng(seed)
+    jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
+    job_group, resume_group = (_groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes")))
+    share = {"train": 1 - valid - test, "valid": valid, "test": test}
+    drawn = rng.choice(list(share), p=list(share.values()), size=job_group.max() + 1)
+    jobs = jobs.assign(split=drawn[job_group])
+    votes = labels.assign(split=labels["job_id"].map(jobs.set_index("job_id")["split"]),
+                          group=labels["resume_id"].map(pd.Series(resume_group, index=resumes["resume_id"])))
+    counts = votes.groupby(["group", "split"]).size().unstack(fill_value=0)
+    counts = counts.reindex(index=range(resume_group.max() + 1), columns=list(share), fill_value=0)
+    unseen = counts.sum(axis=1) == 0
+    side = counts.idxmax(axis=1).to_numpy(dtype=object)
+    side[unseen] = rng.choice(list(share), p=list(share.values()), size=int(unseen.sum()))
+    resumes = resumes.assign(split=side[resume_group])
+    crossing = (votes["split"] != votes["resume_id"].map(resumes.set_index("resume_id")["split"])).to_numpy()
+    labels = labels.assign(split=votes["split"])[~crossing].reset_index(drop=True)
+    _check_splits(labels)
+    notes = [f"{crossing.sum():,} of {len(crossing):,} labels dropped: their job and resume are on different sides",
+             f"near-duplicates kept on one side: {len(jobs) - job_group.max() - 1:,} jobs, "
+             f"{len(resumes) - resume_group.max() - 1:,} resumes"]
+    return {**tables, "jobs": jobs, "resumes": resumes, "labels": labels}, notes
+
+
+def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
+    groups = duplicate_groups(frame["text"].tolist())
+    largest = np.bincount(groups).max()
+    if largest > max(LARGEST_COMPONENT * len(frame), 2):
+        example = frame.iloc[int(np.argmax(np.bincount(groups)[groups]))]["text"][:80]
+        raise DataError(f"{name}: {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
+                        f"{example!r}); remove boilerplate or duplicates, since they cannot be split fairly")
+    return groups
+
+
+def _check_splits(labels: pd.DataFrame) -> None:
+    for split in SPLITS:
+        n = int((labels["label"][labels["split"] == split] == 1).sum())
+        if n < 1:
+            raise DataError(f"the {split} split has no accepted pair ({len(labels):,} labels in all); bring more "
+                            f"labels, or change valid_share, test_share or seed")
+
+
+def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], int]:
+    """Drop jobs whose text is nearly that of a job of a later split (train < valid < test), with their rows.
+
+    For data with one job a row, whose resumes go with it. Returns the tables and the number of jobs dropped.
+    """
+    jobs = tables["jobs"]
+    order = jobs["split"].map({split: i for i, split in enumerate(SPLITS)}).to_numpy()
+    drop = {i if order[i] < order[j] else j
+            for i, j in near_duplicate_pairs(jobs["text"].tolist()) if order[i] != order[j]}
+    lost = set(jobs["job_id"].iloc[sorted(drop)])
+    kept = {name: frame[~frame["job_id"].isin(lost)] for name, frame in tables.items() if "job_id" in frame}
+    resumes = tables["resumes"]
+    kept["resumes"] = resumes[resumes["resume_id"].isin(kept["labels"]["resume_id"])]
+    return {name: kept[name].reset_index(drop=True) for name in tables}, len(lost)
+
+
+def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Sentences on everything of the test split that training has seen; an empty list is the only good answer.
+
+    Looks for labels outside their documents' split and for near-duplicate texts in training and test.
+    """
+    leaks = []
+    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
+        frame = tables[name]
+        side = tables["labels"][key].map(frame.set_index(key)["split"])
+        crossing = int((side != tables["labels"]["split"]).sum())
+        if crossing:
+            leaks.append(f"{crossing:,} labels are in another split than their {name[:-1]}")
+        pair = frame[frame["split"].isin(("train", "test"))].reset_index(drop=True)
+        is_test = (pair["split"] == "test").to_numpy()
+        near = [(i, j) for i, j in near_duplicate_pairs(pair["text"].tolist()) if is_test[i] != is_test[j]]
+        if near:
+            first = pair.iloc[list(near[0])][key].tolist()
+            leaks.append(f"{len(near):,} test {name} are near-copies of training {name} (such as {first})")
+    return leaks

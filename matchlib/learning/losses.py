@@ -1,0 +1,82 @@
+"""The losses, as functions of embeddings or scores; no trainer, no tokenizer."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def softmax_loss(scores: Tensor, *, masked: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of each row's own candidate, the diagonal, against all candidates of the row.
+
+    scores: (B, C) logits, C >= B, row i's positive in column i; masked: (B, C) bool, True leaves a candidate out.
+    Returns a scalar; log C for equal scores. Raises ValueError if a positive is masked.
+    """
+    if masked is not None:
+        if masked.diagonal().any():
+            raise ValueError("a row's own positive is masked; only other candidates may be false negatives")
+        scores = scores.masked_fill(masked, -torch.inf)
+    return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+def confit_loss(jobs: Tensor, resumes: Tensor, hard_jobs: Tensor, hard_resumes: Tensor, *, temperature: float,
+                masked_jobs: Tensor | None = None, masked_resumes: Tensor | None = None) -> Tensor:
+    """Half the loss of finding each resume's job plus half the loss of finding each job's resume.
+
+    jobs, resumes: (B, dim) unit vectors of accepted pairs; hard_jobs (Hj, dim), hard_resumes (Hr, dim): hard
+    negatives, which every row sees (Hj, Hr may be 0). masked_jobs: (B, B + Hj) bool, row = resume, True where the
+    job is a false negative of that resume; masked_resumes: (B, B + Hr) bool, row = job.
+    Source: ConFit v2 (arXiv 2502.12361), L = L_R + L_J, halved as in the authors' code. Deviation: the masks.
+    """
+    to_jobs = resumes @ torch.cat([jobs, hard_jobs]).T / temperature
+    to_resumes = jobs @ torch.cat([resumes, hard_resumes]).T / temperature
+    return (softmax_loss(to_jobs, masked=masked_jobs) + softmax_loss(to_resumes, masked=masked_resumes)) / 2
+
+
+def false_negatives(queries: Tensor, candidates: Tensor, positives: Tensor, n_candidates: int) -> Tensor:
+    """Which candidates of a batch must not count as a query's negatives.
+
+    queries: (B,) int, candidates: (B + H,) int, row i's positive is candidates[i]; equal texts share a number.
+    positives: (P,) int64, every known positive as query * n_candidates + candidate.
+    Returns (B, B + H) bool: True for the positive seen again (the same job twice, the same text) and for any other
+    known positive of the query; the diagonal is False.
+    """
+    pairs = queries[:, None] * n_candidates + candidates[None, :]
+    masked = torch.isin(pairs, positives) | (candidates[None, :] == candidates[:len(queries), None])
+    masked[torch.arange(len(queries)), torch.arange(len(queries))] = False
+    return masked
+
+
+class ConFitLoss(nn.Module):
+    """ConFit v2's loss on the batches of `contrastive.PairCollator`, for the SentenceTransformerTrainer.
+
+    model: a SentenceTransformer; known_positives: (P, 2) int64 tensor of (job, resume) numbers;
+    n_jobs, n_resumes: how many numbers there are. See `confit_loss` for the formula and the source.
+    """
+
+    def __init__(self, model: nn.Module, known_positives: Tensor, *, n_jobs: int, n_resumes: int, temperature: float):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+        self.n_jobs, self.n_resumes = n_jobs, n_resumes
+        job, resume = known_positives.T
+        self.register_buffer("job_major", job * n_resumes + resume, persistent=False)
+        self.register_buffer("resume_major", resume * n_jobs + job, persistent=False)
+
+    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """sentence_features: chunks of documents; labels: (B, 8) int from PairCollator. Returns a scalar."""
+        vectors = torch.cat([self.model(chunk)["sentence_embedding"] for chunk in sentence_features])
+        vectors = F.normalize(vectors, dim=-1)
+        rows, numbers = labels[:, :4], labels[:, 4:]
+        job, resume, hard_job, hard_resume = rows.T
+        has_job, has_resume = hard_job >= 0, hard_resume >= 0
+        job_numbers = torch.cat([numbers[:, 0], numbers[has_job, 2]])
+        resume_numbers = torch.cat([numbers[:, 1], numbers[has_resume, 3]])
+        loss = confit_loss(
+            vectors[job], vectors[resume], vectors[hard_job[has_job]], vectors[hard_resume[has_resume]],
+            temperature=self.temperature,
+            masked_jobs=false_negatives(numbers[:, 1], job_numbers, self.resume_major, self.n_jobs),
+            masked_resumes=false_negatives(numbers[:, 0], resume_numbers, self.job_major, self.n_resumes))
+        if not torch.isfinite(loss):
+            raise FloatingPointError("the loss is not finite; lower the learning rate or use precision float32")
+        return loss

@@ -1,0 +1,229 @@
+"""What a run consists of: params files, the notebooks' parameters, stages and their order, and code hashes."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import difflib
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEMO = "reports/demo/"
+"""A parameter whose default starts with this is an input: the folder of another stage."""
+
+
+class ParameterError(ValueError):
+    """A params file or a parameter that cannot be used: where, what, and the remedy."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One run of one notebook: parameters are complete but for the notebook's defaults."""
+    name: str
+    notebook: Path
+    parameters: dict[str, Any]
+    inputs: list[str]
+
+    @property
+    def folder(self) -> str:
+        return self.parameters["out_dir"]
+
+    @property
+    def command(self) -> str:
+        """The papermill command; -b keeps types that -p and -y would turn into text."""
+        encoded = base64.b64encode(yaml.safe_dump(self.parameters).encode()).decode()
+        executed = f"{self.folder}/{self.name}.ipynb"
+        return (f"{shlex.quote(sys.executable)} -m papermill {self.notebook} {executed} -b {encoded} "
+                f"-k python3 --no-progress-bar --autosave-cell-every 0")
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run: its name and stages, inputs before their users."""
+    run: str
+    stages: list[StagePlan]
+
+    @property
+    def folder(self) -> Path:
+        return Path("reports") / self.run
+
+
+def find_root() -> Path:
+    """The repository's root: the nearest folder from here upwards that holds the Snakefile."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "Snakefile").exists() and (folder / "notebooks").is_dir():
+            return folder
+    raise ParameterError(f"{Path.cwd()} is not inside the repository (no Snakefile above it); change into it first")
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """Read a params file; `base: other.yaml` fills in what the file leaves out, section by section."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"{path} does not exist; the params files are {_list_params(path.parent)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from None
+    if not isinstance(raw, dict):
+        raise ParameterError(f"{path}: expected sections such as 01_data_rules:, found {type(raw).__name__}")
+    raw.setdefault("run", path.stem)
+    if base := raw.pop("base", None):
+        below = read_params(path.parent / base)
+        for key, value in below.items():
+            raw[key] = {**value, **(raw.get(key) or {})} if isinstance(value, dict) else raw.get(key, value)
+    return raw
+
+
+def _list_params(folder: Path) -> str:
+    return ", ".join(sorted(str(p) for p in folder.glob("*.yaml"))) or f"not in {folder}"
+
+
+def plan_run(raw: Mapping[str, Any], *, source: str = "params") -> RunPlan:
+    """Check a params dict against the notebooks and put its stages in order.
+
+    Sections are named NN_notebook or, for a further arm that changes a few parameters, NN_notebook-arm.
+    Raises ParameterError on an unknown section, an unknown parameter, a wrong type or a missing input.
+    """
+    run = str(raw.get("run", ""))
+    if not run or set(run) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."):
+        raise ParameterError(f"{source}: run {run!r} must be a name of letters, digits, '_', '-' and '.'")
+    names = sorted(key for key in raw if key != "run")
+    stages = [_plan_stage(name, raw, names, run, source) for name in names]
+    ordered: list[StagePlan] = []
+    while len(ordered) < len(stages):
+        done = {stage.folder for stage in ordered}
+        ready = [stage for stage in stages if stage not in ordered and set(stage.inputs) <= done]
+        if not ready:
+            raise ParameterError(f"{source}: the stages wait for each other; check which inputs they name")
+        ordered += ready
+    return RunPlan(run, ordered)
+
+
+def _plan_stage(name: str, raw: Mapping[str, Any], names: list[str], run: str, source: str) -> StagePlan:
+    base = name.split("-")[0]
+    notebook = Path("notebooks") / f"{base}.ipynb"
+    if not (find_root() / notebook).exists():
+        known = sorted(p.stem for p in (find_root() / "notebooks").glob("*.ipynb"))
+        raise ParameterError(f"{source}: section {name!r} is no notebook; the notebooks are {', '.join(known)}")
+    defaults = notebook_parameters(find_root() / notebook)
+    given = {**(raw.get(base) or {}), **(raw[name] or {})}
+    check_parameters(f"{source}: {name}", given, defaults)
+    parameters = {**given, "out_dir": f"reports/{run}/{name}"}
+    inputs = []
+    for key, default in defaults.items():
+        if key == "out_dir" or not _is_input(default):
+            continue
+        stage = given.get(key, default.removeprefix(DEMO))
+        if stage and stage not in names:
+            raise ParameterError(f"{source}: {name} needs the stage {stage!r} as {key}, but the file has no such "
+                                 f"section; add it, or set {key}: '' if the notebook can do without")
+        parameters[key] = f"reports/{run}/{stage}" if stage else ""
+        inputs += [parameters[key]] if stage else []
+    return StagePlan(name, notebook, parameters, inputs)
+
+
+def _is_input(default: Any) -> bool:
+    return isinstance(default, str) and default.startswith(DEMO)
+
+
+def stage_inputs(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    """The parameters that name another stage's folder, leaving out empty ones."""
+    return {key: parameters[key] for key, default in defaults.items()
+            if key != "out_dir" and _is_input(default) and parameters[key]}
+
+
+@cache
+def notebook_parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values of a notebook's parameters cell, which may hold literals only."""
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+             if "parameters" in cell["metadata"].get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"{notebook}: {len(cells)} cells are tagged parameters; exactly one must be")
+    found = {}
+    for node in ast.parse("".join(cells[0]["source"])).body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            raise ParameterError(f"{notebook}: line {node.lineno} of the parameters cell is not an assignment")
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        found[target.id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_parameters(where: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise ParameterError if a name is not a parameter or a value is not of its default's type.
+
+    papermill only warns on an unknown name, and YAML reads 1e-5 as text: both would silently keep a default.
+    """
+    for key, value in given.items():
+        if key not in defaults:
+            near = difflib.get_close_matches(key, defaults, n=1)
+            raise ParameterError(f"{where}: unknown parameter {key!r}"
+                                 + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(defaults)}"))
+        default = defaults[key]
+        wanted = (int, float) if isinstance(default, float) else type(default)
+        if isinstance(value, bool) != isinstance(default, bool) or not isinstance(value, wanted):
+            hint = "; write floats as 1.0e-5" if isinstance(default, float) and isinstance(value, str) else ""
+            raise ParameterError(f"{where}: {key} is {value!r}, a {type(value).__name__}; "
+                                 f"expected a {type(default).__name__} like {default!r}{hint}")
+
+
+@cache
+def code_hash(notebook: Path) -> str:
+    """Hash of a notebook's code cells and of every matchlib module they import, directly or not.
+
+    Outputs, execution counts and text cells do not count, so saving in JupyterLab reruns nothing.
+    """
+    root = find_root()
+    cells = json.loads((root / notebook).read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    digest = hashlib.sha256(source.encode())
+    for module in sorted(_imported(source, root, set())):
+        digest.update(module.read_bytes())
+        for data in sorted(module.parent.glob("*.json")):
+            digest.update(data.read_bytes())
+    return digest.hexdigest()
+
+
+def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
+    """Files of the matchlib modules that a source imports, followed through; reports only change the looks."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            path = root / (name.replace(".", "/") + ".py")
+            if name.startswith("matchlib.") and path.exists() and path not in seen:
+                seen.add(path)
+                _imported(path.read_text(encoding="utf-8"), root, seen)
+    return seen
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """(commit, has uncommitted changes) of the repository; (None, None) outside git."""
+    def git(*args: str) -> str:
+        return subprocess.run(["git", *args], capture_output=True, text=True, check=True, cwd=find_root(),
+                              env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"}).stdout.strip()
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None, None
+
+
+def files_hash(folder: Path) -> str:
+    """Hash of a folder's Python files and templates."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""What a report shows of a code cell: its parameters, its code, its outputs in one bounded form each."""
+
+import ast
+import base64
+import binascii
+import io
+import tokenize
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from nbconvert.filters import strip_ansi
+
+from matchlib.reports.clean import clean_html
+from matchlib.reports.text import cut_text
+
+MAX_OUTPUT_CHARACTERS = 20_000
+MAX_OUTPUT_LINES = 200
+MAX_HTML_CHARACTERS = 400_000
+MAX_VALUE_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of the parameters table; default is None where the run kept it."""
+
+    name: str
+    value: str
+    default: str | None
+    help: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One shown output; kind is html, image, text, messages (stderr) or error."""
+
+    kind: str
+    body: str
+    width: int | None = None
+
+
+def has_tag(cell: dict, tag: str) -> bool:
+    """Whether a cell carries a tag, such as `parameters`."""
+    return tag in cell.get("metadata", {}).get("tags", [])
+
+
+def parameter_rows(cells: list[dict]) -> list[Parameter]:
+    """The parameters of a run, injected values in place of defaults; empty where a cell does not parse."""
+    try:
+        defaults = _assignments(_source_by_tag(cells, "parameters"))
+        injected = _assignments(_source_by_tag(cells, "injected-parameters"))
+    except SyntaxError:
+        return []  # the cell is still shown as code
+    rows = []
+    for name in [*defaults, *(name for name in injected if name not in defaults)]:
+        default, help_text = defaults.get(name, ("", ""))
+        value = injected.get(name, (default, ""))[0]
+        changed = name in injected and _literal(value) != _literal(default)
+        rows.append(Parameter(name, _shown(value), _shown(default) if changed else None, help_text))
+    return rows
+
+
+def shown_outputs(outputs: list[dict]) -> list[Output]:
+    """The outputs of one cell: streams merged and bounded, one representation of each rich output."""
+    shown = []
+    for output in _merged_streams(outputs):
+        if output["output_type"] == "stream":
+            kind = "messages" if output.get("name") == "stderr" else "text"
+            shown.append(Output(kind, _plain(_after_carriage_returns(output["text"]))))
+        elif output["output_type"] == "error":
+            shown.append(Output("error", _plain(_traceback(output))))
+        else:
+            shown.append(_rich_output(output))
+    return [output for output in shown if output.body.strip()]
+
+
+def _source_by_tag(cells: list[dict], tag: str) -> str:
+    return "\n".join(cell["source"] for cell in cells if has_tag(cell, tag))
+
+
+def _assignments(source: str) -> dict[str, tuple[str, str]]:
+    """Name -> (value as written, trailing comment)."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ").strip()
+        for token in _tokens(source)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign) and statement.value:
+            target = statement.target
+        else:
+            continue
+        if isinstance(target, ast.Name):
+            value = ast.get_source_segment(source, statement.value) or ""
+            found[target.id] = (value, comments.get(statement.end_lineno, ""))
+    return found
+
+
+def _tokens(source: str) -> list[tokenize.TokenInfo]:
+    try:
+        return list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, IndentationError) as error:
+        raise SyntaxError(str(error)) from error
+
+
+def _literal(value: str) -> object:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _shown(value: str) -> str:
+    return cut_text(value, max_characters=MAX_VALUE_CHARACTERS, max_lines=20)
+
+
+def _merged_streams(outputs: list[dict]) -> list[dict]:
+    # not nbconvert's preprocessor: its pattern takes quadratic time on one long line
+    merged: list[dict] = []
+    for output in outputs:
+        last = merged[-1] if merged else {}
+        is_same_stream = output["output_type"] == "stream" == last.get("output_type")
+        if is_same_stream and output.get("name") == last.get("name"):
+            merged[-1] = {**last, "text": last["text"] + output["text"]}
+        else:
+            merged.append(output)
+    return merged
+
+
+def _after_carriage_returns(text: str) -> str:
+    """What a terminal would show: a progress bar leaves its last state only."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
+
+
+def _plain(text: str) -> str:
+    return cut_text(
+        strip_ansi(text).rstrip("\n"), max_characters=MAX_OUTPUT_CHARACTERS, max_lines=MAX_OUTPUT_LINES
+    )
+
+
+def _traceback(output: dict) -> str:
+    return "\n".join(output.get("traceback") or [f"{output.get('ename')}: {output.get('evalue')}"])
+
+
+def _rich_output(output: dict) -> Output:
+    data = output["data"]
+    if "text/html" in data and len(data["text/html"]) <= MAX_HTML_CHARACTERS:
+        body = clean_html(data["text/html"])
+        if body.striptags().strip() or "<img" in body:
+            return Output("html", body)
+    for mime_type in ("image/png", "image/jpeg", "image/svg+xml"):
+        address = _image_address(data.get(mime_type, ""), mime_type)
+        if address:
+            width = output.get("metadata", {}).get(mime_type, {}).get("width")
+            return Output("image", address, width if isinstance(width, int) else None)
+    # markdown from a cell's output is data, so it is shown as written
+    text = data.get("text/markdown") or data.get("text/plain") or ""
+    return Output("text", _plain(text))
+
+
+def _image_address(content: str, mime_type: str) -> str:
+    """A data: address for an img, in which an SVG runs no script; empty where the content is no base64."""
+    if mime_type == "image/svg+xml":
+        encoded = base64.b64encode(content.encode("utf-8", "replace")).decode()
+    else:
+        encoded = "".join(content.split())
+        try:
+            base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            return ""
+    return Markup(f"data:{mime_type};base64,{encoded}") if encoded else ""

@@ -1,0 +1,183 @@
+"""A run as an index page, and several runs side by side."""
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+from PIL import Image
+
+from matchlib.reports.page import read_manifest, write_page
+
+THUMBNAIL_PIXELS = (480, 360)
+MAX_IMAGE_PIXELS = 50_000_000
+KEY_METRICS = 6
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One finished stage of a run as the index shows it."""
+
+    name: str
+    title: str
+    link: str
+    manifest: dict
+    thumbnail: str | None
+
+    @property
+    def metrics(self) -> list[tuple[str, object]]:
+        return list(self.manifest["metrics"].items())
+
+    @property
+    def key_metrics(self) -> list[tuple[str, object]]:
+        return self.metrics[:KEY_METRICS]
+
+    @property
+    def more_metrics(self) -> list[tuple[str, object]]:
+        return self.metrics[KEY_METRICS:]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One parameter or metric of one stage; values holds one entry a run, None where the run lacks it."""
+
+    stage: str
+    name: str
+    values: list[object]
+    is_shared: bool
+
+    def change(self, position: int) -> float | None:
+        """How far a number lies from the first run's."""
+        first, value = self.values[0], self.values[position]
+        if position == 0 or not (_is_number(first) and _is_number(value)):
+            return None
+        return value - first
+
+
+def render_index(run_dir: Path) -> Path:
+    """Write <run_dir>/index.html: every finished stage in name order, with answer, figures and picture."""
+    run_dir = Path(run_dir)
+    stages = [_stage_entry(run_dir / name, manifest) for name, manifest in _manifests(run_dir).items()]
+    seconds = [stage.manifest["seconds"] for stage in stages]
+    return write_page(
+        run_dir / "index.html",
+        "index.html.j2",
+        title=_run_name(run_dir),
+        stages=stages,
+        seconds=sum(value for value in seconds if _is_number(value)),
+    )
+
+
+def compare_runs(run_dirs: list[Path], html: Path) -> Path:
+    """Write one page with the parameters and metrics of several runs in columns, shared ones folded."""
+    run_dirs = [Path(run_dir) for run_dir in run_dirs]
+    if not run_dirs:
+        raise ValueError("compare_runs() got no run folder; name at least one")
+    runs = [_manifests(run_dir) for run_dir in run_dirs]
+    for run_dir, manifests in zip(run_dirs, runs, strict=True):
+        if not manifests:
+            raise ValueError(f"{run_dir}: no finished stage in it; run the notebooks first")
+    return write_page(
+        html,
+        "compare.html.j2",
+        title="Comparison of runs",
+        names=_distinct_names(run_dirs),
+        runs=runs,
+        stages=sorted(set().union(*runs)),
+        # a stage that one run has not finished says nothing about parameters, but lacks results
+        parameters=_side_by_side(runs, "parameters", needs_all_runs=False),
+        metrics=_side_by_side(runs, "metrics", needs_all_runs=True),
+    )
+
+
+def _manifests(run_dir: Path) -> dict[str, dict]:
+    """Stage folder name -> manifest, of the finished stages only."""
+    folders = sorted(path for path in run_dir.iterdir() if path.is_dir())
+    found = {folder.name: read_manifest(folder) for folder in folders}
+    return {name: manifest for name, manifest in found.items() if manifest is not None}
+
+
+def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
+    name = folder.name
+    cells = _notebook_cells(folder / f"{name}.ipynb")
+    return StageEntry(
+        name=name,
+        title=_first_heading(cells) or name,
+        link=f"{quote(name)}/{quote(name)}.html",
+        manifest=manifest,
+        thumbnail=_first_thumbnail(cells),
+    )
+
+
+def _notebook_cells(notebook: Path) -> list[dict]:
+    # a stage may have been run from JupyterLab: finished, but without an executed copy beside it
+    return nbformat.read(notebook, as_version=4).cells if notebook.is_file() else []
+
+
+def _first_heading(cells: list[dict]) -> str | None:
+    for cell in cells:
+        found = cell.cell_type == "markdown" and re.search(r"^#{1,6}[ \t]+(.+)$", cell.source, re.MULTILINE)
+        if found:
+            return found[1].strip(" #")
+    return None
+
+
+def _first_thumbnail(cells: list[dict]) -> str | None:
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            content = output.get("data", {}).get("image/png")
+            if content:
+                return _thumbnail(content)
+    return None
+
+
+def _thumbnail(content: str) -> str | None:
+    """A base64 png scaled down to a data: address; None where it is no picture or a huge one."""
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(content)), formats=["PNG"])
+        if picture.width * picture.height > MAX_IMAGE_PIXELS:
+            return None
+        picture = picture.convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError, SyntaxError):
+        return None  # an index must not fail for an ornament
+    flat = Image.new("RGB", picture.size, "white")
+    flat.paste(picture, mask=picture.getchannel("A"))
+    flat.thumbnail(THUMBNAIL_PIXELS)
+    small = io.BytesIO()
+    flat.quantize(64).save(small, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
+
+
+def _run_name(run_dir: Path) -> str:
+    return run_dir.resolve().name
+
+
+def _distinct_names(run_dirs: list[Path]) -> list[str]:
+    """Folder names, with the parent's in front where two are alike."""
+    names = [_run_name(run_dir) for run_dir in run_dirs]
+    return [
+        f"{run_dir.resolve().parent.name}/{name}" if names.count(name) > 1 else name
+        for run_dir, name in zip(run_dirs, names, strict=True)
+    ]
+
+
+def _side_by_side(runs: list[dict[str, dict]], section: str, *, needs_all_runs: bool) -> list[Comparison]:
+    """Every entry of a manifest section over all runs, by stage, in the order the manifests list them."""
+    rows = []
+    for stage in sorted(set().union(*runs)):
+        entries = [run[stage][section] if stage in run else None for run in runs]
+        finished = [entry for entry in entries if entry is not None]
+        for name in dict.fromkeys(name for entry in finished for name in entry):
+            # repr, because 1 == True and nan != nan; a run without the name counts as different
+            kinds = {repr(entry[name]) if name in entry else None for entry in finished}
+            is_shared = len(kinds) == 1 and (len(finished) == len(runs) or not needs_all_runs)
+            values = [(entry or {}).get(name) for entry in entries]
+            rows.append(Comparison(stage, name, values, is_shared))
+    return rows
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,104 @@
+"""Executed notebook -> one HTML file that can be mailed: no script, no request, nothing beside it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import nbformat
+from bs4 import BeautifulSoup
+from bs4.element import Tag
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+
+from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
+from matchlib.reports.clean import clean_html
+from matchlib.reports.overview import compare_runs, render_index
+from matchlib.reports.page import environment, read_manifest, write_page
+from matchlib.reports.text import cut_text
+
+__all__ = ["compare_runs", "render_index", "render_notebook"]
+
+MAX_CODE_CHARACTERS = 30_000
+# ids the page itself uses; a heading must not take them
+_PAGE_IDS = frozenset({"top", "show-code", "papermill-error-cell"})
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One line of the table of contents; level 2 is a section, 3 its part."""
+
+    level: int
+    address: str
+    text: str
+
+
+class ReportExporter(HTMLExporter):
+    """nbconvert with our cells template, our cleaner for every piece of HTML, and autoescape for the rest."""
+
+    def __init__(self, **options):
+        super().__init__(sanitize_html=True, exclude_anchor_links=True, **options)
+        self.template_paths = []
+        self.template_file = "cells.html.j2"
+
+    def _create_environment(self):
+        templates = environment().overlay()
+        # overlay() shares these two with the pages' environment, which must not get nbconvert's filters
+        templates.filters = dict(templates.filters)
+        templates.globals = dict(templates.globals)
+        for name, function in self.default_filters():
+            self._register_filter(templates, name, function)
+        templates.filters["clean_html"] = clean_html
+        templates.filters["shown_outputs"] = shown_outputs
+        templates.filters["cut_code"] = _cut_code
+        templates.tests["tagged"] = has_tag
+        return templates
+
+
+def render_notebook(notebook: Path, html: Path) -> Path:
+    """Render an executed notebook, with the manifest beside it where there is one, to one HTML file."""
+    notebook = Path(notebook)
+    content = nbformat.read(notebook, as_version=4)
+    rows = parameter_rows(content.cells)
+    body, _ = ReportExporter().from_notebook_node(content, resources={"parameter_rows": rows})
+    title, headings, body = _outline(body)
+    return write_page(
+        html,
+        "report.html.j2",
+        title=title or notebook.stem,
+        headings=headings,
+        body=body,
+        manifest=read_manifest(notebook.parent),
+    )
+
+
+def _cut_code(source: str) -> str:
+    return cut_text(source, max_characters=MAX_CODE_CHARACTERS, max_lines=1_000)
+
+
+def _outline(body: str) -> tuple[str | None, list[Heading], Markup]:
+    """Take the title out of the body, give headings their ids and tables their scrolling box."""
+    soup = BeautifulSoup(body, features="html.parser")
+    found = soup.select(".prose h1, .prose h2, .prose h3")
+    title = found.pop(0) if found else None
+    taken = set(_PAGE_IDS)
+    headings = [_address(heading, taken) for heading in found if heading.get_text(strip=True)]
+    for table in soup.select(".prose table"):
+        table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+    if title:
+        title.extract()
+    # the soup was cleaned piece by piece on its way in, and is written out escaped
+    return title and title.get_text(" ", strip=True), headings, Markup(str(soup))
+
+
+def _address(heading: Tag, taken: set[str]) -> Heading:
+    """Give a heading the id JupyterLab would, so that links inside the notebook still lead somewhere."""
+    text = heading.get_text(" ", strip=True)
+    name = base = re.sub(r"\s", "-", heading.get_text().strip())[:100]
+    count = 1
+    while name in taken:
+        count += 1
+        name = f"{base}-{count}"
+    taken.add(name)
+    heading["id"] = name
+    return Heading(max(2, int(heading.name[1])), f"#{quote(name)}", text)

@@ -1,0 +1,1 @@
+"""Encoders, search, and evaluation of rankings."""

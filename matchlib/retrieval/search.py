@@ -1,0 +1,114 @@
+"""Search: BM25, dense, and hybrids of the two, over the whole corpus or a pool a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+import numpy as np
+import Stemmer
+
+RRF_K = 60
+"""Constant of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The best candidates of every query.
+
+    positions: (Q, K) int index into the candidates, -1 where a query has fewer than K; scores: (Q, K) float32.
+    """
+    positions: np.ndarray
+    scores: np.ndarray
+
+
+def search_bm25(queries: Sequence[str], candidates: Sequence[str], *, depth: int | None = None,
+                pools: list[np.ndarray] | None = None, k1: float = 1.5, b: float = 0.75) -> Hits:
+    """Rank candidates by BM25 (bm25s, Lucene's form) with English stop words and stemming.
+
+    depth: hits a query (None: all); pools: (Q,) lists of candidate positions to choose from.
+    """
+    stemmer = Stemmer.Stemmer("english")
+    index = bm25s.BM25(k1=k1, b=b)
+    index.index(_tokens(candidates, stemmer), show_progress=False)
+    scores = [index.get_scores(tokens) if tokens else np.zeros(len(candidates), dtype=np.float32)
+              for tokens in _tokens(queries, stemmer)]
+    return _best(iter(scores), len(queries), len(candidates), depth, pools)
+
+
+def _tokens(texts: Sequence[str], stemmer) -> list[list[str]]:
+    return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False)
+
+
+def search_dense(queries: np.ndarray, candidates: np.ndarray, *, depth: int | None = None,
+                 pools: list[np.ndarray] | None = None) -> Hits:
+    """Rank candidates by inner product (cosine of unit vectors) with faiss, exactly.
+
+    queries (Q, dim), candidates (N, dim) float32; depth: hits a query (None: all); pools as in search_bm25.
+    """
+    if pools is not None:
+        scores = (candidates @ query for query in queries)
+        return _best(scores, len(queries), len(candidates), depth, pools)
+    import faiss
+    index = faiss.IndexFlatIP(candidates.shape[1])
+    index.add(np.ascontiguousarray(candidates, dtype=np.float32))
+    scores, positions = index.search(np.ascontiguousarray(queries, dtype=np.float32),
+                                     min(depth or len(candidates), len(candidates)))
+    return Hits(positions, scores)
+
+
+def _best(scores, n_queries: int, n_candidates: int, depth: int | None, pools: list[np.ndarray] | None) -> Hits:
+    """Keep each query's best `depth` of its pool; one row of scores is in memory at a time."""
+    widest = max((len(pool) for pool in pools), default=0) if pools is not None else n_candidates
+    width = min(depth or widest, widest)
+    positions, best = np.full((n_queries, width), -1), np.full((n_queries, width), -np.inf, dtype=np.float32)
+    for q, row in enumerate(scores):
+        pool = np.asarray(pools[q]) if pools is not None else np.arange(n_candidates)
+        order = pool[np.argsort(-row[pool], kind="stable")[:width]]
+        positions[q, :len(order)], best[q, :len(order)] = order, row[order]
+    return Hits(positions, best)
+
+
+def fuse_by_rank(systems: Sequence[Hits], n_candidates: int, *, k: int = RRF_K) -> Hits:
+    """Reciprocal rank fusion: score = sum over systems of 1 / (k + rank); ties within a system share a rank."""
+    return _fuse([_reciprocal_ranks(hits, n_candidates, k) for hits in systems], np.ones(len(systems)), systems)
+
+
+def fuse_by_weight(systems: Sequence[Hits], n_candidates: int, weights: Sequence[float]) -> Hits:
+    """Weighted sum of the systems' scores, each standardised over a query's hits; a missing hit gets the least."""
+    return _fuse([_standardised(hits, n_candidates) for hits in systems], np.asarray(weights, dtype=float), systems)
+
+
+def _fuse(scores: list[np.ndarray], weights: np.ndarray, systems: Sequence[Hits]) -> Hits:
+    total = sum(w * s for w, s in zip(weights, scores, strict=True)).astype(np.float32)
+    found = np.zeros(total.shape, dtype=bool)
+    for hits in systems:
+        row, column = np.nonzero(hits.positions >= 0)
+        found[row, hits.positions[row, column]] = True
+    total[~found] = -np.inf
+    width = int(found.sum(1).max())
+    order = np.argsort(-total, axis=1, kind="stable")[:, :width]
+    best = np.take_along_axis(total, order, axis=1)
+    return Hits(np.where(np.isneginf(best), -1, order), best)
+
+
+def _reciprocal_ranks(hits: Hits, n_candidates: int, k: int) -> np.ndarray:
+    out = np.zeros((len(hits.positions), n_candidates))
+    for q, (found, scores) in enumerate(zip(hits.positions, hits.scores, strict=True)):
+        found, scores = found[found >= 0], scores[found >= 0]
+        better = np.searchsorted(np.sort(-scores), -scores, side="left")
+        out[q, found] = 1.0 / (k + 1 + better)
+    return out
+
+
+def _standardised(hits: Hits, n_candidates: int) -> np.ndarray:
+    out = np.zeros((len(hits.positions), n_candidates))
+    for q, (found, scores) in enumerate(zip(hits.positions, hits.scores, strict=True)):
+        found, scores = found[found >= 0], scores[found >= 0].astype(float)
+        if not len(found):
+            continue
+        standard = (scores - scores.mean()) / (scores.std() or 1.0)
+        out[q] = standard.min()
+        out[q, found] = standard
+    return out

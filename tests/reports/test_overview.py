@@ -1,0 +1,162 @@
+"""The index of a run and the comparison of runs."""
+
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+from hostile_notebooks import hostile_manifest, hostile_notebook, png, write_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from test_render import assert_harmless
+
+from matchlib.reports.page import show_duration
+from matchlib.reports.render import compare_runs, render_index
+
+
+def finish_stage(run_dir, stage, *, metrics, parameters, **entries):
+    """Write a stage folder with a manifest and an executed notebook with one large figure."""
+    manifest = {
+        "stage": stage,
+        "run": run_dir.name,
+        "metrics": metrics,
+        "parameters": parameters,
+        "inputs": {"data": {"stage": "01_data_rules"}},
+        "seconds": 30.0,
+        **entries,
+    }
+    figure = new_output("display_data", data={"image/png": png(2000, 1500)})
+    cells = [new_markdown_cell(f"# Title of {stage}"), new_code_cell("plot()", outputs=[figure])]
+    write_notebook(run_dir / stage / f"{stage}.ipynb", cells)
+    (run_dir / stage / "manifest.json").write_text(json.dumps(manifest))
+
+
+def parse(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture
+def demo(tmp_path):
+    run_dir = tmp_path / "demo"
+    finish_stage(
+        run_dir, "02_train-shuffled", metrics={"ndcg": 0.12}, parameters={"epochs": 3, "shuffle": True}
+    )
+    metrics = {"ndcg": 0.4123, "n": 1200, "verdict": "holds", "none": None, "a": 1, "b": 2, "seventh": 7}
+    finish_stage(
+        run_dir, "02_train", metrics=metrics, parameters={"epochs": 3, "rate": 1e-5}, headline="It helps."
+    )
+    (run_dir / "03_unfinished").mkdir()
+    (run_dir / "02_train.ckpt").mkdir()
+    return run_dir
+
+
+def test_index_lists_finished_stages_in_name_order(demo):
+    index = parse(render_index(demo))
+    assert [link.text for link in index.select("h2 a")] == ["Title of 02_train", "Title of 02_train-shuffled"]
+    assert [link["href"] for link in index.select("h2 a")] == [
+        "02_train/02_train.html",
+        "02_train-shuffled/02_train-shuffled.html",
+    ]
+    assert "03_unfinished" not in index.text
+    assert "2 finished stages" in index.text and "1 min 00 s" in index.text
+
+
+def test_index_shows_answer_figures_parameters_and_inputs(demo):
+    entry = parse(render_index(demo)).select_one("article")
+    assert entry.select_one(".headline").text == "It helps."
+    shown = dict(
+        zip(
+            [name.text for name in entry.select("dt")],
+            [value.text for value in entry.select("dd")],
+            strict=True,
+        )
+    )
+    assert shown == {
+        "ndcg": "0.412",
+        "n": "1,200",
+        "verdict": "holds",
+        "none": "–",
+        "a": "1",
+        "b": "2",
+        "seventh": "7",
+    }
+    assert [name.text for name in entry.select("details dt")] == ["seventh"]
+    assert "rate 1e-05" in entry.select_one("details table").get_text(" ", strip=True)
+    assert "from 01_data_rules" in " ".join(entry.text.split())
+
+
+def test_thumbnails_are_small(demo):
+    index = render_index(demo)
+    assert len(parse(index).select(".thumbnail img")) == 2
+    assert index.stat().st_size < 60_000
+
+
+def test_hostile_stage_makes_a_harmless_index_and_comparison(tmp_path):
+    for run in ("one", "two"):
+        hostile_manifest(tmp_path / run / "stage")
+    hostile_notebook(tmp_path / "one" / "stage" / "stage.ipynb")
+    assert_harmless(render_index(tmp_path / "one").read_text(encoding="utf-8"))
+    page = compare_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "compare.html")
+    assert_harmless(page.read_text(encoding="utf-8"))
+
+
+def test_broken_picture_leaves_no_thumbnail(tmp_path):
+    finish_stage(tmp_path, "01_data", metrics={}, parameters={})
+    figure = new_output("display_data", data={"image/png": "bm90IGEgcG5n"})
+    write_notebook(tmp_path / "01_data" / "01_data.ipynb", [new_code_cell("1", outputs=[figure])])
+    index = parse(render_index(tmp_path))
+    assert not index.select("img") and index.select_one("h2").text == "01_data"
+
+
+def test_index_of_an_empty_run_says_so(tmp_path):
+    assert "No finished stage yet." in parse(render_index(tmp_path)).text
+
+
+def test_comparison_shows_differences_and_folds_the_rest(demo, tmp_path):
+    trial = tmp_path / "trial"
+    finish_stage(
+        trial, "02_train", metrics={"ndcg": 0.4223, "n": 1200}, parameters={"epochs": 5, "rate": 1e-5}
+    )
+    page = parse(compare_runs([demo, trial], tmp_path / "compare.html"))
+    tables = {heading.text: heading.find_next("table") for heading in page.select("h2")}
+    metrics = [row.get_text(" ", strip=True) for row in tables["Metrics"].select("tbody tr")]
+    assert metrics[0] == "02_train ndcg 0.412 0.422 +0.010"
+    assert "verdict holds –" in metrics and "02_train-shuffled ndcg 0.120 –" in metrics
+    parameters = [row.get_text(" ", strip=True) for row in tables["Parameters"].select("tbody tr")]
+    assert parameters == ["02_train epochs 3 5"]
+    folded = page.select("details")
+    assert "n 1,200 1,200" in folded[0].get_text(" ", strip=True)
+    assert "rate 1e-05 1e-05" in folded[1].get_text(" ", strip=True)
+
+
+def test_comparison_tells_apart_what_python_calls_equal(tmp_path):
+    for run, flag in (("a", 1), ("b", True)):
+        finish_stage(tmp_path / run, "01_data", metrics={}, parameters={"flag": flag})
+    page = parse(compare_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "c.html"))
+    assert "flag 1 true" in page.get_text(" ", strip=True)
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for parent in ("x", "y"):
+        finish_stage(tmp_path / parent / "demo", "01_data", metrics={"n": 1}, parameters={})
+    page = parse(compare_runs([tmp_path / "x" / "demo", tmp_path / "y" / "demo"], tmp_path / "c.html"))
+    assert [name.text for name in page.select("header b")] == ["x/demo", "y/demo"]
+
+
+def test_comparison_refuses_a_run_without_stages(tmp_path):
+    with pytest.raises(ValueError, match="no finished stage"):
+        compare_runs([tmp_path], tmp_path / "c.html")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (8.44, "8.4 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.9, "1 h 00 min"),
+        (None, "–"),
+        (float("nan"), "–"),
+        ("soon", "–"),
+    ],
+)
+def test_durations_read_well(seconds, text):
+    assert show_duration(seconds) == text
