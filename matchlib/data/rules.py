@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 import numpy as np
 import pandas as pd
@@ -124,6 +126,33 @@ def select_pairs(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, *, block
             job, resume = part.iloc[i], resumes.iloc[j]
             rows.append((job["job_id"], resume["resume_id"], rule.why(job, resume)))
     return pd.DataFrame(rows, columns=["job_id", "resume_id", "why"])
+
+
+BY_NAME: dict[str, Callable[[], Rule]] = {
+    "place": same_place, "skills": lambda: area_overlap(minimum=2), "seniority": seniority_within,
+    "degree": degree_at_least, "hard_constraints": hard_constraints}
+
+
+def rules_by_name(names: list[str]) -> dict[str, Rule]:
+    """The named rules and, where there are several, "all" of them together. Raises DataError on an unknown name."""
+    if unknown := [name for name in names if name not in BY_NAME]:
+        raise DataError(f"rule {unknown[0]!r} is not one of {', '.join(BY_NAME)}")
+    chosen = {name: BY_NAME[name]() for name in names}
+    return chosen | ({"all": reduce(and_, chosen.values())} if len(chosen) > 1 else {})
+
+
+def audit_rules(rules: dict[str, Rule], jobs: pd.DataFrame, resumes: pd.DataFrame,
+                pairs: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What each rule selects: percent of all pairs, and of each kind of pairs (frames job_id, resume_id)."""
+    rows = []
+    for name, rule in rules.items():
+        fires = pd.DataFrame(rule.holds(jobs, resumes), index=jobs["job_id"], columns=resumes["resume_id"])
+        row = {"rule": name, "all pairs, %": 100 * fires.to_numpy().mean()}
+        for kind, frame in pairs.items():
+            row[f"{kind}, %"] = 100 * np.mean([fires.at[j, r] for j, r in
+                                               zip(frame["job_id"], frame["resume_id"], strict=True)])
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["rule", "all pairs, %", *(f"{kind}, %" for kind in pairs)])
 
 
 def split_items(items: str) -> list[str]:

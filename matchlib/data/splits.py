@@ -140,3 +140,22 @@ def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
             first = pair.iloc[list(near[0])][key].tolist()
             leaks.append(f"{len(near):,} test {name} are near-copies of training {name} (such as {first})")
     return leaks
+
+
+def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:
+    """Raise DataError if `find_leaks` finds anything."""
+    if leaks := find_leaks(tables):
+        raise DataError(f"the test leaks into training: {'; '.join(leaks)}; split again or drop these rows")
+
+
+def shuffle_within(labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, seed: int) -> pd.DataFrame:
+    """The control's labels: resumes permuted among the labels whose resume has the same value of `column`.
+
+    What is left to learn is which occupation is meant and how documents look; who fits whom is gone. column "" or
+    one that the resumes lack permutes among all labels. Pairs that come up twice are kept once.
+    """
+    rng = np.random.default_rng(seed)
+    group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column in resumes else 0
+    by_group = labels.assign(group=group).groupby("group")["resume_id"]
+    shuffled = labels.assign(resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy())))
+    return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)

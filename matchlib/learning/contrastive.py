@@ -22,7 +22,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from matchlib.data.schema import DataError
 from matchlib.learning.losses import ConFitLoss
-from matchlib.retrieval.encoder import embed
+from matchlib.retrieval.encoder import Encoder, embed
 from matchlib.retrieval.evaluation import qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import search_dense
 
@@ -248,6 +248,27 @@ def _check_best(model: SentenceTransformer, checkpoint: Path) -> None:
     loaded = model[0].auto_model.state_dict()
     if any(not torch.equal(loaded[name].cpu(), value) for name, value in saved.items()):
         raise RuntimeError(f"the best checkpoint {checkpoint} was not loaded; remove its folder and train again")
+
+
+def rank_changes(before: Encoder, after: Encoder, jobs: pd.DataFrame, resumes: pd.DataFrame,
+                 labels: pd.DataFrame) -> pd.DataFrame:
+    """Where each accepted resume stood and stands in its job's ranking, from the largest rise to the largest fall.
+
+    Returns a frame rank before, rank after, job, resume (texts).
+    """
+    accepted = labels[labels["label"] == 1]
+    pairs = accepted.merge(jobs[["job_id", "text"]], on="job_id").merge(
+        resumes[["resume_id", "text"]], on="resume_id", suffixes=("_job", "_resume"))
+    job_at = pd.Series(range(len(jobs)), index=jobs["job_id"]).loc[pairs["job_id"]].to_numpy()
+    resume_at = pd.Series(range(len(resumes)), index=resumes["resume_id"]).loc[pairs["resume_id"]].to_numpy()
+    ranks = []
+    for encoder in (before, after):
+        scores = encoder.encode_jobs(list(jobs["text"])) @ encoder.encode_resumes(list(resumes["text"])).T
+        own = scores[job_at, resume_at]
+        ranks.append((scores[job_at] > own[:, None]).sum(axis=1) + 1)
+    table = pd.DataFrame({"rank before": ranks[0], "rank after": ranks[1], "job": pairs["text_job"],
+                          "resume": pairs["text_resume"]})
+    return table.iloc[np.argsort(np.log(ranks[1] / ranks[0]), kind="stable")].reset_index(drop=True)
 
 
 def _log_row(entry: dict) -> dict:

@@ -167,20 +167,6 @@ def compare_systems(scores: pd.DataFrame, *, baseline: str, clusters: pd.Series 
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
-def preference_accuracy(scores: dict[tuple[str, str], float], preferences: pd.DataFrame, *,
-                        job_column: str = "job_id") -> np.ndarray:
-    """(n,) 1 where the preferred resume scores higher for the job, 0.5 on a tie, 0 otherwise; ties are left out.
-
-    scores: (job_id, resume_id) -> score. job_column: score the same two resumes against another job, the control
-    that a length shortcut cannot tell from the real one.
-    """
-    decided = preferences[preferences["preferred"] != "tie"]
-    a_wins = (decided["preferred"] == "a").to_numpy()
-    gap = np.array([scores[job, a] - scores[job, b] for job, a, b in
-                    zip(decided[job_column], decided["resume_a"], decided["resume_b"], strict=True)])
-    return np.where(gap == 0, 0.5, np.where((gap > 0) == a_wins, 1.0, 0.0))
-
-
 def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:
     """Write a ranking in TREC form: `query Q0 document rank score tag`, score = -rank."""
     with path.open("w", encoding="utf-8") as file:

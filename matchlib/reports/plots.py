@@ -1,0 +1,92 @@
+"""The figures: one function a figure, frames in, an Axes or Figure out; no science here."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+PALETTE = ("#2b6cb0", "#dd6b20", "#2f855a", "#805ad5", "#c53030", "#718096")
+
+
+def use_theme() -> None:
+    """Set the look of all figures of a notebook."""
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.85)
+    plt.rcParams.update({"figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False,
+                         "figure.constrained_layout.use": True, "legend.frameon": False})
+
+
+def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
+    """Histogram of words a document, one colour a table; the last percent is left out."""
+    words = pd.concat([pd.DataFrame({"words": t.str.split().str.len(), "table": name}) for name, t in texts.items()],
+                      ignore_index=True)
+    figure, axes = plt.subplots(figsize=(7, 2.8))
+    shown = words[words["words"] <= words["words"].quantile(0.99)]
+    sns.histplot(shown, x="words", hue="table", ax=axes, element="step", bins=30, stat="density", common_norm=False)
+    axes.set(xlabel="words a document", ylabel="density")
+    return figure
+
+
+def plot_labels_per_job(labels: pd.DataFrame) -> Figure:
+    """How many jobs have how many labels, by split."""
+    counts = labels.groupby(["split", "job_id"]).size().rename("labels a job").reset_index()
+    figure, axes = plt.subplots(figsize=(7, 2.8))
+    sns.histplot(counts, x="labels a job", hue="split", multiple="dodge", discrete=True, stat="proportion",
+                 common_norm=False, shrink=0.8, ax=axes, hue_order=["train", "valid", "test"])
+    axes.set(ylabel="share of jobs")
+    return figure
+
+
+def plot_agreement(pairs: pd.DataFrame) -> Figure:
+    """Text similarity by kind of pair. pairs: similarity, kind (such as rules select, rules reject)."""
+    figure, axes = plt.subplots(figsize=(7, 2.8))
+    sns.ecdfplot(pairs, x="similarity", hue="kind", ax=axes, hue_order=sorted(pairs["kind"].unique(), reverse=True))
+    axes.set(xlabel="text similarity of job and resume (TF-IDF cosine)", ylabel="share of pairs below")
+    return figure
+
+
+def plot_training(log: pd.DataFrame) -> Figure:
+    """Training loss and validation nDCG@10 over steps. log: step, loss, ndcg_rank_resumes, ndcg_rank_jobs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
+    loss = log.dropna(subset=["loss"])
+    left.plot(loss["step"], loss["loss"], marker="o", markersize=3)
+    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    curve = log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="last")
+    for column, name in (("ndcg_rank_resumes", "ranking resumes"), ("ndcg_rank_jobs", "ranking jobs")):
+        right.plot(curve["step"], curve[column], marker="o", label=name)
+    right.set(xlabel="step (0: before training)", ylabel="validation nDCG@10")
+    right.legend()
+    return figure
+
+
+def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
+    """Every system's value with its 95% interval, one panel a channel and task."""
+    part = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])
+    panels = part[["channel", "task"]].drop_duplicates().to_numpy()
+    systems = list(dict.fromkeys(part["system"]))
+    width = 2 if len(panels) > 1 else 1
+    figure, axes = plt.subplots(-(-len(panels) // width), width, squeeze=False, sharex=True, sharey=True,
+                                figsize=(9, (0.32 * len(systems) + 1.1) * -(-len(panels) // width)))
+    for axis, (channel, task) in zip(axes.flat, panels, strict=False):
+        rows = part[(part["channel"] == channel) & (part["task"] == task)].set_index("system").loc[systems[::-1]]
+        for y, (system, row) in enumerate(rows.iterrows()):
+            colour = PALETTE[1] if system == "stage1" else PALETTE[0]
+            axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
+            axis.plot(row["value"], y, "o", color=colour)
+        axis.set_yticks(range(len(rows)), rows.index)
+        axis.set_title(f"{task.replace('_', ' ')}, against {channel} labels (n = {int(rows['n'].iloc[0]):,})",
+                       fontsize=10)
+        axis.grid(axis="x", alpha=0.4)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"{measure}, 95% interval")
+    return figure
+
+
+def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
+    """Validation nDCG@10 of the hybrid against its weight. tuned: system, weight, ndcg."""
+    figure, axes = plt.subplots(figsize=(7, 2.6))
+    sns.lineplot(tuned, x="weight", y="ndcg", hue="system", marker="o", ax=axes)
+    axes.axvline(chosen, linestyle=":", color=PALETTE[5])
+    axes.set(xlabel="weight of the second part (0: BM25 alone)", ylabel="validation nDCG@10")
+    return figure

@@ -1,0 +1,63 @@
+"""Contrasts: two resumes for one job, of which one is known to fit better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from matchlib.retrieval.evaluation import mean_interval
+from matchlib.retrieval.leaderboard import BothWays, Corpus
+
+
+def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *,
+                      seed: int) -> pd.DataFrame:
+    """Share of preferences that each system orders rightly for the own job, for a random other job, and on hard pairs.
+
+    preferences: job_id, resume_a, resume_b, preferred (a or b; ties are left out). Hard: the better resume has no
+    more lines than the other. Returns one row a system: n, own, own_low, own_high, other, own_minus_other with its
+    interval, hard_n, hard, hard_low, hard_high; "length" stands for the number of lines alone.
+    """
+    decided = preferences[preferences["preferred"] != "tie"]
+    job = _positions(corpus.jobs["job_id"], decided["job_id"])
+    a, b = (_positions(corpus.resumes["resume_id"], decided[f"resume_{side}"]) for side in "ab")
+    a_wins = (decided["preferred"] == "a").to_numpy()
+    better, worse = np.where(a_wins, a, b), np.where(a_wins, b, a)
+    lines = corpus.resumes["text"].str.count("\n").to_numpy()
+    hard = lines[better] <= lines[worse]
+    order = np.random.default_rng(seed).permutation(len(job))
+    other = np.empty_like(job)
+    other[order] = job[np.roll(order, 1)]
+    rows = [{"system": "length", **_row(*(np.tile(_wins(lines[better], lines[worse]), (2, 1))), hard)}]
+    for system, hits in systems.items():
+        scores = _score_matrix(hits, corpus)
+        own, control = (_wins(scores[j, better], scores[j, worse]) for j in (job, other))
+        rows.append({"system": system, **_row(own, control, hard)})
+    return pd.DataFrame(rows)
+
+
+def _row(own: np.ndarray, control: np.ndarray, hard: np.ndarray) -> dict[str, float]:
+    row = {"n": len(own)}
+    for name, values in (("own", own), ("own_minus_other", own - control), ("hard", own[hard])):
+        interval = mean_interval(values) if len(values) else {"value": np.nan, "low": np.nan, "high": np.nan}
+        row |= {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
+    return row | {"other": control.mean(), "hard_n": int(hard.sum())}
+
+
+def _wins(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+    """(n,) 1 where the better one scores higher, .5 on a tie, else 0."""
+    return np.where(better == worse, 0.5, (better > worse).astype(float))
+
+
+def _positions(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
+    return pd.Series(range(len(ids)), index=ids).loc[wanted].to_numpy()
+
+
+def _score_matrix(hits: BothWays, corpus: Corpus) -> np.ndarray:
+    """(J, R) scores of rank_resumes; -inf where a resume was not retrieved."""
+    found = hits["rank_resumes"]
+    scores = np.full((len(corpus.jobs), len(corpus.resumes)), -np.inf)
+    row, column = np.nonzero(found.positions >= 0)
+    scores[row, found.positions[row, column]] = found.scores[row, column]
+    return scores

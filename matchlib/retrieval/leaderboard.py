@@ -1,0 +1,154 @@
+"""Systems on a corpus in both directions, tuned where they have a weight, and the table that compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.schema import TASKS
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
+from matchlib.retrieval.search import Hits, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
+
+WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
+BothWays = dict[str, Hits]
+"""A system's hits for each task: rank_resumes (jobs ask) and rank_jobs (resumes ask)."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The jobs and resumes of one split; each side is searched with the other."""
+    jobs: pd.DataFrame
+    resumes: pd.DataFrame
+
+    @classmethod
+    def of_split(cls, tables: Mapping[str, pd.DataFrame], split: str) -> Corpus:
+        """The documents of one split of a set of tables."""
+        return cls(*(tables[name][tables[name]["split"] == split].reset_index(drop=True)
+                     for name in ("jobs", "resumes")))
+
+    def sides(self, task: str) -> tuple[pd.DataFrame, str, pd.DataFrame, str]:
+        """(queries, their id column, candidates, their id column) of a task."""
+        jobs, resumes = (self.jobs, "job_id"), (self.resumes, "resume_id")
+        return (*jobs, *resumes) if task == "rank_resumes" else (*resumes, *jobs)
+
+    def clusters(self, column: str) -> pd.Series | None:
+        """query_id -> value of a column that both tables have; None where one lacks it or column is ""."""
+        if column not in self.jobs or column not in self.resumes:
+            return None
+        return pd.concat([self.jobs.set_index("job_id")[column], self.resumes.set_index("resume_id")[column]])
+
+    def rank(self, hits: BothWays, *, depth: int | None = None) -> dict[str, pd.DataFrame]:
+        """A ranking for each task, ties by a hash of the id."""
+        rankings = {}
+        for task, found in hits.items():
+            queries, query_id, candidates, candidate_id = self.sides(task)
+            rankings[task] = rank(list(queries[query_id]), list(candidates[candidate_id]), found.positions,
+                                  found.scores, depth=depth)
+        return rankings
+
+
+def bm25(corpus: Corpus) -> BothWays:
+    """BM25 both ways."""
+    return {task: search_bm25(list(queries["text"]), list(candidates["text"]))
+            for task in TASKS for queries, _, candidates, _ in [corpus.sides(task)]}
+
+
+def dense(corpus: Corpus, encoder: Encoder) -> BothWays:
+    """An encoder both ways."""
+    jobs = encoder.encode_jobs(list(corpus.jobs["text"]))
+    resumes = encoder.encode_resumes(list(corpus.resumes["text"]))
+    return {"rank_resumes": search_dense(jobs, resumes), "rank_jobs": search_dense(resumes, jobs)}
+
+
+def length(corpus: Corpus) -> BothWays:
+    """The trivial system: the candidate with more lines is better, whatever the query."""
+    hits = {}
+    for task in TASKS:
+        queries, _, candidates, _ = corpus.sides(task)
+        lines = candidates["text"].str.count("\n").to_numpy(dtype=np.float32)
+        hits[task] = Hits(np.tile(np.arange(len(lines)), (len(queries), 1)), np.tile(lines, (len(queries), 1)))
+    return hits
+
+
+def mix(corpus: Corpus, first: BothWays, second: BothWays, weight: float | None) -> BothWays:
+    """(1 - weight) of the first system's standardised scores and weight of the second's; None: reciprocal ranks."""
+    mixed = {}
+    for task in TASKS:
+        systems, n = [first[task], second[task]], len(corpus.sides(task)[2])
+        mixed[task] = fuse_by_rank(systems, n) if weight is None else fuse_by_weight(systems, n, [1 - weight, weight])
+    return mixed
+
+
+def tune_mix(corpus: Corpus, first: BothWays, second: BothWays, labels: pd.DataFrame) -> pd.DataFrame:
+    """Validation nDCG@10 of every weight: a frame weight, ndcg (the mean of both tasks)."""
+    rows = []
+    for weight in WEIGHTS:
+        rankings = corpus.rank(mix(corpus, first, second, weight))
+        values = [score_queries(ranking, qrels_from_labels(labels, task), ["nDCG@10"])["value"].mean()
+                  for task, ranking in rankings.items()]
+        rows.append({"weight": weight, "ndcg": float(np.mean(values))})
+    return pd.DataFrame(rows)
+
+
+def best_weight(tuned: pd.DataFrame) -> float:
+    """The weight with the best validation score, the smallest of equals."""
+    return float(tuned.loc[tuned["ndcg"].idxmax(), "weight"])
+
+
+def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels: Mapping[str, pd.DataFrame], *,
+                      measures: Sequence[str], baselines: Sequence[str], clusters: pd.Series | None,
+                      facts: Mapping[str, object]) -> pd.DataFrame:
+    """Score every system in every task against every channel and test it against each baseline.
+
+    rankings: system -> task -> ranking; channels: name -> pairs (job_id, resume_id, label default 1);
+    clusters: query_id -> cluster or None; facts: columns to repeat, e.g. dataset, label_source, seed.
+    Returns the facts' columns and channel, system, task, measure, value, low, high, n, n_clusters, baseline,
+    difference, difference_low, difference_high, p: one row a baseline, and one for a baseline itself.
+    """
+    tables = []
+    for channel, pairs in channels.items():
+        for task in TASKS:
+            qrels = qrels_from_labels(pairs, task)
+            scores = pd.concat([score_queries(by_task[task], qrels, measures).assign(system=system)
+                                for system, by_task in rankings.items()])
+            for baseline in baselines:
+                table = compare_systems(scores, baseline=baseline, clusters=clusters)
+                tables.append(table.assign(channel=channel, task=task, baseline=baseline))
+    board = pd.concat(tables, ignore_index=True).assign(**facts)
+    first = [*facts, "channel", "system", "task", "measure", "value", "low", "high", "n", "n_clusters", "baseline"]
+    return board[[*first, "difference", "difference_low", "difference_high", "p"]]
+
+
+def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:
+    """One row a system: each measure's value with its interval in brackets, n, and the test of the first measure."""
+    part = board[board["channel"].eq(channel) & board["task"].eq(task) & board["baseline"].eq(baseline)]
+    text = part.assign(cell=[f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in
+                             zip(part["value"], part["low"], part["high"], strict=True)])
+    measures = list(dict.fromkeys(part["measure"]))
+    table = text.pivot(index="system", columns="measure", values="cell").loc[list(dict.fromkeys(part["system"])), measures]
+    first = part[part["measure"] == measures[0]].set_index("system")
+    return table.join(first[["n", "n_clusters", "difference", "p"]]).reset_index()
+
+
+def headline(board: pd.DataFrame, *, measure: str) -> str:
+    """The answer in words: stage 1 against every baseline, by task, on the channel furthest from the labels."""
+    channel = board["channel"].iloc[-1]
+    part = board[board["system"].eq("stage1") & board["measure"].eq(measure) & board["channel"].eq(channel)]
+    clauses = []
+    for task, rows in part.groupby("task", sort=False):
+        value = rows.iloc[0]
+        against = " and ".join(f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}] "
+                               f"against {row['baseline']} (p = {row['p']:.4f})" for _, row in rows.iterrows())
+        clauses.append(f"{task.replace('_', ' ')} {value['value']:.3f}, {against}")
+    return f"stage1 {measure} against {channel} labels: {'; '.join(clauses)}. One run, no verdict."
+
+
+def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
+    """{"system, task, channel": value} of one measure, the channel furthest from the labels first."""
+    part = board[board["measure"].eq(measure)].drop_duplicates(["system", "task", "channel"])
+    part = part.iloc[::-1].sort_values("channel", key=lambda c: c != board["channel"].iloc[-1], kind="stable")
+    return {f"{row['system']}, {row['task']}, {row['channel']}": round(row["value"], 4) for _, row in part.iterrows()}
