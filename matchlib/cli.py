@@ -159,8 +159,8 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
     folders = [Path("reports") / run for run in runs]
     for folder in folders:
         if not any(folder.glob("*/manifest.json")):
-            raise ParameterError(f"{folder} holds no finished stage; the runs are "
-                                 f"{', '.join(sorted({p.parent.parent.name for p in Path('reports').glob('*/*/manifest.json')}))}")
+            known = sorted({path.parent.parent.name for path in Path("reports").glob("*/*/manifest.json")})
+            raise ParameterError(f"{folder} holds no finished stage; the runs are {', '.join(known) or 'none'}")
     if len(folders) > 1:
         typer.echo(render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html"))
         return

@@ -111,6 +111,7 @@ class Stage:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise StageError(f"{self.folder} is being written by another process; wait for it or stop it") from None
         _OPEN[self.folder.resolve()] = lock
         (self.folder / "manifest.json").unlink(missing_ok=True)

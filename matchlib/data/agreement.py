@@ -60,7 +60,8 @@ def _cosine(jobs: pd.Series, resumes: pd.Series) -> np.ndarray:
 
 
 def _summary(grid: pd.DataFrame) -> pd.DataFrame:
-    columns = {"pairs": ("similarity", "size"), "labelled": ("label", "count"), "accepted of labelled": ("label", "mean")}
+    columns = {"pairs": ("similarity", "size"), "labelled": ("label", "count"),
+               "accepted of labelled": ("label", "mean")}
     if "true_fit" in grid:
         columns["true fits of all"] = ("true_fit", "mean")
     return grid.groupby(["kind", "texts"]).agg(**columns).reset_index()

@@ -127,7 +127,7 @@ class Market:
                    "nice_skills": self._names(job["nice"])}
 
     def resumes(self, n: int, split: str = "train") -> pd.DataFrame:
-        """The resumes table of a split: n rows with text, structured columns and `gender` (never in text by default)."""
+        """The resumes table of a split: n rows with text, structured columns and gender (by default in no text)."""
         return pd.DataFrame(self.stream_resumes(n, split))
 
     def jobs(self, n: int, split: str = "train") -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,13 @@ def _read_rjdb(p: Mapping[str, Any]) -> tuple[Tables, list[str]]:
 
 
 def _read_files(p: Mapping[str, Any]) -> tuple[Tables, list[str]]:
-    tables = {name: read_table(Path(p[f"{name}_file"]), name, columns=p[f"{name}_columns"], encoding=p["encoding"])
+    tables = {name: _read_by_line(Path(p[f"{name}_file"]), name, p[f"{name}_columns"], p["encoding"])
               for name in ("jobs", "resumes", "labels")}
     check_references(tables, source=p["labels_file"])
+    tables = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
     notes = [f"{name}: {len(frame):,} rows of {p[f'{name}_file']}" for name, frame in tables.items()]
+    if (tables["labels"]["split"] != "train").any():
+        notes.append(f"the split column of {p['labels_file']} is not used: documents are split, labels follow them")
     tables, report = split_tables(tables, valid=p["valid_share"], test=p["test_share"], seed=p["seed"])
     return tables, notes + report
 
@@ -70,10 +74,16 @@ def read_table(path: Path, name: str, *, columns: Mapping[str, Any] | None = Non
     headings; columns not mentioned keep their names. Labels get source "file", and split "train" if they have none.
     Raises DataError with file, line and remedy; nothing is dropped.
     """
+    return _read_by_line(path, name, columns, encoding).reset_index(drop=True)
+
+
+def _read_by_line(path: Path, name: str, columns: Mapping[str, Any] | None, encoding: str) -> pd.DataFrame:
+    """read_table's frame, indexed by the lines of the file."""
     rows = list(read_rows(path, encoding=encoding))
     if not rows:
         raise DataError(f"{path}: no rows; expected a heading and at least one row")
     frame = pd.DataFrame([row for _, row in rows], index=pd.Index([line for line, _ in rows], name="line"), dtype=str)
+    frame = frame.fillna("")  # a JSON object may lack a key
     frame = _map_columns(frame, columns or {}, path)
     if name in ("labels", "pools") and "label" in frame:
         allowed = ("0", "1") if name == "labels" else ("-1", "0", "1")
@@ -84,12 +94,14 @@ def read_table(path: Path, name: str, *, columns: Mapping[str, Any] | None = Non
         frame["label"] = frame["label"].astype(int)
     if name == "labels":
         frame = frame.assign(source="file", **({} if "split" in frame else {"split": "train"}))
-    return check_table(name, frame, source=str(path)).reset_index(drop=True)
+    return check_table(name, frame, source=str(path))
 
 
 def _map_columns(frame: pd.DataFrame, columns: Mapping[str, Any], path: Path) -> pd.DataFrame:
     mapped = {}
     for new, old in columns.items():
+        if not old:
+            raise DataError(f"{path}: {new} is mapped to no column; name one of {', '.join(map(repr, frame.columns))}")
         for column in [old] if isinstance(old, str) else old:
             if column not in frame:
                 raise DataError(f"{path}: column {column!r}, mapped to {new}, is not in the file; "
@@ -131,8 +143,10 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as problem:
         raise DataError(f"{path}:{_line_of_bad_byte(path, codec)}: byte 0x{problem.object[problem.start]:02x} is not "
                         f"{encoding}; save the file as UTF-8, or set encoding (often cp1252 or gb18030)") from None
+    except UnicodeError as problem:  # a UTF-16 file without its mark
+        raise DataError(f"{path}:1: not {encoding} ({problem}); save the file as UTF-8, or set encoding") from None
     except LookupError:
-        raise DataError(f"encoding {encoding!r} is unknown; use utf-8, utf-16, cp1252, gb18030, ...") from None
+        raise DataError(f"{path}: encoding {encoding!r} is unknown; use utf-8, utf-16, cp1252, gb18030, ...") from None
 
 
 def _line_of_bad_byte(path: Path, codec: str) -> int:
@@ -152,7 +166,8 @@ def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]
     try:
         names = [name.strip() for name in next(reader, [])]
         if len(set(names)) < len(names) or "" in names:
-            raise DataError(f"{path}:1: the heading has an empty or a repeated column name: {names}")
+            raise DataError(f"{path}:1: the heading has an empty or a repeated column name: {names}; "
+                            f"give every column a name of its own")
         while True:
             line = reader.line_num + 1
             values = next(reader, None)
@@ -179,7 +194,9 @@ def read_objects(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, 
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as problem:
+            if r"\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is JSON but no text
+        except (ValueError, RecursionError) as problem:  # ValueError: also a number of 5,000 digits
             raise DataError(f"{path}:{number}: not JSON ({problem}); one object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: a {type(row).__name__} where an object is due; one object a line")
@@ -191,18 +208,21 @@ def _as_text(value: Any) -> str:
         return ""
     if isinstance(value, list):
         return "; ".join(map(_as_text, value))
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | bool) else str(value)
 
 
 def _read_parquet(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
     import pyarrow
+    from pyarrow import parquet
     try:
-        rows = pd.read_parquet(path).to_dict("records")
+        # not by pandas, which turns whole numbers with gaps into floats: id 7 would become "7.0"
+        rows = parquet.read_table(path).to_pylist()
     except (pyarrow.ArrowException, OSError) as problem:
         raise DataError(f"{path}: not a Parquet file ({str(problem)[:80]}); export it again") from None
     for number, row in enumerate(rows, start=1):
-        yield number, {str(k): "" if v is None or v != v else v if isinstance(v, str) else str(v)
-                       for k, v in row.items()}
+        yield number, {str(key): _as_text(value) for key, value in row.items()}
 
 
 # ---- RJDB ----------------------------------------------------------------------------------------------

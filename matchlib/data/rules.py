@@ -95,10 +95,11 @@ def seniority_within(*, levels: int = 1) -> Rule:
 
 
 def degree_at_least() -> Rule:
-    """The resume's degree is the job's or higher; a job that names none asks for none."""
+    """The resume's degree is the job's or higher; a job that names none asks for none, which every resume has."""
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        asked = np.nan_to_num(_order(jobs, "degree", DEGREES, "jobs"), nan=0)
-        return _order(resumes, "degree", DEGREES, "resumes")[None, :] >= asked[:, None]
+        asked, has = (_order(frame, "degree", DEGREES, name, empty=0) for frame, name in ((jobs, "jobs"),
+                                                                                         (resumes, "resumes")))
+        return has[None, :] >= asked[:, None]
 
     return Rule("degree", holds, lambda job, resume: f"asks {job['degree'] or 'none'}, has {resume['degree']}")
 
@@ -142,16 +143,25 @@ def rules_by_name(names: list[str]) -> dict[str, Rule]:
 
 
 def audit_rules(rules: dict[str, Rule], jobs: pd.DataFrame, resumes: pd.DataFrame,
-                pairs: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """What each rule selects: percent of all pairs, and of each kind of pairs (frames job_id, resume_id)."""
+                pairs: dict[str, pd.DataFrame], *, block: int = 512) -> pd.DataFrame:
+    """What each rule selects: percent of all pairs, and of each kind of pairs (frames job_id, resume_id; NaN if empty).
+
+    Memory is bounded by `block` jobs.
+    """
+    row_of, column_of = (pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"]))
+    places = {kind: (row_of.loc[frame["job_id"]].to_numpy(), column_of.loc[frame["resume_id"]].to_numpy())
+              for kind, frame in pairs.items()}
     rows = []
     for name, rule in rules.items():
-        fires = pd.DataFrame(rule.holds(jobs, resumes), index=jobs["job_id"], columns=resumes["resume_id"])
-        row = {"rule": name, "all pairs, %": 100 * fires.to_numpy().mean()}
-        for kind, frame in pairs.items():
-            row[f"{kind}, %"] = 100 * np.mean([fires.at[j, r] for j, r in
-                                               zip(frame["job_id"], frame["resume_id"], strict=True)])
-        rows.append(row)
+        fired = dict.fromkeys(["all pairs", *pairs], 0)
+        for start in range(0, len(jobs), block):
+            holds = rule.holds(jobs.iloc[start:start + block], resumes)
+            fired["all pairs"] += int(holds.sum())
+            for kind, (row, column) in places.items():
+                here = (row >= start) & (row < start + block)
+                fired[kind] += int(holds[row[here] - start, column[here]].sum())
+        of = {"all pairs": len(jobs) * len(resumes)} | {kind: len(frame) for kind, frame in pairs.items()}
+        rows.append({"rule": name} | {f"{k}, %": 100 * n / of[k] if of[k] else np.nan for k, n in fired.items()})
     return pd.DataFrame(rows, columns=["rule", "all pairs, %", *(f"{kind}, %" for kind in pairs)])
 
 
@@ -162,7 +172,7 @@ def split_items(items: str) -> list[str]:
 
 def shared_items(left: pd.Series, right: pd.Series) -> np.ndarray:
     """Number of items that each left row shares with each right row: (L, R) int array."""
-    if not (left.str.strip() != "").any():
+    if not left.map(split_items).map(len).any():
         return np.zeros((len(left), len(right)), dtype=int)
     counter = CountVectorizer(analyzer=lambda items: set(split_items(items)))
     return (counter.fit_transform(left) @ counter.transform(right).T).toarray()
@@ -184,7 +194,8 @@ def _remote(frame: pd.DataFrame) -> np.ndarray:
     return (frame["remote"] == "yes").to_numpy() if "remote" in frame else np.zeros(len(frame), dtype=bool)
 
 
-def _order(frame: pd.DataFrame, column: str, scale: tuple[str, ...], table: str) -> np.ndarray:
+def _order(frame: pd.DataFrame, column: str, scale: tuple[str, ...], table: str, *,
+           empty: float = np.nan) -> np.ndarray:
     """Positions on an ordered scale as floats, NaN where the value is not on it (and never compares true)."""
-    position = {value: i for i, value in enumerate(scale)}
+    position = {"": empty} | {value: i for i, value in enumerate(scale)}
     return _column(frame, column, table).map(lambda value: position.get(value, np.nan)).to_numpy(dtype=float)

@@ -17,9 +17,16 @@ class DataError(ValueError):
     """Input that cannot be used: one sentence naming the place, what was found and the remedy."""
 
 
+def _name() -> pa.Column:
+    return pa.Column(str, pa.Check(lambda column: column.str.strip() != "", error="an empty value; fill it"))
+
+
 def _id(unique: bool = False) -> pa.Column:
-    filled = pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id")
-    return pa.Column(str, filled, unique=unique)
+    return pa.Column(str, [
+        pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id"),
+        pa.Check(lambda column: ~column.str.contains(r"\s"),
+                 error="an id with a space, which TREC runs cannot hold; replace it by _"),
+    ], unique=unique)
 
 
 def _text() -> pa.Column:
@@ -48,9 +55,9 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         unique=["task", "query_id", "candidate_id"]),
     "preferences": pa.DataFrameSchema(
         {"job_id": _id(), "resume_a": _id(), "resume_b": _id(), "preferred": _one_of(("a", "b", "tie")),
-         "confidence": pa.Column(float, pa.Check.in_range(0, 100)), "annotator": _id()}),
+         "confidence": pa.Column(float, pa.Check.in_range(0, 100)), "annotator": _name()}),
     "impressions": pa.DataFrameSchema(
-        {"request_id": _id(), "recruiter_id": _id(), "role": _id(), "job_id": _id(), "resume_id": _id(),
+        {"request_id": _name(), "recruiter_id": _name(), "role": _name(), "job_id": _id(), "resume_id": _id(),
          "position": pa.Column(int, pa.Check.ge(1)), "shown_at": pa.Column("datetime64[us]"),
          "clicked": _one_of((0, 1)), "converted": _one_of((0, 1)), "relevance": pa.Column(float)}),
 }
@@ -71,22 +78,29 @@ def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataF
     try:
         return SCHEMAS[name].validate(frame, lazy=True)
     except pa.errors.SchemaErrors as failure:
-        raise DataError(f"{place}: {_first_failure(failure.failure_cases, frame)}") from None
+        raise DataError(f"{place}{_first_failure(failure.failure_cases, frame)}") from None
 
 
 def _first_failure(cases: pd.DataFrame, frame: pd.DataFrame) -> str:
-    """Describe the first failing row, by its position among the rows (1 is the first)."""
+    """Describe the first failing row, by its line in the file or else its position among the rows (1 is the first)."""
     case = cases.iloc[0]
-    where = ""
+    where = ": "
     if pd.notna(case["index"]):
-        where = f"row {frame.index.get_loc(case['index']) + 1}: "
+        where = place_of_row(frame, int((frame.index == case["index"]).argmax()))
     problem = str(case["check"])
     if "unique" in problem:
         problem = "a duplicate; keep one row of each"
+    elif "not_nullable" in problem:
+        problem = "a missing value; fill it or drop the row"
     elif "dtype" in problem:
         problem = f"wrong type, {problem}"
     more = f" ({cases['index'].nunique():,} rows in all)" if cases["index"].nunique() > 1 else ""
     return f"{where}{case['column']} = {str(case['failure_case'])[:60]!r}: {problem}{more}"
+
+
+def place_of_row(frame: pd.DataFrame, position: int) -> str:
+    """":12: " (its line) if the frame is indexed by the lines of a file, else ": row 12: "."""
+    return f":{frame.index[position]}: " if frame.index.name == "line" else f": row {position + 1}: "
 
 
 def check_references(tables: dict[str, pd.DataFrame], *, source: str = "") -> None:
@@ -98,7 +112,9 @@ def check_references(tables: dict[str, pd.DataFrame], *, source: str = "") -> No
     for table, column, key in columns:
         if table not in tables:
             continue
-        lost = tables[table].loc[~tables[table][column].isin(known[key]), column]
-        if len(lost):
-            raise DataError(f"{source or table}: row {lost.index[0] + 1}: {column} {lost.iloc[0]!r} is in no "
-                            f"{key.removesuffix('_id')} row ({len(lost):,} such); add it or drop the label")
+        lost = ~tables[table][column].isin(known[key]).to_numpy()
+        if lost.any():
+            first = int(lost.argmax())
+            raise DataError(f"{source or table}{place_of_row(tables[table], first)}{column} "
+                            f"{tables[table][column].iloc[first]!r} is in no {key.removesuffix('_id')} row "
+                            f"({lost.sum():,} such); add it or drop the row")

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections import Counter, defaultdict
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -31,28 +32,48 @@ def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> lis
     Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri, Ganti,
     Kaushik, ICDE 2006), so only texts that meet there are compared.
     """
-    sets = [shingles(text) for text in texts]
+    members = _by_shingles(texts)
+    groups = list(members.values())
+    pairs = [pair for group in groups for pair in combinations(group, 2)]
+    for a, b in _near_sets(list(members), threshold):
+        pairs += [(min(i, j), max(i, j)) for i in groups[a] for j in groups[b]]
+    return sorted(pairs)
+
+
+def _by_shingles(texts: list[str]) -> dict[frozenset[int], list[int]]:
+    """Shingles -> positions of the texts that have just these: 10,000 identical texts are then compared once."""
+    members: dict[frozenset[int], list[int]] = defaultdict(list)
+    for i, text in enumerate(texts):
+        members[shingles(text)].append(i)
+    return dict(members)
+
+
+def _near_sets(sets: list[frozenset[int]], threshold: float) -> list[tuple[int, int]]:
+    """All pairs of different sets whose Jaccard similarity is at least `threshold`."""
     frequency = Counter(shingle for found in sets for shingle in found)
     meeting: dict[int, list[int]] = defaultdict(list)
     pairs = []
     for i, found in enumerate(sets):
         rarest = sorted(found, key=lambda s: (frequency[s], s))
-        prefix = rarest[:len(found) - math.ceil(threshold * len(found)) + 1]
+        prefix = rarest[:len(found) - math.ceil(threshold * len(found) - 1e-9) + 1]
         for j in {j for shingle in prefix for j in meeting[shingle]}:
             shared = len(found & sets[j])
             if shared >= threshold * (len(found) + len(sets[j]) - shared) - 1e-9:
                 pairs.append((j, i))
         for shingle in prefix:
             meeting[shingle].append(i)
-    return sorted(pairs)
+    return pairs
 
 
 def duplicate_groups(texts: list[str], *, threshold: float = JACCARD) -> np.ndarray:
     """(n,) int group of each text: near-duplicates, chained, share a group."""
-    pairs = near_duplicate_pairs(texts, threshold=threshold)
-    rows, columns = (np.array(side, dtype=int) for side in zip(*pairs, strict=True)) if pairs else ([], [])
-    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(texts), len(texts)))
-    return connected_components(graph, directed=False)[1]
+    members = _by_shingles(texts)
+    pairs = np.array(_near_sets(list(members), threshold), dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(members), len(members)))
+    groups = np.empty(len(texts), dtype=int)
+    for positions, group in zip(members.values(), connected_components(graph, directed=False)[1], strict=True):
+        groups[positions] = group
+    return groups
 
 
 def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
@@ -62,8 +83,10 @@ def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
     Jobs are drawn by group of near-duplicates; a group of resumes follows most of its labels; labels whose job
     and resume fell on different sides are dropped and counted. valid, test: shares of the jobs.
     Returns the tables with a column split, and notes. Raises DataError if one group holds over 5% of the rows, or
-    if a split is left without an accepted pair.
+    if a split is left without an accepted pair, or if the shares leave no training.
     """
+    if min(valid, test) <= 0 or valid + test >= 1:
+        raise DataError(f"valid_share {valid} and test_share {test} must be above 0 and leave something to train on")
     rng = np.random.default_rng(seed)
     jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
     job_group, resume_group = (_groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes")))
@@ -135,11 +158,22 @@ def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
             leaks.append(f"{crossing:,} labels are in another split than their {name[:-1]}")
         pair = frame[frame["split"].isin(("train", "test"))].reset_index(drop=True)
         is_test = (pair["split"] == "test").to_numpy()
-        near = [(i, j) for i, j in near_duplicate_pairs(pair["text"].tolist()) if is_test[i] != is_test[j]]
-        if near:
-            first = pair.iloc[list(near[0])][key].tolist()
+        if near := _copies_of_training(pair["text"].tolist(), is_test):
+            first = pair.iloc[list(min(near.items()))][key].tolist()
             leaks.append(f"{len(near):,} test {name} are near-copies of training {name} (such as {first})")
     return leaks
+
+
+def _copies_of_training(texts: list[str], is_test: np.ndarray) -> dict[int, int]:
+    """Position of each test text that is nearly a training text -> position of one such."""
+    members = _by_shingles(texts)
+    groups = list(members.values())
+    copies: dict[int, int] = {}
+    for alike in [*groups, *(groups[a] + groups[b] for a, b in _near_sets(list(members), JACCARD))]:
+        training = [i for i in alike if not is_test[i]]
+        if training:
+            copies |= {i: training[0] for i in alike if is_test[i]}
+    return copies
 
 
 def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:
@@ -156,6 +190,6 @@ def shuffle_within(labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, 
     """
     rng = np.random.default_rng(seed)
     group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column in resumes else 0
-    by_group = labels.assign(group=group).groupby("group")["resume_id"]
+    by_group = labels.assign(group=group).groupby("group", dropna=False)["resume_id"]
     shuffled = labels.assign(resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy())))
     return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)

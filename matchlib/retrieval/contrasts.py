@@ -26,9 +26,10 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     better, worse = np.where(a_wins, a, b), np.where(a_wins, b, a)
     lines = corpus.resumes["text"].str.count("\n").to_numpy()
     hard = lines[better] <= lines[worse]
-    order = np.random.default_rng(seed).permutation(len(job))
+    # Sorted by jobs in random order and shifted by the busiest job's pairs, no pair meets its own job again.
+    order = np.argsort(np.random.default_rng(seed).permutation(len(corpus.jobs))[job], kind="stable")
     other = np.empty_like(job)
-    other[order] = job[np.roll(order, 1)]
+    other[order] = job[np.roll(order, np.bincount(job).max())]
     rows = [{"system": "length", **_row(*(np.tile(_wins(lines[better], lines[worse]), (2, 1))), hard)}]
     for system, hits in systems.items():
         scores = _score_matrix(hits, corpus)

@@ -27,6 +27,10 @@ BATCH_SIZE = 16
 """Texts a forward pass: small batches of like lengths pad least, and two cores are full at 16."""
 
 
+KEPT_AT_ONCE = 4_096
+"""Texts encoded between two writes to the cache."""
+
+
 class EncoderError(ValueError):
     """A model that cannot be used: which one, why, and what to use instead."""
 
@@ -70,7 +74,7 @@ class Encoder:
 
     @cached_property
     def key(self) -> str:
-        """Hash of everything but the text that decides an embedding: weights, length, pooling, precision, device kind."""
+        """Hash of everything but the text that decides an embedding: weights, length, pooling, precision, device."""
         parts = [hash_model(self.folder), self.max_tokens, self.pooling, self.precision, self.device]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -97,6 +101,8 @@ def default_cache_dir() -> Path:
 
 def embed(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
     """(n, dim) float32 unit vectors; equal texts are encoded once. Raises EncoderError if any is not finite."""
+    if not texts:
+        raise ValueError("no texts to encode")
     unique = list(dict.fromkeys(texts))
     vectors = model.encode(unique, batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False,
                            convert_to_numpy=True).astype(np.float32)
@@ -122,6 +128,7 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
     else:
         folder = _fetch(name, revision)
     _refuse_remote_code(name, folder)
+    _refuse_pickles(name, folder)
     return folder
 
 
@@ -150,17 +157,27 @@ def _fetch(name: str, revision: str | None) -> Path:
 
 def _refuse_remote_code(name: str, folder: Path) -> None:
     import transformers
-    config_file = folder / "config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.exists() else {}
-    architecture = (config.get("architectures") or [""])[0]
-    if "auto_map" in config and not hasattr(transformers, architecture):
-        raise EncoderError(f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
-                           f"which matchlib never runs; choose a model that transformers supports")
-    modules_file = folder / "modules.json"
-    for module in json.loads(modules_file.read_text(encoding="utf-8")) if modules_file.exists() else []:
+    modules = _read_json(folder / "modules.json", [])
+    for place in ["", *(module.get("path", "") for module in modules)]:
+        config = _read_json(folder / place / "config.json", {})
+        architecture = (config.get("architectures") or [""])[0]
+        if "auto_map" in config and not hasattr(transformers, architecture):
+            raise EncoderError(f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
+                               f"which matchlib never runs; choose a model that transformers supports")
+    for module in modules:
         if not module["type"].startswith("sentence_transformers."):
             raise EncoderError(f"{name} needs remote code ({module['type']} in modules.json), which matchlib never "
                                f"runs; choose a model of sentence-transformers' own modules")
+
+
+def _refuse_pickles(name: str, folder: Path) -> None:
+    if not any(folder.rglob("*.safetensors")):
+        raise EncoderError(f"{name} holds no .safetensors file ({folder}); matchlib loads no pickled weights: save the "
+                           f"model again with save_pretrained, or choose another")
+
+
+def _read_json(path: Path, default: dict | list) -> dict | list:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
 
 
 def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, device: str | None = None,
@@ -175,7 +192,9 @@ def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | No
     dtype = {"dtype": getattr(torch, PRECISIONS[precision])}
     model = SentenceTransformer(str(folder), device=device, model_kwargs=dtype, local_files_only=True)
     if pooling is not None:
-        place = next(i for i, module in enumerate(model) if isinstance(module, Pooling))
+        place = next((i for i, module in enumerate(model) if isinstance(module, Pooling)), None)
+        if place is None:
+            raise EncoderError(f"{folder} has no pooling layer, so pooling {pooling!r} does not apply; leave it out")
         model[place] = Pooling(model[place].embedding_dimension, pooling_mode=pooling)
     if max_tokens is not None:
         model.max_seq_length = min(max_tokens, model.max_seq_length or max_tokens)
@@ -185,7 +204,7 @@ def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | No
 def hash_model(folder: Path) -> str:
     """Hash of a model folder's weights and settings (README and training leftovers do not count)."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt", ".model")):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt", ".model", ".bin")):
         digest.update(f"{path.relative_to(folder)}\0{_file_hash(path)}\0".encode())
     return digest.hexdigest()
 
@@ -196,7 +215,8 @@ def _file_hash(path: Path) -> str:
 
 
 class EmbeddingCache:
-    """Embeddings on disk, one sqlite file an encoder: text hash -> vector. Safe for several processes and kills."""
+    """Embeddings on disk, one sqlite file an encoder: text hash -> vector. Safe for several processes and kills: a killed run
+    loses the last few thousand texts."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -212,13 +232,14 @@ class EmbeddingCache:
             with connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
             known = self._read(connection, keys)
-            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-            if missing:
-                fresh = encode(list(missing.values()))
-                known |= {key: vector.tobytes() for key, vector in zip(missing, fresh, strict=True)}
+            missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
+            for start in range(0, len(missing), KEPT_AT_ONCE):
+                part = missing[start:start + KEPT_AT_ONCE]
+                fresh = encode([text for _, text in part])
+                rows = [(key, vector.tobytes()) for (key, _), vector in zip(part, fresh, strict=True)]
                 with connection:
-                    connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)",
-                                           [(key, known[key]) for key in missing])
+                    connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+                known |= dict(rows)
         finally:
             connection.close()
         return np.frombuffer(b"".join(known[key] for key in keys), dtype=np.float32).reshape(len(keys), -1).copy()

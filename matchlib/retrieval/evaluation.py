@@ -40,15 +40,19 @@ def rank(query_ids: Sequence[str], candidate_ids: Sequence[str], positions: np.n
     hit = positions >= 0
     if np.isnan(scores[hit]).any():
         raise ValueError("scores hold NaN; the model or its input is broken, so nothing is ranked")
-    frames = []
+    kept, kept_scores = [], []
     for query, found, score in zip(query_ids, positions, scores, strict=True):
         found, score = found[found >= 0], score[found >= 0]
         if len(np.unique(found)) < len(found):
             raise ValueError(f"query {query}: a candidate appears twice in its hits")
         order = np.lexsort((keys[found], -score))[:depth]
-        frames.append(pd.DataFrame({"query_id": query, "candidate_id": candidate_ids[found[order]],
-                                    "rank": np.arange(1, len(order) + 1), "score": score[order]}))
-    return pd.concat(frames, ignore_index=True)
+        kept.append(found[order])
+        kept_scores.append(score[order])
+    lengths = [len(found) for found in kept]
+    return pd.DataFrame({"query_id": np.repeat(np.asarray(query_ids, dtype=object), lengths),
+                         "candidate_id": candidate_ids[np.concatenate(kept)],
+                         "rank": np.concatenate([np.arange(1, n + 1) for n in lengths]),
+                         "score": np.concatenate(kept_scores)})
 
 
 def qrels_from_labels(labels: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -64,8 +68,9 @@ def score_queries(ranking: pd.DataFrame, qrels: pd.DataFrame,
 
     Scores are -rank, so that no scorer breaks ties its own way. A query of the qrels that the ranking does not
     answer scores 0; a query without a positive has no value and is left out (count it with `unanswerable`).
-    measures: names of ir_measures, e.g. nDCG@10, R@10, RR, AP, Judged@10.
-    Source: ir_measures with its pytrec_eval provider; Judged@k with its default provider.
+    measures: names of ir_measures, e.g. nDCG@10, R@10, RR, AP, Judged@10. Raises DataError on one that is unknown,
+    and ValueError if a query holds a candidate twice.
+    Source: ir_measures with its pytrec_eval provider; Judged@k with its own.
     """
     relevant = qrels[qrels["label"] > 0]
     if relevant.empty:
@@ -73,17 +78,29 @@ def score_queries(ranking: pd.DataFrame, qrels: pd.DataFrame,
     queries = set(relevant["query_id"])
     judged = _nested(qrels[qrels["query_id"].isin(queries) & (qrels["label"] >= 0)], "label")
     run = _nested(ranking[ranking["query_id"].isin(queries)].assign(score=lambda r: -r["rank"].astype(float)), "score")
-    parsed = {name: ir_measures.parse_measure(name) for name in measures}
-    names = {measure: name for name, measure in parsed.items()}
+    parsed = {name: _parse_measure(name) for name in measures}
     rows = []
-    for provider, chosen in ((ir_measures.pytrec_eval, [m for n, m in parsed.items() if "Judged" not in n]),
-                             (ir_measures.DefaultPipeline, [m for n, m in parsed.items() if "Judged" in n])):
+    plain = {measure for measure in parsed.values() if ir_measures.pytrec_eval.supports(measure)}
+    for provider, chosen in ((ir_measures.pytrec_eval, plain), (ir_measures.judged, {*parsed.values()} - plain)):
         if chosen:
-            rows += [(value.query_id, names[value.measure], value.value)
-                     for value in provider.iter_calc(chosen, judged, run)]
+            values = {(value.query_id, value.measure): value.value for value in provider.iter_calc(chosen, judged, run)}
+            # two names may mean one measure: RR and MRR
+            rows += [(query, name, value) for (query, measure), value in values.items()
+                     for name in measures if parsed[name] == measure]
     answered = pd.DataFrame(rows, columns=["query_id", "measure", "value"]).set_index(["query_id", "measure"])
     full = pd.MultiIndex.from_product([sorted(queries), list(measures)], names=["query_id", "measure"])
     return answered.reindex(full, fill_value=0.0).reset_index()
+
+
+def _parse_measure(name: str):
+    try:
+        measure = ir_measures.parse_measure(name)
+    except (NameError, ValueError, SyntaxError):
+        measure = None
+    if measure is None or not (ir_measures.pytrec_eval.supports(measure) or ir_measures.judged.supports(measure)):
+        raise DataError(f"measure {name!r} is not one of pytrec_eval's in ir_measures, such as {', '.join(MEASURES)}, "
+                        f"nor Judged@10")
+    return measure
 
 
 def unanswerable(qrels: pd.DataFrame) -> int:
@@ -96,6 +113,9 @@ def _nested(frame: pd.DataFrame, column: str) -> dict[str, dict]:
     nested: dict[str, dict] = {}
     for query, candidate, value in zip(frame["query_id"], frame["candidate_id"], frame[column].tolist(), strict=True):
         nested.setdefault(query, {})[candidate] = value
+    if sum(map(len, nested.values())) < len(frame):
+        twice = frame[frame.duplicated(["query_id", "candidate_id"])].iloc[0]
+        raise ValueError(f"query {twice['query_id']}: candidate {twice['candidate_id']} appears twice; keep one")
     return nested
 
 
@@ -127,8 +147,9 @@ def paired_randomisation(first: np.ndarray, second: np.ndarray, clusters: np.nda
     sums = _cluster_sums(np.asarray(first, dtype=float) - np.asarray(second, dtype=float), clusters)
     rng = np.random.default_rng(seed)
     observed, hits = abs(sums.sum()), 0
-    for start in range(0, n_resamples, 1_000):
-        size = min(1_000, n_resamples - start)
+    block = max(1, min(1_000, 20_000_000 // len(sums)))  # 160 MB of signs as floats
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
         signs = rng.integers(0, 2, size=(size, len(sums)), dtype=np.int8) * 2 - 1
         hits += int((np.abs(signs @ sums) >= observed - 1e-12).sum())
     return (hits + 1) / (n_resamples + 1)
@@ -137,6 +158,8 @@ def paired_randomisation(first: np.ndarray, second: np.ndarray, clusters: np.nda
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
     if clusters is None:
         return values
+    if pd.isna(clusters).any():
+        raise ValueError("a query has no cluster; give every query one, or none at all")
     return pd.Series(values).groupby(np.asarray(clusters)).sum().to_numpy()
 
 
@@ -168,7 +191,11 @@ def compare_systems(scores: pd.DataFrame, *, baseline: str, clusters: pd.Series 
 
 
 def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:
-    """Write a ranking in TREC form: `query Q0 document rank score tag`, score = -rank."""
+    """Write a ranking in TREC form: `query Q0 document rank score tag`, score = -rank.
+
+    Raises DataError on an id with a space, which the form cannot hold.
+    """
+    _refuse_spaces(ranking)
     with path.open("w", encoding="utf-8") as file:
         for query, candidate, position in zip(ranking["query_id"], ranking["candidate_id"], ranking["rank"],
                                               strict=True):
@@ -178,23 +205,35 @@ def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:
 def read_run(path: Path) -> pd.DataFrame:
     """Read a TREC run; the rank is recomputed from the score (ties by the file's rank). Raises DataError by line."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        parts = line.split()
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            query, _, candidate, position, score, _ = parts
-            rows.append((query, candidate, int(position), float(score)))
+            query, _, candidate, position, score, _ = line.decode().split()
+            rows.append((number, query, candidate, int(position), float(score)))
         except ValueError:
             raise DataError(f"{path}:{number}: not a line of a TREC run (query Q0 document rank score tag): "
                             f"{line[:60]!r}") from None
-    frame = pd.DataFrame(rows, columns=["query_id", "candidate_id", "rank", "score"])
-    if frame["score"].isna().any() or frame.duplicated(["query_id", "candidate_id"]).any():
-        raise DataError(f"{path}: a score is NaN or a query holds a document twice; nothing was read")
+    frame = pd.DataFrame(rows, columns=["line", "query_id", "candidate_id", "rank", "score"]).set_index("line")
+    broken = frame["score"].isna() | frame.duplicated(["query_id", "candidate_id"])
+    if broken.any():
+        raise DataError(f"{path}:{broken.idxmax()}: the score is NaN, or the query holds the document twice; "
+                        f"write the run again")
     frame = frame.sort_values(["query_id", "score", "rank"], ascending=[True, False, True], ignore_index=True)
     return frame.assign(rank=frame.groupby("query_id").cumcount() + 1)
 
 
+def _refuse_spaces(frame: pd.DataFrame) -> None:
+    for column in ("query_id", "candidate_id"):
+        spaced = frame[column].str.contains(r"\s")
+        if spaced.any():
+            raise DataError(f"{column} {frame[column][spaced].iloc[0]!r} holds a space, which a TREC file cannot; "
+                            f"replace it by _")
+
+
 def write_qrels(qrels: pd.DataFrame, path: Path) -> None:
-    """Write qrels in TREC form: `query 0 document label`."""
+    """Write qrels in TREC form: `query 0 document label`. Raises DataError on an id with a space."""
+    _refuse_spaces(qrels)
     with path.open("w", encoding="utf-8") as file:
         for query, candidate, label in zip(qrels["query_id"], qrels["candidate_id"], qrels["label"], strict=True):
             file.write(f"{query} 0 {candidate} {label}\n")

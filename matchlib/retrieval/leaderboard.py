@@ -35,11 +35,12 @@ class Corpus:
         jobs, resumes = (self.jobs, "job_id"), (self.resumes, "resume_id")
         return (*jobs, *resumes) if task == "rank_resumes" else (*resumes, *jobs)
 
-    def clusters(self, column: str) -> pd.Series | None:
-        """query_id -> value of a column that both tables have; None where one lacks it or column is ""."""
+    def clusters(self, column: str) -> dict[str, pd.Series] | None:
+        """task -> query_id -> value of a column that both tables have; None where one lacks it or column is ""."""
         if column not in self.jobs or column not in self.resumes:
             return None
-        return pd.concat([self.jobs.set_index("job_id")[column], self.resumes.set_index("resume_id")[column]])
+        return {"rank_resumes": self.jobs.set_index("job_id")[column],
+                "rank_jobs": self.resumes.set_index("resume_id")[column]}
 
     def rank(self, hits: BothWays, *, depth: int | None = None) -> dict[str, pd.DataFrame]:
         """A ranking for each task, ties by a hash of the id."""
@@ -100,12 +101,12 @@ def best_weight(tuned: pd.DataFrame) -> float:
 
 
 def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels: Mapping[str, pd.DataFrame], *,
-                      measures: Sequence[str], baselines: Sequence[str], clusters: pd.Series | None,
+                      measures: Sequence[str], baselines: Sequence[str], clusters: Mapping[str, pd.Series] | None,
                       facts: Mapping[str, object]) -> pd.DataFrame:
     """Score every system in every task against every channel and test it against each baseline.
 
     rankings: system -> task -> ranking; channels: name -> pairs (job_id, resume_id, label default 1);
-    clusters: query_id -> cluster or None; facts: columns to repeat, e.g. dataset, label_source, seed.
+    clusters: task -> query_id -> cluster, or None; facts: columns to repeat, e.g. dataset, label_source, seed.
     Returns the facts' columns and channel, system, task, measure, value, low, high, n, n_clusters, baseline,
     difference, difference_low, difference_high, p: one row a baseline, and one for a baseline itself.
     """
@@ -116,7 +117,7 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
             scores = pd.concat([score_queries(by_task[task], qrels, measures).assign(system=system)
                                 for system, by_task in rankings.items()])
             for baseline in baselines:
-                table = compare_systems(scores, baseline=baseline, clusters=clusters)
+                table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])
                 tables.append(table.assign(channel=channel, task=task, baseline=baseline))
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     first = [*facts, "channel", "system", "task", "measure", "value", "low", "high", "n", "n_clusters", "baseline"]
@@ -140,15 +141,18 @@ def headline(board: pd.DataFrame, *, measure: str) -> str:
     part = board[board["system"].eq("stage1") & board["measure"].eq(measure) & board["channel"].eq(channel)]
     clauses = []
     for task, rows in part.groupby("task", sort=False):
-        value = rows.iloc[0]
-        against = " and ".join(f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}] "
-                               f"against {row['baseline']} (p = {row['p']:.4f})" for _, row in rows.iterrows())
-        clauses.append(f"{task.replace('_', ' ')} {value['value']:.3f}, {against}")
-    return f"stage1 {measure} against {channel} labels: {'; '.join(clauses)}. One run, no verdict."
+        gaps = [f"{row.difference:+.3f} [{row.difference_low:+.3f}, {row.difference_high:+.3f}] over {row.baseline}"
+                for row in rows.itertuples()]
+        clauses.append(f"{rows['value'].iloc[0]:.3f} when it {task.replace('_', 's ')}, {' and '.join(gaps)}")
+    judge = {"true_fit": "who truly fits", "observed": "the labels left for the test"}[channel]
+    return (f"Judged by {judge}, stage 1 reaches {measure} {'; '.join(clauses)} (95% intervals). "
+            f"One run: a difference on these queries, not a verdict.")
 
 
 def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
-    """{"system, task, channel": value} of one measure, the channel furthest from the labels first."""
-    part = board[board["measure"].eq(measure)].drop_duplicates(["system", "task", "channel"])
-    part = part.iloc[::-1].sort_values("channel", key=lambda c: c != board["channel"].iloc[-1], kind="stable")
-    return {f"{row['system']}, {row['task']}, {row['channel']}": round(row["value"], 4) for _, row in part.iterrows()}
+    """{"system, task": value} of one measure on the channel furthest from the labels, stage 1 and its rivals first."""
+    part = board[board["measure"].eq(measure) & board["channel"].eq(board["channel"].iloc[-1])]
+    values = part.drop_duplicates(["system", "task"]).set_index(["system", "task"])["value"]
+    first = [system for system in ("stage1", "raw", "bm25") if system in values.index]
+    order = [*first, *(system for system in values.index.unique("system") if system not in first)]
+    return {f"{system}, {task.replace('_', ' ')}": round(values[system, task], 4) for system in order for task in TASKS}

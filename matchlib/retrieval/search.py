@@ -9,6 +9,8 @@ import bm25s
 import numpy as np
 import Stemmer
 
+from matchlib.data.schema import DataError
+
 RRF_K = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
 
@@ -30,11 +32,13 @@ def search_bm25(queries: Sequence[str], candidates: Sequence[str], *, depth: int
     depth: hits a query (None: all); pools: (Q,) lists of candidate positions to choose from.
     """
     stemmer = Stemmer.Stemmer("english")
-    index = bm25s.BM25(k1=k1, b=b)
-    index.index(_tokens(candidates, stemmer), show_progress=False)
-    scores = [index.get_scores(tokens) if tokens else np.zeros(len(candidates), dtype=np.float32)
-              for tokens in _tokens(queries, stemmer)]
-    return _best(iter(scores), len(queries), len(candidates), depth, pools)
+    tokens, index = _tokens(candidates, stemmer), bm25s.BM25(k1=k1, b=b)
+    if not any(tokens):
+        raise DataError("no candidate holds a word that BM25 counts; are the texts empty, or only stop words?")
+    index.index(tokens, show_progress=False)
+    scores = (index.get_scores(asked) if asked else np.zeros(len(candidates), dtype=np.float32)
+              for asked in _tokens(queries, stemmer))
+    return _best(scores, len(queries), len(candidates), depth, pools)
 
 
 def _tokens(texts: Sequence[str], stemmer) -> list[list[str]]:
@@ -46,7 +50,10 @@ def search_dense(queries: np.ndarray, candidates: np.ndarray, *, depth: int | No
     """Rank candidates by inner product (cosine of unit vectors) with faiss, exactly.
 
     queries (Q, dim), candidates (N, dim) float32; depth: hits a query (None: all); pools as in search_bm25.
+    Raises ValueError on a NaN, which faiss would turn into a query without hits.
     """
+    if np.isnan(queries).any() or np.isnan(candidates).any():
+        raise ValueError("embeddings hold NaN; the model or its input is broken, so nothing is searched")
     if pools is not None:
         scores = (candidates @ query for query in queries)
         return _best(scores, len(queries), len(candidates), depth, pools)

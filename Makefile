@@ -1,0 +1,35 @@
+# make demo | test | lab | lint | bench; each makes .venv first.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lab lint bench clean
+
+demo: $(READY)
+	$(BIN)/matchlib run params/demo.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lab: $(READY)
+	git config filter.nbstripout.clean "$(CURDIR)/$(BIN)/nbstripout"
+	git config filter.nbstripout.required true
+	$(BIN)/jupyter lab
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: $(READY)
+	for b in benchmarks/bench_*.py; do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
+
+clean:
+	rm -rf .venv .cache .snakemake build *.egg-info
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed; say where it is: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,106 @@
+"""The house rules that a machine can hold: import direction, pins, notebook form."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from matchlib.pipeline import notebook_parameters, plan_run, read_params
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "matchlib"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MAY_IMPORT = {"data": set(), "retrieval": {"data"}, "learning": {"data", "retrieval"}, "reports": set()}
+
+
+def imported_packages(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+        yield from (name.split(".")[1] for name in names if name.startswith("matchlib."))
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package):
+    files = list((PACKAGE / package).glob("*.py"))
+    assert files
+    for path in files:
+        assert set(imported_packages(path)) <= MAY_IMPORT[package] | {package}, path
+
+
+def test_every_package_has_a_direction():
+    assert {p.parent.name for p in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", ["matchlib.data.readers", "matchlib.data.market", "matchlib.reports.tables",
+                                    "matchlib.stage", "matchlib.cli"])
+def test_light_imports_load_no_torch(module):
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_modules_and_functions_are_short():
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text()
+        assert len(source.splitlines()) <= 350, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 45, f"{path}: {node.name}"
+
+
+def test_public_functions_have_docstrings():
+    bare = [f"{path.name}: {node.name}" for path in PACKAGE.rglob("*.py") for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            and not ast.get_docstring(node)]
+    assert bare == []
+
+
+def normal(name):
+    return name.lower().replace("_", "-")
+
+
+def test_conda_environment_holds_the_same_pins():
+    pins = {normal(name): version for name, version in
+            (line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())}
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    listed = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    named = {normal(name): version for name, version in (e.split("==") for e in listed if "==" in e)}
+    assert named.items() <= pins.items()
+    assert {"-c requirements.lock", "-e ."} <= set(listed)
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {normal(name) for name in needed} <= set(named)
+    assert pins["torch"] and not [version for version in pins.values() if "+" in version]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_form(path):
+    notebook = json.loads(path.read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert len(code) <= 25
+    for cell in code:
+        source = "".join(cell["source"])
+        assert not cell["outputs"] and cell["execution_count"] is None
+        is_parameters = "parameters" in cell["metadata"].get("tags", [])
+        assert is_parameters or len(source.splitlines()) <= 15, source
+        assert not re.search(r"^\s*(def|class) ", source, re.MULTILINE)
+        if is_parameters:
+            assert all(re.search(r"\S  # \S", line) for line in source.splitlines()), "each parameter needs # help"
+    defaults = notebook_parameters(path)
+    assert defaults["out_dir"] == f"reports/demo/{path.stem}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_params_files_fit_the_notebooks(path):
+    assert plan_run(read_params(path), source=path.name).stages
+
+
+def test_no_secret_is_a_parameter():
+    names = {name for path in NOTEBOOKS for name in notebook_parameters(path)}
+    assert not [name for name in names if re.search("key|token$|secret|password", name)]

@@ -1,0 +1,142 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from matchlib import pipeline
+from matchlib.pipeline import ParameterError, code_hash, notebook_parameters, plan_run, read_params
+
+DEFAULTS = {"rate": 1.0e-5, "size": 8, "names": ["a"], "on": False, "text": ""}
+
+
+@pytest.mark.parametrize("given", [{"rate": 2}, {"rate": 0.5, "size": 1}, {"names": []}, {"on": True, "text": "x"}])
+def test_fitting_parameters_pass(given):
+    pipeline.check_parameters("here", given, DEFAULTS)
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"rat": 1.0}, "unknown parameter 'rat'; did you mean 'rate'"),
+    ({"rate": "1e-5"}, "write floats as 1.0e-5"),
+    ({"size": 1.5}, "expected a int"),
+    ({"size": True}, "a bool"),
+    ({"on": 1}, "expected a bool"),
+    ({"names": "a"}, "expected a list"),
+])
+def test_others_are_refused_with_a_remedy(given, sentence):
+    with pytest.raises(ParameterError, match="here") as refusal:
+        pipeline.check_parameters("here", given, DEFAULTS)
+    assert sentence in str(refusal.value)
+
+
+def test_yaml_reads_a_bare_exponent_as_text_and_the_check_says_so(tmp_path):
+    (tmp_path / "p.yaml").write_text("02_contrastive: {learning_rate: 1e-4}\n01_data_rules:\n")
+    with pytest.raises(ParameterError, match="learning_rate is '1e-4'.*1.0e-5"):
+        plan_run(read_params(tmp_path / "p.yaml"))
+
+
+def test_stages_come_after_their_inputs_and_paths_belong_to_the_run():
+    plan = plan_run({"run": "x", "11_leaderboard": None, "02_contrastive-shuffled": {"labels": "shuffled"},
+                     "02_contrastive": {"epochs": 2.0}, "01_data_rules": {}})
+    assert [stage.name for stage in plan.stages] == ["01_data_rules", "02_contrastive", "02_contrastive-shuffled",
+                                                     "11_leaderboard"]
+    arm = plan.stages[2].parameters
+    assert (arm["epochs"], arm["labels"], arm["data"]) == (2.0, "shuffled", "reports/x/01_data_rules")
+    assert arm["out_dir"] == "reports/x/02_contrastive-shuffled"
+    assert plan.stages[3].inputs == ["reports/x/01_data_rules", "reports/x/02_contrastive",
+                                     "reports/x/02_contrastive-shuffled"]
+
+
+@pytest.mark.parametrize(("raw", "sentence"), [
+    ({"run": "x", "02_contrastive": {}}, "needs the stage '01_data_rules' as data"),
+    ({"run": "x", "12_none": {}}, "section '12_none' is no notebook"),
+    ({"run": "a/../b", "01_data_rules": {}}, "must be a name of letters"),
+])
+def test_plans_that_cannot_run_are_refused(raw, sentence):
+    with pytest.raises(ParameterError, match=sentence):
+        plan_run(raw)
+
+
+def test_base_fills_in_section_by_section(tmp_path):
+    (tmp_path / "low.yaml").write_text("01_data_rules: {seed: 3, train_jobs: 5}\n02_contrastive: {epochs: 2.0}\n")
+    (tmp_path / "high.yaml").write_text("base: low.yaml\n01_data_rules: {seed: 4}\n")
+    assert read_params(tmp_path / "high.yaml") == {
+        "run": "low", "01_data_rules": {"seed": 4, "train_jobs": 5}, "02_contrastive": {"epochs": 2.0}} | {"run": "high"}
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("a: [", "not valid YAML"), ("- a", "expected sections")])
+def test_broken_params_files_are_refused(tmp_path, text, sentence):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=sentence):
+        read_params(tmp_path / "p.yaml")
+    with pytest.raises(ParameterError, match="does not exist"):
+        read_params(tmp_path / "other.yaml")
+
+
+def test_parameters_travel_with_their_types():
+    stage = plan_run({"run": "x", "01_data_rules": {"dials": {"alias_gap": 0.5}, "rule_names": []}}).stages[0]
+    encoded = stage.command.split(" -b ")[1].split()[0]
+    import base64
+    assert yaml.safe_load(base64.b64decode(encoded)) == stage.parameters
+
+
+def make_repository(folder: Path, source="from matchlib.data import rules"):
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "Snakefile").touch()
+    shutil.copytree(Path(pipeline.__file__).parent, folder / "matchlib", ignore=shutil.ignore_patterns("__pycache__"))
+    cell = {"cell_type": "code", "source": [source], "metadata": {}, "outputs": [], "execution_count": None}
+    (folder / "notebooks" / "n.ipynb").write_text(json.dumps({"cells": [cell]}))
+    return folder / "notebooks" / "n.ipynb"
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    notebook = make_repository(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code_hash.cache_clear()
+    yield notebook
+    code_hash.cache_clear()
+
+
+def hash_now(notebook):
+    code_hash.cache_clear()
+    return code_hash(Path("notebooks") / notebook.name)
+
+
+def test_code_hash_sees_cells_and_imported_modules_only(repository):
+    before = hash_now(repository)
+    notebook = json.loads(repository.read_text())
+    notebook["cells"][0] |= {"outputs": [{"output_type": "stream", "name": "stdout", "text": "hi"}],
+                             "execution_count": 3}
+    notebook["cells"].append({"cell_type": "markdown", "source": ["more words"], "metadata": {}})
+    repository.write_text(json.dumps(notebook))
+    assert hash_now(repository) == before
+    root = repository.parents[1] / "matchlib"
+    with (root / "learning" / "losses.py").open("a") as file:
+        file.write("# not imported by this notebook\n")
+    assert hash_now(repository) == before
+    with (root / "data" / "schema.py").open("a") as file:  # imported by rules
+        file.write("# changed\n")
+    assert hash_now(repository) != before
+
+
+def test_code_hash_changes_with_a_code_cell_and_with_data_files(repository):
+    before = hash_now(repository)
+    graph = repository.parents[1] / "matchlib" / "data" / "skills.json"
+    graph.write_text(graph.read_text() + " ")
+    after = hash_now(repository)
+    assert after != before
+    notebook = json.loads(repository.read_text())
+    notebook["cells"][0]["source"] = ["from matchlib.data import rules\nx = 1"]
+    repository.write_text(json.dumps(notebook))
+    assert hash_now(repository) != after
+
+
+def test_parameters_cell_must_hold_literals(repository):
+    notebook = json.loads(repository.read_text())
+    notebook["cells"][0] |= {"metadata": {"tags": ["parameters"]}, "source": ["import os"]}
+    repository.write_text(json.dumps(notebook))
+    notebook_parameters.cache_clear()
+    with pytest.raises(ParameterError, match="not an assignment"):
+        notebook_parameters(repository)
