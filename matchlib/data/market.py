@@ -60,7 +60,7 @@ class Dials:
 
 NULL_WORLDS: dict[str, dict[str, float]] = {
     "labels": {"application_selectivity": 0.0, "acceptance_noise": 1.0},  # outcomes say nothing about true_fit
-    "wording": {"alias_gap": 0.0, "title_gap": 0.0},  # both sides use the same words: nothing for a language model to bridge
+    "wording": {"alias_gap": 0.0, "title_gap": 0.0},  # both sides use the same words
     "preference": {"rule_text_correlation": 1.0},  # rule and text agree: no preference left to learn
     "bias": {"gender_bias": 0.0, "gender_proxies": 0.0, "gender_shown": 0.0},
 }

@@ -215,8 +215,10 @@ def _file_hash(path: Path) -> str:
 
 
 class EmbeddingCache:
-    """Embeddings on disk, one sqlite file an encoder: text hash -> vector. Safe for several processes and kills: a killed run
-    loses the last few thousand texts."""
+    """Embeddings on disk, one sqlite file an encoder: text hash -> vector.
+
+    Safe for several processes and kills: a killed run loses the last few thousand texts.
+    """
 
     def __init__(self, path: Path):
         self.path = path

@@ -58,8 +58,7 @@ def rank(query_ids: Sequence[str], candidate_ids: Sequence[str], positions: np.n
 def qrels_from_labels(labels: pd.DataFrame, task: str) -> pd.DataFrame:
     """Turn pairs (job_id, resume_id and label, default 1) into qrels of a task: rank_resumes or rank_jobs."""
     query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
-    label = labels["label"] if "label" in labels else 1
-    return pd.DataFrame({"query_id": labels[query], "candidate_id": labels[candidate], "label": label})
+    return pd.DataFrame({"query_id": labels[query], "candidate_id": labels[candidate], "label": labels.get("label", 1)})
 
 
 def score_queries(ranking: pd.DataFrame, qrels: pd.DataFrame,

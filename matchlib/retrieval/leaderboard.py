@@ -130,7 +130,8 @@ def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> 
     text = part.assign(cell=[f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in
                              zip(part["value"], part["low"], part["high"], strict=True)])
     measures = list(dict.fromkeys(part["measure"]))
-    table = text.pivot(index="system", columns="measure", values="cell").loc[list(dict.fromkeys(part["system"])), measures]
+    systems = list(dict.fromkeys(part["system"]))
+    table = text.pivot(index="system", columns="measure", values="cell").loc[systems, measures]
     first = part[part["measure"] == measures[0]].set_index("system")
     return table.join(first[["n", "n_clusters", "difference", "p"]]).reset_index()
 

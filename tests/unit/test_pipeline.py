@@ -62,7 +62,7 @@ def test_base_fills_in_section_by_section(tmp_path):
     (tmp_path / "low.yaml").write_text("01_data_rules: {seed: 3, train_jobs: 5}\n02_contrastive: {epochs: 2.0}\n")
     (tmp_path / "high.yaml").write_text("base: low.yaml\n01_data_rules: {seed: 4}\n")
     assert read_params(tmp_path / "high.yaml") == {
-        "run": "low", "01_data_rules": {"seed": 4, "train_jobs": 5}, "02_contrastive": {"epochs": 2.0}} | {"run": "high"}
+        "run": "high", "01_data_rules": {"seed": 4, "train_jobs": 5}, "02_contrastive": {"epochs": 2.0}}
 
 
 @pytest.mark.parametrize(("text", "sentence"), [("a: [", "not valid YAML"), ("- a", "expected sections")])

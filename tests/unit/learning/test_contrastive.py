@@ -121,7 +121,8 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
     def run(folder):
         torch.manual_seed(0)
         model = load_model(tiny_model_folder)
-        log = train_contrastive(model, pairs, settings=settings, checkpoints=folder, evaluator=RankingEvaluator(**valid))
+        log = train_contrastive(model, pairs, settings=settings, checkpoints=folder,
+                                evaluator=RankingEvaluator(**valid))
         return weights(model), log
 
     whole, whole_log = run(tmp_path / "whole")

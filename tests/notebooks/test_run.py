@@ -1,0 +1,223 @@
+"""Whole runs of the smoke profile: by matchlib and Snakemake, by plain papermill, through kills and bad input."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from matchlib.cli import RUN_MARK
+from matchlib.stage import Finished
+
+ROOT = Path(__file__).parents[2]
+MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
+CANARY = "sk-canary-5f1d0c"
+STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "11_leaderboard"]
+
+
+def run(*arguments, environment=None, **options):
+    return subprocess.run(arguments, cwd=ROOT, env=os.environ | (environment or {}), text=True, capture_output=True,
+                          **options)
+
+
+@pytest.fixture(scope="module")
+def names():
+    """Names of this module's runs; their folders are removed afterwards."""
+    stem = f"test-{os.getpid()}"
+    found = {kind: f"{stem}-{kind}" for kind in ("smoke", "killed", "plain", "bad")}
+    yield found
+    for name in found.values():
+        shutil.rmtree(ROOT / "reports" / name, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def smoke(names):
+    """A finished smoke run, made with an API key in the environment; returns its folder."""
+    done = run(*MATCHLIB, "run", "params/smoke.yaml", "--run", names["smoke"],
+               environment={"OPENAI_API_KEY": CANARY})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    return ROOT / "reports" / names["smoke"]
+
+
+def test_every_stage_is_finished_and_rendered(smoke):
+    for stage in STAGES:
+        assert Finished(smoke / stage).manifest["headline"]
+        assert (smoke / stage / f"{stage}.html").stat().st_size < 1_000_000
+    index = (smoke / "index.html").read_text()
+    assert all(f"{stage}/{stage}.html" in index for stage in STAGES)
+    assert not list(smoke.glob("*.ckpt"))
+
+
+def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
+    board = pd.read_csv(smoke / "11_leaderboard" / "leaderboard.csv")
+    assert {"dataset", "label_source", "channel", "system", "task", "measure", "value", "low", "high", "n", "seed",
+            "baseline", "p"} <= set(board.columns)
+    assert set(board["system"]) == {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf"}
+    cells = board[["system", "task", "channel", "measure", "baseline"]]
+    assert len(cells.drop_duplicates()) == len(board) == 7 * 2 * 2 * 4 * 2
+    assert board["value"].between(0, 1).all()
+    assert board["p"].isna().sum() == 2 * 2 * 4 * 2  # only a baseline against itself has no test
+
+
+def test_no_secret_is_in_any_file(smoke):
+    files = [path for folder in (smoke, ROOT / ".snakemake") for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+
+
+def jobs_to_run(smoke, *, params=None):
+    """Names of the stages that Snakemake would run now."""
+    done = run(sys.executable, "-m", "snakemake", "--profile", "profiles/default", "--cores", "1", "--nolock", "-n",
+               "--config", f"params={params or smoke / 'params.yaml'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    return {words[0] for words in listed if len(words) == 2 and words[1].isdigit()} - {"total", "all"}
+
+
+def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke, tmp_path):
+    assert jobs_to_run(smoke) == set()
+    params = yaml.safe_load((smoke / "params.yaml").read_text())
+    params["11_leaderboard"]["depth"] = 7
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(params))
+    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "report"}
+
+
+def test_saving_a_notebook_with_outputs_reruns_nothing(smoke):
+    path = ROOT / "notebooks" / "11_leaderboard.ipynb"
+    before = path.read_bytes()
+    notebook = json.loads(before)
+    cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["saved in JupyterLab"]}]
+    try:
+        path.write_text(json.dumps(notebook))
+        assert jobs_to_run(smoke) == set()
+    finally:
+        path.write_bytes(before)
+
+
+def test_verify_accepts_the_run_and_names_what_was_changed_by_hand(smoke, names):
+    command = [*MATCHLIB, "verify", "params/smoke.yaml", "--run", names["smoke"]]
+    done = run(*command)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    manifest_file = smoke / "11_leaderboard" / "manifest.json"
+    manifest = json.loads(manifest_file.read_text())
+    try:
+        manifest_file.write_text(json.dumps(manifest | {"parameters": manifest["parameters"] | {"depth": 3}}))
+        done = run(*command)
+        assert done.returncode == 1
+        assert "11_leaderboard: depth is 3, the params file says 100" in done.stderr
+    finally:
+        manifest_file.write_text(json.dumps(manifest, indent=1))
+
+
+def test_report_renders_and_refuses_an_unknown_run(smoke, names):
+    assert run(*MATCHLIB, "report", names["smoke"]).returncode == 0
+    done = run(*MATCHLIB, "report", "no-such-run")
+    assert done.returncode == 1 and "holds no finished stage" in done.stderr and "Traceback" not in done.stderr
+
+
+def papermill(notebook, out_dir, *parameters, cwd="."):
+    flags = [word for name, value in parameters for word in ("-p", name, str(value))]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return run(sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(out_dir / "out.ipynb"),
+               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd)
+
+
+def test_notebooks_run_one_by_one_by_plain_papermill(names):
+    base = Path("reports") / names["plain"]
+    small = [("train_jobs", 24), ("train_resumes", 40), ("valid_jobs", 8), ("valid_resumes", 20), ("test_jobs", 12),
+             ("test_resumes", 30)]
+    # the first one from the notebooks folder, where JupyterLab's kernels start
+    done = papermill("01_data_rules", base / "01_data_rules", *small, cwd="notebooks")
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = papermill("02_contrastive", base / "02_contrastive", ("data", base / "01_data_rules"), ("epochs", 1.0),
+                     ("batch_size", 16), ("max_tokens", 32), ("frozen_layers", 5), ("evaluations", 1))
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = papermill("11_leaderboard", base / "11_leaderboard", ("data", base / "01_data_rules"),
+                     ("stage1", base / "02_contrastive"), ("shuffled", ""))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert Finished(ROOT / base / "11_leaderboard").manifest["inputs"]["stage1"]["stage"] == "02_contrastive"
+
+
+def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
+    (tmp_path / "jobs.csv").write_text("job_id,text\na,cook\na,nurse\n")
+    (tmp_path / "resumes.csv").write_text("resume_id,text\nx,I cook\n")
+    (tmp_path / "labels.csv").write_text("job_id,resume_id,label\na,x,1\n")
+    params = {"01_data_rules": {"source": "files", "rule_names": []} | {
+        f"{name}_file": str(tmp_path / f"{name}.csv") for name in ("jobs", "resumes", "labels")}}
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(params))
+    done = run(*MATCHLIB, "check", str(tmp_path / "bad.yaml"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "jobs.csv:3" in done.stderr and "duplicate" in done.stderr
+    done = run(*MATCHLIB, "run", str(tmp_path / "bad.yaml"), "--run", names["bad"])
+    assert done.returncode != 0
+    assert "error: 01_data_rules: DataError:" in done.stderr and "jobs.csv:3" in done.stderr
+    assert not (ROOT / "reports" / names["bad"] / "01_data_rules" / "manifest.json").exists()
+
+
+def of_run(folder):
+    """Processes that carry the run's mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(RUN_MARK) == str(folder):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def kill_some(kind, folder, started):
+    """SIGKILL all of a run, or only its matchlib, Snakemake, papermill or kernel process."""
+    words = {"matchlib": "matchlib.cli", "snakemake": "snakemake", "papermill": "papermill",
+             "kernel": "ipykernel_launcher"}
+    chosen = [psutil.Process(started.pid)] if kind in ("all", "matchlib") else []
+    for process in of_run(folder):
+        try:
+            if kind == "all" or words[kind] in " ".join(process.cmdline()):
+                chosen.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    for process in chosen:
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(chosen)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, names, tmp_path):
+    folder = ROOT / "reports" / names["killed"]
+    command = [*MATCHLIB, "run", "params/smoke.yaml", "--run", names["killed"]]
+    environment = os.environ | {"MATCHLIB_CACHE": str(tmp_path)}
+    rng = random.Random(7)
+    killed = 0
+    for kind in ("all", "papermill", "snakemake", "kernel", "matchlib"):
+        started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(rng.uniform(5, 25))
+        killed += kill_some(kind, folder, started)
+        if kind in ("papermill", "kernel"):
+            assert started.wait(timeout=120) != 0 or (folder / "index.html").exists()
+        elif kind == "snakemake":
+            started.wait(timeout=120)
+        else:
+            started.wait(timeout=30)
+        for manifest in folder.glob("*/manifest.json"):
+            Finished(manifest.parent)  # what looks finished is whole
+    assert killed >= 5
+    done = run(*command, environment={"MATCHLIB_CACHE": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("leaderboard.csv", "runs/rank_jobs.stage1.txt"):
+        assert (folder / "11_leaderboard" / name).read_bytes() == (smoke / "11_leaderboard" / name).read_bytes()
+    assert Finished(folder / "02_contrastive").manifest["id"] == Finished(smoke / "02_contrastive").manifest["id"]

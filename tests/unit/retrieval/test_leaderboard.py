@@ -1,0 +1,182 @@
+"""Systems both ways, mixtures, tuning and the table, on a corpus of six jobs and eight resumes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from matchlib.retrieval import leaderboard as lb
+from matchlib.retrieval.search import Hits
+
+TASKS = ("rank_resumes", "rank_jobs")
+
+
+@pytest.fixture
+def corpus() -> lb.Corpus:
+    words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
+    jobs = pd.DataFrame({"job_id": [f"j{i}" for i in range(6)], "text": [f"{w} wanted\nhere" for w in words],
+                         "occupation": list("aabbcc"), "split": "test"})
+    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(8)],
+                            "text": [f"I did {w}" + "\nmore" * i for i, w in enumerate([*words, "eta", "theta"])],
+                            "occupation": list("aabbccdd"), "split": "test"})
+    return lb.Corpus(jobs, resumes)
+
+
+@pytest.fixture
+def labels() -> pd.DataFrame:
+    return pd.DataFrame({"job_id": [f"j{i}" for i in range(6)], "resume_id": [f"r{i}" for i in range(6)], "label": 1})
+
+
+def planted(corpus: lb.Corpus, *, right: float, seed: int) -> lb.BothWays:
+    """A system whose score is `right` on the diagonal plus noise."""
+    scores = np.random.default_rng(seed).normal(size=(len(corpus.jobs), len(corpus.resumes))).astype(np.float32)
+    scores[np.arange(6), np.arange(6)] += right
+    hits = {}
+    for task, table in (("rank_resumes", scores), ("rank_jobs", scores.T)):
+        order = np.argsort(-table, axis=1)
+        hits[task] = Hits(order, np.take_along_axis(table, order, axis=1))
+    return hits
+
+
+def candidates(rankings) -> dict:
+    return {task: ranking["candidate_id"].tolist() for task, ranking in rankings.items()}
+
+
+def test_of_split_keeps_one_split(corpus):
+    tables = {"jobs": corpus.jobs.assign(split=["test"] * 4 + ["train"] * 2), "resumes": corpus.resumes}
+    part = lb.Corpus.of_split(tables, "test")
+    assert (len(part.jobs), len(part.resumes)) == (4, 8)
+
+
+def test_bm25_finds_the_shared_word_both_ways(corpus, labels):
+    rankings = corpus.rank(lb.bm25(corpus), depth=1)
+    assert rankings["rank_resumes"]["candidate_id"].tolist() == labels["resume_id"].tolist()
+    assert rankings["rank_jobs"]["candidate_id"].tolist()[:6] == labels["job_id"].tolist()
+
+
+def test_length_ranks_by_lines_whatever_the_query(corpus):
+    rankings = corpus.rank(lb.length(corpus))
+    by_query = rankings["rank_resumes"].groupby("query_id")["candidate_id"].agg(list)
+    assert all(ids == [f"r{i}" for i in reversed(range(8))] for ids in by_query)
+    # all jobs have two lines: a tie, broken the same way for every resume but not by id
+    order = rankings["rank_jobs"].groupby("query_id")["candidate_id"].agg(tuple).unique()
+    assert len(order) == 1 and list(order[0]) != sorted(order[0])
+
+
+def test_dense_encodes_each_side_with_its_own_method(corpus):
+    class OneHot:
+        def encode_jobs(self, texts):
+            return np.eye(8, dtype=np.float32)[:len(texts)]
+
+        def encode_resumes(self, texts):
+            return np.eye(8, dtype=np.float32)[::-1][:len(texts)].copy()
+
+    rankings = corpus.rank(lb.dense(corpus, OneHot()), depth=1)
+    assert rankings["rank_resumes"]["candidate_id"].tolist() == [f"r{7 - i}" for i in range(6)]
+    assert rankings["rank_jobs"]["candidate_id"].tolist()[2:] == [f"j{7 - i}" for i in range(2, 8)]
+
+
+def test_mix_with_weight_0_and_1_is_either_system(corpus):
+    first, second = planted(corpus, right=0, seed=1), planted(corpus, right=0, seed=2)
+    assert candidates(corpus.rank(lb.mix(corpus, first, second, 0.0))) == candidates(corpus.rank(first))
+    assert candidates(corpus.rank(lb.mix(corpus, first, second, 1.0))) == candidates(corpus.rank(second))
+    assert candidates(corpus.rank(first)) != candidates(corpus.rank(second))
+
+
+def test_mix_without_a_weight_is_symmetric(corpus):
+    first, second = planted(corpus, right=1, seed=1), planted(corpus, right=1, seed=2)
+    one, other = lb.mix(corpus, first, second, None), lb.mix(corpus, second, first, None)
+    assert candidates(corpus.rank(one)) == candidates(corpus.rank(other))
+
+
+def test_tuning_picks_the_planted_weight(corpus, labels):
+    noise, good = planted(corpus, right=0, seed=3), planted(corpus, right=40, seed=4)
+    tuned = lb.tune_mix(corpus, good, noise, labels)
+    assert tuned["weight"].tolist() == [round(0.1 * i, 1) for i in range(11)]
+    assert lb.best_weight(tuned) == 0.0
+    assert tuned.loc[0, "ndcg"] == 1.0 and tuned.loc[10, "ndcg"] < 0.8
+    reverse = lb.tune_mix(corpus, noise, good, labels)
+    assert 0.5 <= lb.best_weight(reverse) <= 1.0 and reverse["ndcg"].iloc[-1] == 1.0
+
+
+def test_tuning_finds_a_mixture_that_beats_both_systems(corpus, labels):
+    # job i and resume i lead only in the sum: each system puts one other candidate above, never the same
+    eye, n = np.eye(6, 8), 6
+    above = [np.roll(eye, 1, axis=1) * 1.5 + eye, np.roll(eye, 3, axis=1) * 1.5 + eye]
+    systems = []
+    for scores in above:
+        hits = {}
+        for task, table in (("rank_resumes", scores), ("rank_jobs", scores.T)):
+            order = np.argsort(-table, axis=1, kind="stable")
+            hits[task] = Hits(order, np.take_along_axis(table, order, axis=1).astype(np.float32))
+        systems.append(hits)
+    tuned = lb.tune_mix(corpus, *systems, labels)
+    assert lb.best_weight(tuned) in (0.4, 0.5, 0.6)
+    assert tuned["ndcg"].max() > tuned["ndcg"].iloc[[0, 10]].max() + 0.1
+    assert n == len(labels)
+
+
+def test_best_weight_is_the_smallest_of_equals():
+    assert lb.best_weight(pd.DataFrame({"weight": [0.0, 0.1, 0.2], "ndcg": [0.3, 0.5, 0.5]})) == 0.1
+
+
+@pytest.fixture
+def board(corpus, labels) -> pd.DataFrame:
+    systems = {"raw": planted(corpus, right=1, seed=1), "copy": planted(corpus, right=1, seed=1),
+               "stage1": planted(corpus, right=40, seed=2)}
+    rankings = {name: corpus.rank(hits) for name, hits in systems.items()}
+    channels = {"observed": labels.iloc[:4], "true_fit": labels.drop(columns="label")}
+    return lb.build_leaderboard(rankings, channels, measures=["nDCG@10", "RR"], baselines=["raw", "stage1"],
+                                clusters=corpus.clusters("occupation"), facts={"dataset": "toy", "seed": 1})
+
+
+def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
+    assert list(board.columns) == ["dataset", "seed", "channel", "system", "task", "measure", "value", "low", "high", "n",
+                                   "n_clusters", "baseline", "difference", "difference_low", "difference_high", "p"]
+    key = ["channel", "system", "task", "measure", "baseline"]
+    assert len(board) == 2 * 3 * 2 * 2 * 2 and not board.duplicated(key).any()
+    own = board["system"] == board["baseline"]
+    tested = ["difference", "difference_low", "difference_high", "p"]
+    assert board.loc[own, tested].isna().all(axis=None) and board.loc[~own, tested].notna().all(axis=None)
+
+
+def test_leaderboard_values(board):
+    cell = board.set_index(["channel", "system", "task", "measure", "baseline"])
+    best = cell.loc[("true_fit", "stage1", "rank_resumes", "nDCG@10", "raw")]
+    assert best["value"] == 1.0 and best["difference"] > 0
+    assert (best["n"], best["n_clusters"]) == (6, 3)
+    assert cell.loc[("observed", "stage1", "rank_jobs", "RR", "raw"), "n"] == 4
+    back = cell.loc[("true_fit", "raw", "rank_resumes", "nDCG@10", "stage1")]
+    assert back["difference"] == -best["difference"] and back["p"] == best["p"]
+
+
+def test_a_system_does_not_differ_from_its_copy(board):
+    same = board[board["system"].eq("copy") & board["baseline"].eq("raw")]
+    assert len(same) == 8
+    assert (same["difference"] == 0).all() and (same["p"] == 1).all()
+
+
+def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
+    same = lb.Corpus(corpus.jobs.assign(job_id=[str(i) for i in range(6)]),
+                     corpus.resumes.assign(resume_id=[str(i) for i in range(8)]))
+    pairs = pd.DataFrame({"job_id": [str(i) for i in range(6)], "resume_id": [str(i) for i in range(6)]})
+    rankings = {name: same.rank(planted(same, right=1, seed=i)) for i, name in enumerate(("raw", "other"))}
+    table = lb.build_leaderboard(rankings, {"file": pairs}, measures=["RR"], baselines=["raw"],
+                                 clusters=same.clusters("occupation"), facts={})
+    assert table["n_clusters"].tolist() == [3] * 4
+
+
+def test_without_a_shared_column_queries_are_independent(corpus):
+    assert corpus.clusters("") is None and corpus.clusters("job_id") is None
+
+
+def test_overview_has_one_row_a_system(board):
+    table = lb.overview(board, channel="true_fit", task="rank_jobs", baseline="raw")
+    assert table["system"].tolist() == ["raw", "copy", "stage1"]
+    assert list(table.columns) == ["system", "nDCG@10", "RR", "n", "n_clusters", "difference", "p"]
+    assert table.set_index("system").loc["stage1", "RR"] == "1.000 [1.000, 1.000]"
+
+
+def test_headline_and_key_figures_speak_of_the_last_channel(board):
+    assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(board, measure="RR")
+    figures = lb.key_figures(board, measure="RR")
+    assert figures["stage1, rank resumes"] == 1.0 and len(figures) == 6
