@@ -116,7 +116,7 @@ class Stage:
         _OPEN[self.folder.resolve()] = lock
         (self.folder / "manifest.json").unlink(missing_ok=True)
         for path in self.folder.iterdir():
-            if path.name in (".lock", f"{self.name}.ipynb"):  # papermill is writing the executed notebook
+            if path.name == ".lock" or path.suffix == ".ipynb":  # papermill is writing the executed notebook
                 continue
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -152,7 +152,7 @@ class Stage:
         self._log.close()
         files = {str(path.relative_to(self.folder)): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
                  for path in sorted(self.folder.rglob("*"))
-                 if path.is_file() and path.name not in (".lock", f"{self.name}.ipynb")}
+                 if path.is_file() and path.name != ".lock" and path.suffix != ".ipynb"}
         inputs = {key: {"stage": value.manifest["stage"], "id": value.manifest["id"],
                         "path": os.path.relpath(value.folder, self.folder)} for key, value in self.inputs.items()}
         commit, dirty = git_state()

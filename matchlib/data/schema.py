@@ -26,7 +26,7 @@ def _id(unique: bool = False) -> pa.Column:
         pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id"),
         pa.Check(lambda column: ~column.str.contains(r"\s"),
                  error="an id with a space, which TREC runs cannot hold; replace it by _"),
-    ], unique=unique)
+    ], unique=unique, report_duplicates="exclude_first")
 
 
 def _text() -> pa.Column:
@@ -49,10 +49,10 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "labels": pa.DataFrameSchema(
         {"job_id": _id(), "resume_id": _id(), "label": _one_of((0, 1)), "split": _one_of(SPLITS),
          "source": _one_of(SOURCES)},
-        unique=["job_id", "resume_id"]),
+        unique=["job_id", "resume_id"], report_duplicates="exclude_first"),
     "pools": pa.DataFrameSchema(
         {"task": _one_of(TASKS), "query_id": _id(), "candidate_id": _id(), "label": _one_of((1, 0, -1))},
-        unique=["task", "query_id", "candidate_id"]),
+        unique=["task", "query_id", "candidate_id"], report_duplicates="exclude_first"),
     "preferences": pa.DataFrameSchema(
         {"job_id": _id(), "resume_a": _id(), "resume_b": _id(), "preferred": _one_of(("a", "b", "tie")),
          "confidence": pa.Column(float, pa.Check.in_range(0, 100)), "annotator": _name()}),
@@ -83,7 +83,8 @@ def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataF
 
 def _first_failure(cases: pd.DataFrame, frame: pd.DataFrame) -> str:
     """Describe the first failing row, by its line in the file or else its position among the rows (1 is the first)."""
-    case = cases.iloc[0]
+    repeated = cases["check"].astype(str).str.contains("unique")
+    case = cases[repeated if repeated.all() else ~repeated].iloc[0]  # two empty ids are empty before they are equal
     where = ": "
     if pd.notna(case["index"]):
         where = place_of_row(frame, int((frame.index == case["index"]).argmax()))

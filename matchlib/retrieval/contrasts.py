@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.retrieval.evaluation import mean_interval
-from matchlib.retrieval.leaderboard import BothWays, Corpus
+from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines
 
 
 def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *,
@@ -24,7 +24,7 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     a, b = (_positions(corpus.resumes["resume_id"], decided[f"resume_{side}"]) for side in "ab")
     a_wins = (decided["preferred"] == "a").to_numpy()
     better, worse = np.where(a_wins, a, b), np.where(a_wins, b, a)
-    lines = corpus.resumes["text"].str.count("\n").to_numpy()
+    lines = count_lines(corpus.resumes["text"])
     hard = lines[better] <= lines[worse]
     # Sorted by jobs in random order and shifted by the busiest job's pairs, no pair meets its own job again.
     order = np.argsort(np.random.default_rng(seed).permutation(len(corpus.jobs))[job], kind="stable")

@@ -178,6 +178,7 @@ def compare_systems(scores: pd.DataFrame, *, baseline: str, clusters: pd.Series 
         groups = None if clusters is None else clusters.reindex(table.index).to_numpy()
         for system in part["system"].unique():
             row = {"system": system, "measure": measure, **mean_interval(table[system].to_numpy(), groups)}
+            row |= {side: float(np.clip(row[side], 0, 1)) for side in ("low", "high")}  # no measure lies outside
             if system != baseline:
                 gap = mean_interval((table[system] - table[baseline]).to_numpy(), groups)
                 row |= {"difference": gap["value"], "difference_low": gap["low"], "difference_high": gap["high"],

@@ -65,12 +65,17 @@ def dense(corpus: Corpus, encoder: Encoder) -> BothWays:
     return {"rank_resumes": search_dense(jobs, resumes), "rank_jobs": search_dense(resumes, jobs)}
 
 
+def count_lines(texts: pd.Series) -> np.ndarray:
+    """(n,) int lines that hold anything; blank ones tell how a file was made, not how long a document is."""
+    return texts.str.count(r"(?m)^.*\S").to_numpy()
+
+
 def length(corpus: Corpus) -> BothWays:
     """The trivial system: the candidate with more lines is better, whatever the query."""
     hits = {}
     for task in TASKS:
         queries, _, candidates, _ = corpus.sides(task)
-        lines = candidates["text"].str.count("\n").to_numpy(dtype=np.float32)
+        lines = count_lines(candidates["text"]).astype(np.float32)
         hits[task] = Hits(np.tile(np.arange(len(lines)), (len(queries), 1)), np.tile(lines, (len(queries), 1)))
     return hits
 
@@ -102,11 +107,12 @@ def best_weight(tuned: pd.DataFrame) -> float:
 
 def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels: Mapping[str, pd.DataFrame], *,
                       measures: Sequence[str], baselines: Sequence[str], clusters: Mapping[str, pd.Series] | None,
-                      facts: Mapping[str, object]) -> pd.DataFrame:
+                      facts: Mapping[str, object], complete: Sequence[str] = ("true_fit",)) -> pd.DataFrame:
     """Score every system in every task against every channel and test it against each baseline.
 
     rankings: system -> task -> ranking; channels: name -> pairs (job_id, resume_id, label default 1);
-    clusters: task -> query_id -> cluster, or None; facts: columns to repeat, e.g. dataset, label_source, seed.
+    clusters: task -> query_id -> cluster, or None; facts: columns to repeat, e.g. dataset, label_source, seed;
+    complete: channels that list every positive there is, where all pairs are judged and Judged@k is left out.
     Returns the facts' columns and channel, system, task, measure, value, low, high, n, n_clusters, baseline,
     difference, difference_low, difference_high, p: one row a baseline, and one for a baseline itself.
     """
@@ -114,7 +120,8 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
     for channel, pairs in channels.items():
         for task in TASKS:
             qrels = qrels_from_labels(pairs, task)
-            scores = pd.concat([score_queries(by_task[task], qrels, measures).assign(system=system)
+            wanted = [m for m in measures if not (channel in complete and m.startswith("Judged"))]
+            scores = pd.concat([score_queries(by_task[task], qrels, wanted).assign(system=system)
                                 for system, by_task in rankings.items()])
             for baseline in baselines:
                 table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])

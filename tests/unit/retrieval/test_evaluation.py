@@ -64,7 +64,8 @@ def test_the_ideal_counts_all_positives_and_not_the_retrieved_ones():
 
 
 def test_a_query_without_an_answer_scores_0_and_one_without_a_positive_is_left_out_and_counted():
-    qrels = pd.concat([frame("answered", "ab", [1, 0]), frame("silent", "ab", [1, 0]), frame("hopeless", "ab", [0, -1])])
+    qrels = pd.concat([frame("answered", "ab", [1, 0]), frame("silent", "ab", [1, 0]),
+                       frame("hopeless", "ab", [0, -1])])
     ranking = pd.concat([ranked("answered", "ab"), ranked("hopeless", "ab")])
     assert values(ranking, qrels, "RR") == {("answered", "RR"): 1.0, ("silent", "RR"): 0.0}
     assert ev.unanswerable(qrels) == 1
@@ -124,7 +125,8 @@ def test_qrels_of_both_tasks():
 def test_rank_orders_by_score_cuts_at_depth_and_skips_missing_hits():
     ranking = ev.rank(["q", "p"], ["a", "b", "c"], np.array([[0, 1, 2], [2, -1, -1]]),
                       np.array([[0.1, 0.3, 0.2], [5.0, np.nan, 9.0]]), depth=2)
-    assert ranking[["query_id", "candidate_id", "rank"]].to_numpy().tolist() == [["q", "b", 1], ["q", "c", 2], ["p", "c", 1]]
+    expected = [["q", "b", 1], ["q", "c", 2], ["p", "c", 1]]
+    assert ranking[["query_id", "candidate_id", "rank"]].to_numpy().tolist() == expected
     assert ranking["score"].tolist() == [0.3, 0.2, 5.0]
 
 
