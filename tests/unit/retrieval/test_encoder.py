@@ -355,6 +355,16 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert Encoder().cache_dir == Path(".cache/embeddings")
 
 
+def test_a_text_that_another_process_wrote_meanwhile_is_no_error(tmp_path):
+    cache = EmbeddingCache(tmp_path / "c.sqlite")
+
+    def encode(texts):
+        cache.fetch(["a"], lambda _: np.ones((1, 1), dtype=np.float32))  # the other process is faster
+        return np.full((len(texts), 1), 2, dtype=np.float32)
+    cache.fetch(["a", "b"], encode)
+    assert cache.fetch(["a", "b"], encode).ravel().tolist() == [1, 2]
+
+
 def write_many(path: Path, start: int, barrier) -> None:
     barrier.wait(timeout=60)
     for i in range(start, start + 40):

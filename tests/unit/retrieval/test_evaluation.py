@@ -71,6 +71,12 @@ def test_a_query_without_an_answer_scores_0_and_one_without_a_positive_is_left_o
     assert ev.unanswerable(qrels) == 1
 
 
+def test_a_system_that_answers_nothing_scores_0():
+    nothing = ranked("q", [])
+    found = values(nothing.astype({"rank": int}), frame("q", "ab", [1, 0]), "nDCG@10", "Judged@10")
+    assert found == {("q", "nDCG@10"): 0.0, ("q", "Judged@10"): 0.0}
+
+
 def test_no_positive_at_all_raises():
     with pytest.raises(DataError, match="no query has a positive"):
         ev.score_queries(ranked("q", "ab"), frame("q", "ab", [0, -1]))
