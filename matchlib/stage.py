@@ -156,11 +156,12 @@ class Stage:
         inputs = {key: {"stage": value.manifest["stage"], "id": value.manifest["id"],
                         "path": os.path.relpath(value.folder, self.folder)} for key, value in self.inputs.items()}
         commit, dirty = git_state()
-        identity = [self.name, self.parameters, inputs, files]
+        # what the stage holds, whenever and wherever it was made: the log has the time in it
+        content = {name: facts for name, facts in files.items() if name != "log.txt"}
         manifest = {
             "stage": self.name, "run": self.folder.parent.name, "notebook": self.notebook.stem,
             "parameters": self.parameters, "inputs": inputs, "files": files,
-            "id": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            "id": hashlib.sha256(json.dumps([self.name, content], sort_keys=True).encode()).hexdigest(),
             "metrics": {key: value.item() if isinstance(value, np.generic) else value
                         for key, value in metrics.items()},
             "headline": headline, "device": device,

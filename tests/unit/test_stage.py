@@ -1,4 +1,5 @@
 import json
+import logging
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ def open_stage(tmp_path, name="01_data_rules", **changes):
 def finished(tmp_path):
     stage = open_stage(tmp_path)
     stage.write_table("jobs", pd.DataFrame({"job_id": ["007"], "text": ["NA"]}))
+    logging.getLogger("matchlib").info("written at some time")
     stage.finish({"n": 1}, headline="one job")
     return stage.folder
 
