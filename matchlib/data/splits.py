@@ -48,27 +48,36 @@ def _by_shingles(texts: list[str]) -> dict[frozenset[int], list[int]]:
     return dict(members)
 
 
-def _near_sets(sets: list[frozenset[int]], threshold: float) -> list[tuple[int, int]]:
-    """All pairs of different sets whose Jaccard similarity is at least `threshold`."""
+def _near_sets(sets: list[frozenset[int]], threshold: float, *, most: float = math.inf) -> list[tuple[int, int]]:
+    """All pairs of different sets whose Jaccard similarity is at least `threshold`.
+
+    It stops once one set has over `most` neighbours: boilerplate, whose pairs would be quadratic.
+    """
     frequency = Counter(shingle for found in sets for shingle in found)
     meeting: dict[int, list[int]] = defaultdict(list)
     pairs = []
     for i, found in enumerate(sets):
         rarest = sorted(found, key=lambda s: (frequency[s], s))
         prefix = rarest[:len(found) - math.ceil(threshold * len(found) - 1e-9) + 1]
+        before = len(pairs)
         for j in {j for shingle in prefix for j in meeting[shingle]}:
             shared = len(found & sets[j])
             if shared >= threshold * (len(found) + len(sets[j]) - shared) - 1e-9:
                 pairs.append((j, i))
+        if len(pairs) - before > most:
+            break
         for shingle in prefix:
             meeting[shingle].append(i)
     return pairs
 
 
-def duplicate_groups(texts: list[str], *, threshold: float = JACCARD) -> np.ndarray:
-    """(n,) int group of each text: near-duplicates, chained, share a group."""
+def duplicate_groups(texts: list[str], *, threshold: float = JACCARD, most: float = math.inf) -> np.ndarray:
+    """(n,) int group of each text: near-duplicates, chained, share a group.
+
+    Where one text has over `most` near-copies, the search stops there and groups that are larger stay unfound.
+    """
     members = _by_shingles(texts)
-    pairs = np.array(_near_sets(list(members), threshold), dtype=int).reshape(-1, 2)
+    pairs = np.array(_near_sets(list(members), threshold, most=most), dtype=int).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(members), len(members)))
     groups = np.empty(len(texts), dtype=int)
     for positions, group in zip(members.values(), connected_components(graph, directed=False)[1], strict=True):
@@ -111,11 +120,12 @@ def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
 
 
 def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
-    groups = duplicate_groups(frame["text"].tolist())
+    most = max(LARGEST_COMPONENT * len(frame), 2)
+    groups = duplicate_groups(frame["text"].tolist(), most=most)
     largest = np.bincount(groups).max()
-    if largest > max(LARGEST_COMPONENT * len(frame), 2):
+    if largest > most:
         example = frame.iloc[int(np.argmax(np.bincount(groups)[groups]))]["text"][:80]
-        raise DataError(f"{name}: {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
+        raise DataError(f"{name}: at least {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
                         f"{example!r}); remove boilerplate or duplicates, since they cannot be split fairly")
     return groups
 

@@ -134,7 +134,7 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "broken quote in the heading": ("a.csv", '"job_id,text\n1,a\n', ":1: broken row .*; check its quotes"),
     "too many fields": ("a.csv", 'job_id,text\n1,"a\nb"\n2,b,c\n', ":4: 3 fields .* has 2; quote fields that hold co"),
     "too few fields": ("a.tsv", "job_id\ttext\n1\ta\n2\n", ":3: 1 fields .* has 2; quote fields that hold tabs"),
-    "duplicate id": ("a.csv", 'job_id,text\n0,"a\nb"\n1,b\n1,c\n', ":4: job_id = '1': a duplicate; keep one"),
+    "duplicate id": ("a.csv", 'job_id,text\n0,"a\nb"\n1,b\n1,c\n', ":5: job_id = '1': a duplicate; keep one"),
     "empty id": ("a.csv", "job_id,text\n1,a\n ,b\n", ":3: job_id = ' ': an empty id; give every row an id"),
     "id with a space": ("a.csv", "job_id,text\n1,a\nmy job,b\n", ":3: job_id = 'my job': .*; replace it by _"),
     "empty text": ("a.csv", "job_id,text\n1,a\n2,\n", ":3: text = '': an empty text; drop the row or fill it"),
@@ -165,7 +165,7 @@ BAD = {  # name, content, what follows the path, table (default jobs)
                       "labels"),
     "unlabelled label": ("a.csv", LABELS + "1,a,-1\n", ":2: label '-1' is not one of 0, 1; unl.* pool", "labels"),
     "worded label": ("a.jsonl", '{"job_id": 1, "resume_id": 2, "label": true}', ":1: label 'true' is not", "labels"),
-    "duplicate pair": ("a.csv", LABELS + "1,a,1\n1,b,1\n1,a,0\n", ":2: job_id = '1': a duplicate; keep one", "labels"),
+    "duplicate pair": ("a.csv", LABELS + "1,a,1\n1,b,1\n1,a,0\n", ":4: job_id = '1': a duplicate; keep one", "labels"),
     "unknown split": ("a.csv", "job_id,resume_id,label,split\n1,a,1,train\n1,b,1,dev\n", ":3: split = 'dev': .*"
                       "not one of .*'train', 'valid', 'test'", "labels"),
     "labels without a label": ("a.csv", "job_id,resume_id\n1,a\n", ": column 'label' is missing; .*; rename", "labels"),

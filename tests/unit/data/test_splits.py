@@ -64,6 +64,20 @@ def test_thousands_of_identical_texts_form_one_group():
     assert len(set(groups[:-1])) == 1 and groups[-1] != groups[0]
 
 
+def test_boilerplate_is_refused_before_all_its_pairs_are_compared(monkeypatch):
+    compared, near_sets = [], splits._near_sets
+
+    def count(*args, **kwargs):
+        compared.extend(pairs := near_sets(*args, **kwargs))
+        return pairs
+    monkeypatch.setattr(splits, "_near_sets", count)
+    common = " ".join(f"b{i}" for i in range(60))
+    frame = pd.DataFrame({"text": [f"role {i} {common}" for i in range(400)]})
+    with pytest.raises(DataError, match=r"jobs: at least 2\d of 400 texts are near-copies"):
+        splits._groups(frame, "jobs")
+    assert len(compared) < 300  # of 79,800
+
+
 def test_groups_chain_near_duplicates():
     words = [f"w{i}" for i in range(40)]
     texts = [" ".join(words[:-1] + ["x"]), "something else entirely is written here", " ".join(words),
@@ -162,7 +176,7 @@ def test_too_large_a_group_of_near_copies_raises_with_an_example(name):
         if fine:
             splits.split_tables(changed, valid=0.2, test=0.3, seed=0)
         else:
-            with pytest.raises(DataError, match=f"^{name}: {copies} of {n} texts are near-copies.*Equal opportunities"):
+            with pytest.raises(DataError, match=f"^{name}: at least {copies} of {n} texts are .*Equal opport"):
                 splits.split_tables(changed, valid=0.2, test=0.3, seed=0)
 
 
