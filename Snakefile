@@ -23,7 +23,7 @@ for stage in PLAN.stages:
         name:
             stage.name.replace("-", "_").replace(".", "_")
         input:
-            [f"{folder}/manifest.json" for folder in stage.inputs],
+            [f"{folder}/manifest.json" for folder in stage.inputs] + stage.files,
         output:
             f"{stage.folder}/manifest.json",
         log:

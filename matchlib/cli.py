@@ -139,12 +139,15 @@ def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) 
 
 def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
     from matchlib.pipeline import code_hash, notebook_parameters
+    from matchlib.stage import hash_sources
     wanted = {**notebook_parameters(stage.notebook), **stage.parameters}
     wanted.pop("out_dir")
     found = [f"{stage.name}: {key} is {manifest['parameters'].get(key)!r}, the params file says {value!r}"
              for key, value in wanted.items() if manifest["parameters"].get(key) != value]
     if manifest["code"]["hash"] != code_hash(stage.notebook):
         found.append(f"{stage.name}: was made by other code; run it again")
+    found += [f"{stage.name}: {wanted[key]} has changed since; run it again"
+              for key, value in manifest["sources"].items() if hash_sources(wanted).get(key) != value]
     for key, value in manifest["inputs"].items():
         if ids.get(wanted[key]) != value["id"]:
             found.append(f"{stage.name}: {value['stage']} was made again since; run it again")
@@ -174,6 +177,8 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
 def check(params: ParamsFile) -> None:
     """Validate the data that a params file names and print what was found; nothing is run or written."""
     from matchlib.data.readers import read_source
+    from matchlib.data.rules import rules_by_name
+    from matchlib.data.splits import require_no_leaks
     from matchlib.data.summary import describe
     params = params.resolve()
     os.chdir(find_root())
@@ -183,7 +188,11 @@ def check(params: ParamsFile) -> None:
         raise ParameterError(f"{params}: no section 01_data_rules, so there is no data to check")
     from matchlib.pipeline import notebook_parameters
     started = time.monotonic()
-    tables, notes = read_source({**notebook_parameters(stage.notebook), **stage.parameters})
+    parameters = {**notebook_parameters(stage.notebook), **stage.parameters}
+    tables, notes = read_source(parameters)
+    for rule in rules_by_name(parameters["rule_names"]).values():
+        rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
+    require_no_leaks(tables)
     for line in [*notes, *describe(tables)]:
         typer.echo(line)
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")

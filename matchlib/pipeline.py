@@ -40,6 +40,11 @@ class StagePlan:
         return self.parameters["out_dir"]
 
     @property
+    def files(self) -> list[str]:
+        """Files that parameters name: the user's data, whose change is a reason to run again."""
+        return [value for value in self.parameters.values() if isinstance(value, str) and Path(value).is_file()]
+
+    @property
     def command(self) -> str:
         """The papermill command; -b keeps types that -p and -y would turn into text."""
         encoded = base64.b64encode(yaml.safe_dump(self.parameters).encode()).decode()
@@ -195,7 +200,7 @@ def code_hash(notebook: Path) -> str:
 
 
 def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
-    """Files of the matchlib modules that a source imports, followed through; reports only change the looks."""
+    """Files of the matchlib modules that a source imports, followed through; not reports: looks rerun no science."""
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.Import):
@@ -204,7 +209,8 @@ def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
             path = root / (name.replace(".", "/") + ".py")
-            if name.startswith("matchlib.") and path.exists() and path not in seen:
+            ours = name.startswith("matchlib.") and not name.startswith("matchlib.reports")
+            if ours and path.exists() and path not in seen:
                 seen.add(path)
                 _imported(path.read_text(encoding="utf-8"), root, seen)
     return seen

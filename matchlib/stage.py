@@ -160,7 +160,7 @@ class Stage:
         content = {name: facts for name, facts in files.items() if name != "log.txt"}
         manifest = {
             "stage": self.name, "run": self.folder.parent.name, "notebook": self.notebook.stem,
-            "parameters": self.parameters, "inputs": inputs, "files": files,
+            "parameters": self.parameters, "inputs": inputs, "files": files, "sources": hash_sources(self.parameters),
             "id": hashlib.sha256(json.dumps([self.name, content], sort_keys=True).encode()).hexdigest(),
             "metrics": {key: value.item() if isinstance(value, np.generic) else value
                         for key, value in metrics.items()},
@@ -183,6 +183,12 @@ def file_hash(path: Path) -> str:
     """sha256 of a file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_sources(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 of every file that a parameter names, by parameter."""
+    return {key: file_hash(Path(value)) for key, value in parameters.items()
+            if isinstance(value, str) and value and Path(value).is_file()}
 
 
 def _how_to_make(folder: Path) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError, check_references, check_table
-from matchlib.data.splits import drop_near_duplicates_across, split_tables
+from matchlib.data.splits import check_splits, drop_near_duplicates_across, split_tables
 
 csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
 
@@ -34,12 +34,15 @@ def read_source(parameters: Mapping[str, Any]) -> tuple[Tables, list[str]]:
         if name != "truth":
             check_table(name, frame, source=f"{source}: {name}")
     check_references(tables, source=source)
+    check_splits(tables["labels"])
     return tables, notes
 
 
 def _read_market(p: Mapping[str, Any]) -> tuple[Tables, list[str]]:
     market = Market(p["seed"], **p["dials"])
     sizes = {split: (p[f"{split}_jobs"], p[f"{split}_resumes"]) for split in ("train", "valid", "test")}
+    if min(min(pair) for pair in sizes.values()) < 1:
+        raise DataError(f"market: every split needs jobs and resumes, got {sizes}; set train_jobs and the like above 0")
     return market.tables(sizes), [f"simulated market, fingerprint {market.fingerprint[:12]}"]
 
 
@@ -122,13 +125,18 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dic
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     if path.suffix not in readers:
         raise DataError(f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}")
+    _require_file(path)
+    yield from readers[path.suffix](path, encoding)
+
+
+def _require_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path, which is relative to the repository")
-    yield from readers[path.suffix](path, encoding)
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     """Yield numbered lines, each decoded alone so that a wrong byte is named by its line."""
+    _require_file(path)
     codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:

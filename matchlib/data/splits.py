@@ -100,8 +100,8 @@ def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
     jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
     job_group, resume_group = (_groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes")))
     share = {"train": 1 - valid - test, "valid": valid, "test": test}
-    drawn = rng.choice(list(share), p=list(share.values()), size=job_group.max() + 1)
-    jobs = jobs.assign(split=drawn[job_group])
+    accepted = jobs["job_id"].isin(labels.loc[labels["label"] == 1, "job_id"]).to_numpy()
+    jobs = jobs.assign(split=_draw_splits(job_group, accepted, share, rng)[job_group])
     votes = labels.assign(split=labels["job_id"].map(jobs.set_index("job_id")["split"]),
                           group=labels["resume_id"].map(pd.Series(resume_group, index=resumes["resume_id"])))
     counts = votes.groupby(["group", "split"]).size().unstack(fill_value=0)
@@ -112,11 +112,24 @@ def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
     resumes = resumes.assign(split=side[resume_group])
     crossing = (votes["split"] != votes["resume_id"].map(resumes.set_index("resume_id")["split"])).to_numpy()
     labels = labels.assign(split=votes["split"])[~crossing].reset_index(drop=True)
-    _check_splits(labels)
+    check_splits(labels)
     notes = [f"{crossing.sum():,} of {len(crossing):,} labels dropped: their job and resume are on different sides",
              f"near-duplicates kept on one side: {len(jobs) - job_group.max() - 1:,} jobs, "
              f"{len(resumes) - resume_group.max() - 1:,} resumes"]
     return {**tables, "jobs": jobs, "resumes": resumes, "labels": labels}, notes
+
+
+def _draw_splits(group: np.ndarray, accepted: np.ndarray, share: dict[str, float],
+                 rng: np.random.Generator) -> np.ndarray:
+    """Split of each group of jobs: exact shares, at least one each; groups with accepted pairs are drawn apart."""
+    splits = np.empty(group.max() + 1, dtype=object)
+    has_accepted = np.bincount(group, weights=accepted) > 0
+    for members in (np.flatnonzero(has_accepted), np.flatnonzero(~has_accepted)):
+        order = rng.permutation(members)
+        n_valid, n_test = (max(1, round(share[name] * len(order))) for name in ("valid", "test"))
+        splits[order] = "train"
+        splits[order[:n_test]], splits[order[n_test:n_test + n_valid]] = "test", "valid"
+    return splits
 
 
 def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -130,7 +143,8 @@ def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
     return groups
 
 
-def _check_splits(labels: pd.DataFrame) -> None:
+def check_splits(labels: pd.DataFrame) -> None:
+    """Raise DataError if a split has no accepted pair."""
     for split in SPLITS:
         n = int((labels["label"][labels["split"] == split] == 1).sum())
         if n < 1:
@@ -195,11 +209,14 @@ def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:
 def shuffle_within(labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, seed: int) -> pd.DataFrame:
     """The control's labels: resumes permuted among the labels whose resume has the same value of `column`.
 
-    What is left to learn is which occupation is meant and how documents look; who fits whom is gone. column "" or
-    one that the resumes lack permutes among all labels. Pairs that come up twice are kept once.
+    What is left to learn is which occupation is meant and how documents look; who fits whom is gone. column ""
+    permutes among all labels. Pairs that come up twice are kept once.
     """
+    if column and column not in resumes:
+        raise DataError(f"the resumes have no column {column!r} to permute within; set shuffle_within: '' or to one of "
+                        f"{list(resumes.columns)}")
     rng = np.random.default_rng(seed)
-    group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column in resumes else 0
+    group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column else 0
     by_group = labels.assign(group=group).groupby("group", dropna=False)["resume_id"]
     shuffled = labels.assign(resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy())))
     return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)

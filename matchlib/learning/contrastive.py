@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections import defaultdict
@@ -189,7 +190,9 @@ class _Trainer(SentenceTransformerTrainer):
 def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Settings, checkpoints: Path,
                       evaluator: RankingEvaluator | None = None, job_prompt: str = "",
                       resume_prompt: str = "") -> pd.DataFrame:
-    """Train `model` in place and leave it with the weights that rank best on validation.
+    """Train `model` in place and leave it with the checkpoint that ranks best on validation.
+
+    The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and the log says so.
 
     checkpoints: a folder kept between runs; a run that was killed goes on from its last checkpoint, bit for bit.
     Returns the log: a frame step, loss, learning_rate, ndcg, ndcg_rank_resumes, ndcg_rank_jobs (NaN where a row
@@ -198,13 +201,13 @@ def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Set
     if settings.frozen_layers:
         freeze_layers(model, settings.frozen_layers)
     collator = PairCollator(model, pairs, settings.hard_negatives, settings.chunk_size, job_prompt, resume_prompt)
+    last = _last_whole_checkpoint(checkpoints)
     loss = ConFitLoss(model, torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts),
                       n_resumes=len(pairs.resume_texts), temperature=settings.temperature)
-    trainer = _Trainer(model=model, args=_arguments(settings, len(pairs.rows), checkpoints, model, evaluator),
+    trainer = _Trainer(model=model, args=_arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last),
                        train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}), loss=loss,
                        data_collator=collator, evaluator=evaluator)
     trainer.remove_callback(PrinterCallback)  # the log is returned; a notebook needs no lines of dicts
-    last = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
     logger.info("training on %d pairs%s", len(pairs.rows), f", going on from {Path(last).name}" if last else "")
     trainer.train(resume_from_checkpoint=last)
     if evaluator is not None:
@@ -213,12 +216,15 @@ def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Set
 
 
 def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: SentenceTransformer,
-               evaluator: RankingEvaluator | None) -> SentenceTransformerTrainingArguments:
+               evaluator: RankingEvaluator | None, last: str | None) -> SentenceTransformerTrainingArguments:
+    if model.device.index:
+        raise ValueError(f"training uses the first GPU it sees, not {model.device}; set CUDA_VISIBLE_DEVICES="
+                         f"{model.device.index} and device: cuda")
     steps = max(1, round(settings.epochs * -(-n_pairs // settings.batch_size)))
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
     bf16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    choose = {} if evaluator is None else {"eval_strategy": "steps", "eval_steps": every, "eval_on_start": True,
+    choose = {} if evaluator is None else {"eval_strategy": "steps", "eval_steps": every, "eval_on_start": last is None,
                                            "load_best_model_at_end": True, "metric_for_best_model": "eval_ndcg",
                                            "greater_is_better": True}
     return SentenceTransformerTrainingArguments(
@@ -227,6 +233,17 @@ def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: Sente
         seed=settings.seed, data_seed=settings.seed, use_cpu=on_cpu, bf16=bf16, save_strategy="steps",
         save_steps=every, save_total_limit=2, logging_steps=max(1, every // 5), logging_nan_inf_filter=False,
         report_to="none", batch_sampler=EpochSampler, disable_tqdm=True, dataloader_pin_memory=not on_cpu, **choose)
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; torn ones, left by a kill, are removed."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:  # the trainer writes this file last
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            logger.warning("removing the unfinished %s", checkpoint)
+            shutil.rmtree(checkpoint)
+    return get_last_checkpoint(folder) if folder.is_dir() else None
 
 
 def freeze_layers(model: SentenceTransformer, n: int) -> None:
@@ -277,8 +294,12 @@ def _log_row(entry: dict) -> dict:
     return {"step": entry["step"], **{new: entry[old] for old, new in names.items() if old in entry}}
 
 
-def save_encoder(model: SentenceTransformer, folder: Path) -> None:
-    """Save a plain sentence-transformers folder, written beside and renamed; SentenceTransformer(folder) loads it."""
+def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None) -> None:
+    """Save a plain sentence-transformers folder, written beside and renamed; SentenceTransformer(folder) loads it.
+
+    prompts: kept in the folder by name, for model.encode(..., prompt_name="job").
+    """
+    model.prompts |= {name: prompt for name, prompt in (prompts or {}).items() if prompt}
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(str(beside), create_model_card=False)

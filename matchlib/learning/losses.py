@@ -78,5 +78,5 @@ class ConFitLoss(nn.Module):
             masked_jobs=false_negatives(numbers[:, 1], job_numbers, self.resume_major, self.n_jobs),
             masked_resumes=false_negatives(numbers[:, 0], resume_numbers, self.job_major, self.n_resumes))
         if not torch.isfinite(loss):
-            raise FloatingPointError("the loss is not finite; lower the learning rate or use precision float32")
+            raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
         return loss

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OFFLINE_MODEL = "all-MiniLM-L6-v2"
 OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 POOLINGS = ("mean", "cls", "lasttoken")
-PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+PRECISIONS = ("float32", "bfloat16", "float16")
 STAND_INS = {"jinaai/jina-embeddings-v2": "nomic-ai/modernbert-embed-base (8192 tokens)"}
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 BATCH_SIZE = 16
@@ -59,7 +59,7 @@ class Encoder:
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise EncoderError(f"pooling {self.pooling!r} is not one of {POOLINGS}")
         if self.precision not in PRECISIONS:
-            raise EncoderError(f"precision {self.precision!r} is not one of {tuple(PRECISIONS)}")
+            raise EncoderError(f"precision {self.precision!r} is not one of {PRECISIONS}")
 
     @cached_property
     def folder(self) -> Path:
@@ -74,8 +74,8 @@ class Encoder:
 
     @cached_property
     def key(self) -> str:
-        """Hash of everything but the text that decides an embedding: weights, length, pooling, precision, device."""
-        parts = [hash_model(self.folder), self.max_tokens, self.pooling, self.precision, self.device]
+        """Hash of everything but the text that decides an embedding: weights, length, pooling, precision."""
+        parts = [hash_model(self.folder), self.max_tokens, self.pooling, self.precision]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def encode_jobs(self, texts: list[str]) -> np.ndarray:
@@ -189,7 +189,7 @@ def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | No
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    dtype = {"dtype": getattr(torch, PRECISIONS[precision])}
+    dtype = {"dtype": getattr(torch, precision)}
     model = SentenceTransformer(str(folder), device=device, model_kwargs=dtype, local_files_only=True)
     if pooling is not None:
         place = next((i for i, module in enumerate(model) if isinstance(module, Pooling)), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from matchlib.data.schema import TASKS
+from matchlib.data.schema import TASKS, DataError
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import Hits, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
@@ -36,9 +36,12 @@ class Corpus:
         return (*jobs, *resumes) if task == "rank_resumes" else (*resumes, *jobs)
 
     def clusters(self, column: str) -> dict[str, pd.Series] | None:
-        """task -> query_id -> value of a column that both tables have; None where one lacks it or column is ""."""
-        if column not in self.jobs or column not in self.resumes:
+        """task -> query_id -> value of a column that both tables must have; None if column is ""."""
+        if not column:
             return None
+        if column not in self.jobs or column not in self.resumes:
+            raise DataError(f"jobs and resumes do not both have a column {column!r} to cluster queries by; set "
+                            f"cluster_by: '' to take queries as independent")
         return {"rank_resumes": self.jobs.set_index("job_id")[column],
                 "rank_jobs": self.resumes.set_index("resume_id")[column]}
 
@@ -116,11 +119,13 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
     Returns the facts' columns and channel, system, task, measure, value, low, high, n, n_clusters, baseline,
     difference, difference_low, difference_high, p: one row a baseline, and one for a baseline itself.
     """
+    if absent := set(baselines) - set(rankings):
+        raise DataError(f"baseline {sorted(absent)[0]!r} is not among the systems {', '.join(rankings)}")
     tables = []
     for channel, pairs in channels.items():
         for task in TASKS:
             qrels = qrels_from_labels(pairs, task)
-            wanted = [m for m in measures if not (channel in complete and m.startswith("Judged"))]
+            wanted = [m for m in dict.fromkeys(measures) if not (channel in complete and m.startswith("Judged"))]
             scores = pd.concat([score_queries(by_task[task], qrels, wanted).assign(system=system)
                                 for system, by_task in rankings.items()])
             for baseline in baselines:
@@ -149,12 +154,16 @@ def headline(board: pd.DataFrame, *, measure: str) -> str:
     part = board[board["system"].eq("stage1") & board["measure"].eq(measure) & board["channel"].eq(channel)]
     clauses = []
     for task, rows in part.groupby("task", sort=False):
-        gaps = [f"{row.difference:+.3f} [{row.difference_low:+.3f}, {row.difference_high:+.3f}] over {row.baseline}"
+        gaps = [f"{row.difference:+.3f} {_interval(row.difference_low, row.difference_high)} over {row.baseline}"
                 for row in rows.itertuples()]
         clauses.append(f"{rows['value'].iloc[0]:.3f} when it {task.replace('_', 's ')}, {' and '.join(gaps)}")
     judge = {"true_fit": "who truly fits", "observed": "the labels left for the test"}[channel]
     return (f"Judged by {judge}, stage 1 reaches {measure} {'; '.join(clauses)} (95% intervals). "
             f"One run: a difference on these queries, not a verdict.")
+
+
+def _interval(low: float, high: float) -> str:
+    return "(too few queries for an interval)" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:

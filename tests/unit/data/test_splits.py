@@ -265,7 +265,7 @@ def occupied(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
                          "label": rng.integers(0, 2, n)}), resumes
 
 
-@pytest.mark.parametrize("column", ["occupation", "", "no such column"])
+@pytest.mark.parametrize("column", ["occupation", ""])
 def test_shuffling_keeps_marginals_and_breaks_pairs(column):
     labels, resumes = occupied()
     shuffled = splits.shuffle_within(labels, resumes, column=column, seed=0)
@@ -276,6 +276,22 @@ def test_shuffling_keeps_marginals_and_breaks_pairs(column):
     occupation = resumes.set_index("resume_id")["occupation"]
     same = (shuffled["resume_id"].map(occupation) == labels["resume_id"].map(occupation)).mean()
     assert same == 1 if column == "occupation" else same < 0.4
+
+
+def test_shuffling_within_a_column_that_is_not_there_is_refused():
+    with pytest.raises(DataError, match="no column 'no such column'.*set shuffle_within: ''"):
+        splits.shuffle_within(*occupied(), column="no such column", seed=0)
+
+
+def test_small_data_is_split_whatever_the_seed():
+    jobs = pd.DataFrame([(f"j{i}", f"advert number {i} of many") for i in range(20)], columns=["job_id", "text"])
+    resumes = pd.DataFrame([(f"r{i}", f"person {i} who works") for i in range(50)], columns=["resume_id", "text"])
+    labels = pd.DataFrame({"job_id": [f"j{i % 20}" for i in range(50)], "resume_id": resumes["resume_id"],
+                           "label": [1] * 20 + [0] * 30})
+    tables = {"jobs": jobs, "resumes": resumes, "labels": labels}
+    for seed in range(20):
+        found, _ = splits.split_tables(tables, valid=0.1, test=0.2, seed=seed)
+        assert found["jobs"]["split"].value_counts().to_dict() == {"train": 14, "test": 4, "valid": 2}
 
 
 def test_shuffling_depends_on_its_seed_alone_and_leaves_its_input():

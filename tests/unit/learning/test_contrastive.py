@@ -141,7 +141,17 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
     assert list((tmp_path / "killed").glob("checkpoint-*"))
     resumed, resumed_log = run(tmp_path / "killed")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert whole_log["ndcg"].max() == resumed_log["ndcg"].max()
+    pd.testing.assert_frame_equal(whole_log.reset_index(drop=True), resumed_log.reset_index(drop=True))
+
+
+def test_a_checkpoint_torn_by_a_kill_is_removed(tmp_path):
+    for step, state in ((5, '{"global_step": 5}'), (10, '{"global'), (15, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert contrastive._last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+    assert contrastive._last_whole_checkpoint(tmp_path / "none") is None
 
 
 def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_model_folder):

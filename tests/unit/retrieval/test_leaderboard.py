@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from matchlib.data.schema import DataError
 from matchlib.retrieval import leaderboard as lb
 from matchlib.retrieval.search import Hits
 
@@ -166,7 +167,9 @@ def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
 
 
 def test_without_a_shared_column_queries_are_independent(corpus):
-    assert corpus.clusters("") is None and corpus.clusters("job_id") is None
+    assert corpus.clusters("") is None
+    with pytest.raises(DataError, match="do not both have a column 'job_id'"):
+        corpus.clusters("job_id")
 
 
 def test_overview_has_one_row_a_system(board):
