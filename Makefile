@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/matchlib run params/demo.yaml
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(READY)
 	git config filter.nbstripout.clean "$(CURDIR)/$(BIN)/nbstripout"
