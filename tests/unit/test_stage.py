@@ -1,14 +1,24 @@
 import json
 import logging
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from matchlib import stage as stage_module
 from matchlib.pipeline import ParameterError, notebook_parameters
 from matchlib.stage import Finished, Stage, StageError
 
-DEFAULTS = {name: notebook_parameters(__import__("pathlib").Path(f"notebooks/{name}.ipynb")) for name in
+DEFAULTS = {name: notebook_parameters(Path(f"notebooks/{name}.ipynb")) for name in
             ("01_data_rules", "02_contrastive")}
+
+
+@pytest.fixture(autouse=True)
+def closed_locks():
+    yield
+    for lock in stage_module._OPEN.values():
+        lock.close()
+    stage_module._OPEN.clear()
 
 
 def open_stage(tmp_path, name="01_data_rules", **changes):
