@@ -42,7 +42,9 @@ def _row(own: np.ndarray, control: np.ndarray, hard: np.ndarray) -> dict[str, fl
     row = {"n": len(own)}
     for name, values in (("own", own), ("own_minus_other", own - control), ("hard", own[hard])):
         interval = mean_interval(values) if len(values) else {"value": np.nan, "low": np.nan, "high": np.nan}
-        row |= {name: interval["value"], f"{name}_low": interval["low"], f"{name}_high": interval["high"]}
+        least = -1 if name == "own_minus_other" else 0  # no share lies outside [0, 1], no difference outside [-1, 1]
+        low, high = np.clip([interval["low"], interval["high"]], least, 1)
+        row |= {name: interval["value"], f"{name}_low": low, f"{name}_high": high}
     return row | {"other": control.mean(), "hard_n": int(hard.sum())}
 
 
