@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
-	for b in benchmarks/bench_*.py; do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
+	for b in $(filter-out benchmarks/bench_kills.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
 
 clean:
 	rm -rf .venv .cache .snakemake build *.egg-info

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
+from peft import LoraConfig, LoraModel
+from safetensors.torch import load_file, load_model, save_model
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
@@ -23,17 +24,24 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from matchlib.data.schema import DataError
 from matchlib.learning.losses import ConFitLoss
+from matchlib.learning.pairs import PairCollator, Pairs
 from matchlib.retrieval.encoder import Encoder, embed
 from matchlib.retrieval.evaluation import qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import search_dense
 
 logger = logging.getLogger(__name__)
 
+WEIGHTS = "model.safetensors"
+
 
 @dataclass(frozen=True)
 class Settings:
     """How to train; the paper's values are lr 1e-5, 10 epochs, batch 4 x 2 pairs, warm-up .05, weight decay .01,
-    temperature .01 (E5) or .05 (Jina), at most 2 hard negatives a batch and side."""
+    temperature .01 (E5) or .05 (Jina), at most 2 hard negatives a batch and side.
+
+    batch_size, hard_negatives: of the whole batch, over all processes. lora_rank: 0 trains the weights themselves.
+    gradient_checkpointing: computes activations twice instead of keeping them, for long texts and small GPUs.
+    """
     learning_rate: float = 1e-5
     epochs: float = 10.0
     batch_size: int = 8
@@ -45,96 +53,8 @@ class Settings:
     evaluations: int = 4
     seed: int = 1
     chunk_size: int = 16
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Accepted pairs as numbers of distinct texts.
-
-    job_texts, resume_texts: distinct texts; rows: (n, 4) int64 of job, resume, hard job, hard resume (-1: none);
-    positives: (P, 2) int64, every known accepted (job, resume).
-    """
-    job_texts: list[str]
-    resume_texts: list[str]
-    rows: np.ndarray
-    positives: np.ndarray
-
-
-def build_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, seed: int) -> Pairs:
-    """Number the training texts and draw each accepted pair's hard negatives from the rejected pairs.
-
-    labels: rows of one split; label 1 makes a pair, label 0 a hard negative of its job and of its resume.
-    Equal texts share a number, so that an employer's repost is never its own negative.
-    """
-    job_number, job_texts = _number(jobs, "job_id", labels)
-    resume_number, resume_texts = _number(resumes, "resume_id", labels)
-    numbers = np.column_stack([job_number.loc[labels["job_id"]], resume_number.loc[labels["resume_id"]]])
-    accepted = numbers[(labels["label"] == 1).to_numpy()]
-    if len(accepted) < 2:
-        raise DataError(f"{len(accepted)} accepted pairs to train on; at least 2 are needed, check labels and split")
-    known = set(map(tuple, accepted))
-    rejected = [pair for pair in map(tuple, numbers[(labels["label"] == 0).to_numpy()]) if pair not in known]
-    rng = np.random.default_rng(seed)
-    jobs_of, resumes_of = defaultdict(list), defaultdict(list)
-    for job, resume in rejected:
-        jobs_of[resume].append(job)
-        resumes_of[job].append(resume)
-    hard_jobs, hard_resumes = _draw(jobs_of, accepted[:, 1], rng), _draw(resumes_of, accepted[:, 0], rng)
-    return Pairs(job_texts, resume_texts, np.column_stack([accepted, hard_jobs, hard_resumes]),
-                 np.unique(accepted, axis=0))
-
-
-def _number(frame: pd.DataFrame, id_column: str, labels: pd.DataFrame) -> tuple[pd.Series, list[str]]:
-    used = frame[frame[id_column].isin(labels[id_column])]
-    codes, texts = pd.factorize(used["text"])
-    return pd.Series(codes, index=used[id_column]), list(texts)
-
-
-def _draw(options: dict[int, list[int]], queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One of each query's options, -1 where it has none."""
-    return np.array([rng.choice(options[q]) if q in options else -1 for q in queries], dtype=np.int64)
-
-
-@dataclass
-class PairCollator:
-    """Turns rows of Pairs into chunks of tokenised documents, shortest first, so that little is padded.
-
-    A document that occurs twice in a batch is encoded once. The batch's `label` is (B, 8): the rows of the
-    concatenated chunks that hold job, resume, hard job, hard resume, then their numbers (-1: none).
-    """
-    model: SentenceTransformer
-    pairs: Pairs
-    hard_negatives: int
-    chunk_size: int = 16
-    job_prompt: str = ""
-    resume_prompt: str = ""
-    valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
-    padded_tokens: int = 0
-    real_tokens: int = 0
-
-    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        numbers = np.array([feature["label"] for feature in features])
-        for side in (2, 3):
-            with_negative = np.flatnonzero(numbers[:, side] >= 0)
-            numbers[with_negative[self.hard_negatives:], side] = -1
-        documents = list(dict.fromkeys((column % 2, n) for row in numbers for column, n in enumerate(row) if n >= 0))
-        documents.sort(key=lambda document: len(self._text(*document)))
-        place = {document: i for i, document in enumerate(documents)}
-        rows = [[place.get((column % 2, n), -1) for column, n in enumerate(row)] for row in numbers]
-        batch = {"label": torch.tensor(np.column_stack([rows, numbers]))}
-        for start in range(0, len(documents), self.chunk_size):
-            texts = [self._text(*document) for document in documents[start:start + self.chunk_size]]
-            for key, value in self.model.preprocess(texts).items():
-                batch[f"chunk{start:06d}_{key}"] = value
-            mask = batch[f"chunk{start:06d}_attention_mask"]
-            self.padded_tokens += mask.numel()
-            self.real_tokens += int(mask.sum())
-        return batch
-
-    def _text(self, side: int, number: int) -> str:
-        if side == 0:
-            return self.job_prompt + self.pairs.job_texts[number]
-        return self.resume_prompt + self.pairs.resume_texts[number]
+    lora_rank: int = 0
+    gradient_checkpointing: bool = False
 
 
 class RankingEvaluator(SentenceEvaluator):
@@ -147,7 +67,6 @@ class RankingEvaluator(SentenceEvaluator):
         self.jobs = jobs[jobs["job_id"].isin(labels["job_id"])]
         self.resumes = resumes[resumes["resume_id"].isin(labels["resume_id"])]
         self.labels, self.prompts = labels, (job_prompt, resume_prompt)
-        self.history: list[dict] = []
 
     def __call__(self, model, output_path=None, epoch: float = -1, steps: int = -1) -> dict[str, float]:
         job_vectors = embed(model, [self.prompts[0] + text for text in self.jobs["text"]])
@@ -161,7 +80,6 @@ class RankingEvaluator(SentenceEvaluator):
             values = score_queries(ranking, qrels_from_labels(self.labels, task), ["nDCG@10"])
             scores[f"ndcg_{task}"] = float(values["value"].mean())
         scores["ndcg"] = float(np.mean(list(scores.values())))
-        self.history.append({"step": max(steps, 0), **scores})
         return scores
 
 
@@ -178,13 +96,19 @@ class EpochSampler(DefaultBatchSampler):
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The trainer without model cards: they quote training texts, in checkpoints too."""
+    """The trainer without model cards, which quote training texts, and with checkpoints of weights alone: they load
+    into the model being trained, whether or not it wears an adapter."""
 
     def add_model_card_callback(self, default_args_dict: dict) -> None:
         pass
 
     def _save(self, output_dir: str | None = None, state_dict=None) -> None:
-        self.model.save_pretrained(output_dir or self.args.output_dir, create_model_card=False)
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.model, str(folder / WEIGHTS))
+
+    def _load_from_checkpoint(self, checkpoint: str) -> None:
+        load_model(self.model, Path(checkpoint) / WEIGHTS, device=str(self.model.device))
 
 
 def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Settings, checkpoints: Path,
@@ -193,33 +117,55 @@ def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Set
     """Train `model` in place and leave it with the checkpoint that ranks best on validation.
 
     The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and the log says so.
+    With settings.lora_rank the adapter is merged into the weights at the end, so that any loader reads the model.
+    Started by `accelerate launch`, each process takes its share of every batch; see `distributed.train_on_processes`.
 
     checkpoints: a folder kept between runs; a run that was killed goes on from its last checkpoint, bit for bit.
     Returns the log: a frame step, loss, learning_rate, ndcg, ndcg_rank_resumes, ndcg_rank_jobs (NaN where a row
-    has none). Raises FloatingPointError if the loss diverges.
+    has none). Raises DataError with fewer than 2 pairs and FloatingPointError if the loss diverges.
     """
+    if len(pairs.rows) < 2:
+        raise DataError(f"{len(pairs.rows)} accepted pairs to train on; at least 2 are needed, check labels and split")
+    adapter = _add_lora(model, settings.lora_rank) if settings.lora_rank else None
     if settings.frozen_layers:
         freeze_layers(model, settings.frozen_layers)
-    collator = PairCollator(model, pairs, settings.hard_negatives, settings.chunk_size, job_prompt, resume_prompt)
+    if settings.gradient_checkpointing:
+        model[0].auto_model.activation_checkpointing_enable()
     last = _last_whole_checkpoint(checkpoints)
+    arguments = _arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last)
+    collator = PairCollator(model, pairs, -(-settings.hard_negatives // arguments.world_size), settings.chunk_size,
+                            job_prompt, resume_prompt)
     loss = ConFitLoss(model, torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts),
                       n_resumes=len(pairs.resume_texts), temperature=settings.temperature)
-    trainer = _Trainer(model=model, args=_arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last),
-                       train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}), loss=loss,
-                       data_collator=collator, evaluator=evaluator)
+    trainer = _Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}),
+                       loss=loss, data_collator=collator, evaluator=evaluator)
     trainer.remove_callback(PrinterCallback)  # the log is returned; a notebook needs no lines of dicts
     logger.info("training on %d pairs%s", len(pairs.rows), f", going on from {Path(last).name}" if last else "")
     trainer.train(resume_from_checkpoint=last)
     if evaluator is not None:
         _check_best(model, Path(trainer.state.best_model_checkpoint))
+    if settings.gradient_checkpointing:
+        model[0].auto_model.activation_checkpointing_disable()
+    if adapter is not None:
+        adapter.merge_and_unload()
     return pd.DataFrame([_log_row(entry) for entry in trainer.state.log_history]).dropna(thresh=2)
+
+
+def _add_lora(model: SentenceTransformer, rank: int) -> LoraModel:
+    """Wear a low-rank adapter on every linear layer (LoRA, arXiv 2106.09685; alpha = 2 rank, dropout .05)."""
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear")
+    return LoraModel(model[0].auto_model, {"default": config}, "default")
 
 
 def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: SentenceTransformer,
                evaluator: RankingEvaluator | None, last: str | None) -> SentenceTransformerTrainingArguments:
-    if model.device.index:
+    if model.device.index and not torch.distributed.is_initialized():
         raise ValueError(f"training uses the first GPU it sees, not {model.device}; set CUDA_VISIBLE_DEVICES="
                          f"{model.device.index} and device: cuda")
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if settings.batch_size % processes:
+        raise ValueError(f"batch_size {settings.batch_size} cannot be shared by {processes} processes; "
+                         f"make it a multiple")
     steps = max(1, round(settings.epochs * -(-n_pairs // settings.batch_size)))
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
@@ -227,12 +173,15 @@ def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: Sente
     choose = {} if evaluator is None else {"eval_strategy": "steps", "eval_steps": every, "eval_on_start": last is None,
                                            "load_best_model_at_end": True, "metric_for_best_model": "eval_ndcg",
                                            "greater_is_better": True}
-    return SentenceTransformerTrainingArguments(
-        output_dir=str(checkpoints), max_steps=steps, per_device_train_batch_size=settings.batch_size,
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints), max_steps=steps, per_device_train_batch_size=settings.batch_size // processes,
         learning_rate=settings.learning_rate, warmup_steps=settings.warmup, weight_decay=settings.weight_decay,
         seed=settings.seed, data_seed=settings.seed, use_cpu=on_cpu, bf16=bf16, save_strategy="steps",
         save_steps=every, save_total_limit=2, logging_steps=max(1, every // 5), logging_nan_inf_filter=False,
         report_to="none", batch_sampler=EpochSampler, disable_tqdm=True, dataloader_pin_memory=not on_cpu, **choose)
+    if processes == 1 and arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else the trainer would spread batches by DataParallel, whose masks see one share only
+    return arguments
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
@@ -261,8 +210,8 @@ def freeze_layers(model: SentenceTransformer, n: int) -> None:
 
 def _check_best(model: SentenceTransformer, checkpoint: Path) -> None:
     """Compare the weights with the best checkpoint's: the trainer only logs a failure to load them."""
-    saved = load_file(checkpoint / "model.safetensors")
-    loaded = model[0].auto_model.state_dict()
+    saved = load_file(checkpoint / WEIGHTS)
+    loaded = model.state_dict()
     if any(not torch.equal(loaded[name].cpu(), value) for name, value in saved.items()):
         raise RuntimeError(f"the best checkpoint {checkpoint} was not loaded; remove its folder and train again")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 
 def softmax_loss(scores: Tensor, *, masked: Tensor | None = None) -> Tensor:
@@ -67,16 +67,35 @@ class ConFitLoss(nn.Module):
         """sentence_features: chunks of documents; labels: (B, 8) int from PairCollator. Returns a scalar."""
         vectors = torch.cat([self.model(chunk)["sentence_embedding"] for chunk in sentence_features])
         vectors = F.normalize(vectors, dim=-1)
-        rows, numbers = labels[:, :4], labels[:, 4:]
-        job, resume, hard_job, hard_resume = rows.T
-        has_job, has_resume = hard_job >= 0, hard_resume >= 0
-        job_numbers = torch.cat([numbers[:, 0], numbers[has_job, 2]])
-        resume_numbers = torch.cat([numbers[:, 1], numbers[has_resume, 3]])
+        # by column: jobs, resumes, hard jobs, hard resumes; each with its vectors and its numbers
+        columns = [(row[row >= 0], number[number >= 0]) for row, number in zip(labels.T[:4], labels.T[4:], strict=True)]
+        jobs, resumes, hard_jobs, hard_resumes = (gather_rows(vectors[row]) for row, _ in columns)
+        job, resume, hard_job, hard_resume = (gather_rows(number) for _, number in columns)
         loss = confit_loss(
-            vectors[job], vectors[resume], vectors[hard_job[has_job]], vectors[hard_resume[has_resume]],
-            temperature=self.temperature,
-            masked_jobs=false_negatives(numbers[:, 1], job_numbers, self.resume_major, self.n_jobs),
-            masked_resumes=false_negatives(numbers[:, 0], resume_numbers, self.job_major, self.n_resumes))
+            jobs, resumes, hard_jobs, hard_resumes, temperature=self.temperature,
+            masked_jobs=false_negatives(resume, torch.cat([job, hard_job]), self.resume_major, self.n_jobs),
+            masked_resumes=false_negatives(job, torch.cat([resume, hard_resume]), self.job_major, self.n_resumes))
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
-        return loss
+        processes = distributed.get_world_size() if distributed.is_initialized() else 1
+        # each process has the gradient of its own vectors; they are averaged, and their sum is wanted
+        return loss + (processes - 1) * (loss - loss.detach())
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes, in order of their rank; with one process, the rows themselves.
+
+    rows: (n, ...), n may differ by process and be 0. Returns (sum of n, ...), of which only this process's own rows
+    carry a gradient.
+    """
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return rows
+    lengths = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(lengths, torch.tensor([len(rows)], device=rows.device))
+    padded = rows.new_zeros((max(int(n) for n in lengths), *rows.shape[1:]))
+    padded[:len(rows)] = rows.detach()
+    shares = [torch.empty_like(padded) for _ in lengths]
+    distributed.all_gather(shares, padded)
+    gathered = [share[:int(n)] for share, n in zip(shares, lengths, strict=True)]
+    gathered[distributed.get_rank()] = rows
+    return torch.cat(gathered)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_model
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
@@ -10,16 +10,15 @@ from matchlib.data.schema import DataError
 from matchlib.data.splits import shuffle_within
 from matchlib.learning import contrastive
 from matchlib.learning.contrastive import (
-    PairCollator,
     RankingEvaluator,
     Settings,
-    build_pairs,
     freeze_layers,
     rank_changes,
     save_encoder,
     train_contrastive,
 )
 from matchlib.learning.losses import ConFitLoss
+from matchlib.learning.pairs import PairCollator, build_pairs
 from matchlib.retrieval.encoder import Encoder, find_model, load_model
 
 QUICK = {"batch_size": 8, "learning_rate": 1e-3, "temperature": 0.05, "hard_negatives": 2}
@@ -46,10 +45,11 @@ def test_pairs_number_equal_texts_alike_and_never_use_a_positive_as_a_hard_negat
     assert rows == {(0, 0): (1, 2), (0, 1): (-1, 2), (1, 2): (0, 0)}
 
 
-def test_one_accepted_pair_is_refused():
+def test_one_accepted_pair_is_refused(tmp_path, tiny_model_folder):
     jobs, resumes, labels = tiny_labels()
+    pairs = build_pairs(jobs, resumes, labels.head(1), seed=0)
     with pytest.raises(DataError, match="1 accepted pairs"):
-        build_pairs(jobs, resumes, labels.head(1), seed=0)
+        train_contrastive(load_model(tiny_model_folder), pairs, settings=Settings(), checkpoints=tmp_path)
 
 
 def test_collator_sorts_chunks_caps_hard_negatives_and_encodes_a_document_once(tiny_model_folder, small_tables):
@@ -174,7 +174,8 @@ def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_mod
 
 def test_a_best_checkpoint_that_was_not_loaded_is_noticed(tmp_path, tiny_model_folder):
     model = load_model(tiny_model_folder)
-    model.save_pretrained(str(tmp_path / "checkpoint-1"), create_model_card=False)
+    (tmp_path / "checkpoint-1").mkdir()
+    save_model(model, str(tmp_path / "checkpoint-1" / "model.safetensors"))
     contrastive._check_best(model, tmp_path / "checkpoint-1")
     with torch.no_grad():
         next(model.parameters()).add_(1)
@@ -202,6 +203,39 @@ def test_frozen_layers_do_not_move(tmp_path, small_tables, tiny_model_folder):
     assert moved and all("layer.1." in name or "pooler" in name for name in moved)
     with pytest.raises(ValueError, match="has 2 layers"):
         freeze_layers(model, 3)
+
+
+def test_a_merged_adapter_is_a_plain_model_that_loads_from_anywhere(tmp_path, small_tables, tiny_model_folder):
+    train, valid = part(small_tables, "train"), part(small_tables, "valid")
+    pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
+    model, before = load_model(tiny_model_folder), weights(load_model(tiny_model_folder))
+    train_contrastive(model, pairs, settings=Settings(epochs=2, lora_rank=4, frozen_layers=1, evaluations=2, **QUICK),
+                      checkpoints=tmp_path / "ckpt", evaluator=RankingEvaluator(**valid))
+    assert set(weights(model)) == set(before), "adapter weights are left in the model"
+    moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
+    assert moved and all(name.endswith("weight") and ("layer.1." in name or "pooler" in name) for name in moved)
+    save_encoder(model, tmp_path / "encoder")
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    again = SentenceTransformer(str(tmp_path / "moved"))
+    texts = list(valid["jobs"]["text"])
+    np.testing.assert_allclose(again.encode(texts), model.encode(texts), atol=1e-6)
+    assert not [path for path in (tmp_path / "moved").rglob("*") if "adapter" in path.name]
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path, small_tables, tiny_model_folder):
+    train = part(small_tables, "train")
+    pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
+    ends = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        model, calls = load_model(tiny_model_folder), []
+        model[0].auto_model.encoder.layer[0].attention.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        train_contrastive(model, pairs, settings=Settings(epochs=1, gradient_checkpointing=again, **QUICK),
+                          checkpoints=tmp_path / str(again))
+        ends.append((weights(model), len(calls)))
+    (plain, once), (checkpointed, twice) = ends
+    assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
+    assert twice == 2 * once, "no activation was computed a second time"
 
 
 def test_rank_changes_counts_from_one_and_puts_rises_first(small_tables, tiny_model_folder):

@@ -1,0 +1,99 @@
+"""Training pairs as numbers, and the collator that turns them into batches of tokenised documents."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Accepted pairs as numbers of distinct texts.
+
+    job_texts, resume_texts: distinct texts; rows: (n, 4) int64 of job, resume, hard job, hard resume (-1: none);
+    positives: (P, 2) int64, every known accepted (job, resume).
+    """
+    job_texts: list[str]
+    resume_texts: list[str]
+    rows: np.ndarray
+    positives: np.ndarray
+
+
+def build_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, seed: int) -> Pairs:
+    """Number the training texts and draw each accepted pair's hard negatives from the rejected pairs.
+
+    labels: rows of one split; label 1 makes a pair, label 0 a hard negative of its job and of its resume.
+    Equal texts share a number, so that an employer's repost is never its own negative.
+    """
+    job_number, job_texts = _number(jobs, "job_id", labels)
+    resume_number, resume_texts = _number(resumes, "resume_id", labels)
+    numbers = np.column_stack([job_number.loc[labels["job_id"]], resume_number.loc[labels["resume_id"]]])
+    accepted = numbers[(labels["label"] == 1).to_numpy()]
+    known = set(map(tuple, accepted))
+    rejected = [pair for pair in map(tuple, numbers[(labels["label"] == 0).to_numpy()]) if pair not in known]
+    rng = np.random.default_rng(seed)
+    jobs_of, resumes_of = defaultdict(list), defaultdict(list)
+    for job, resume in rejected:
+        jobs_of[resume].append(job)
+        resumes_of[job].append(resume)
+    hard_jobs, hard_resumes = _draw(jobs_of, accepted[:, 1], rng), _draw(resumes_of, accepted[:, 0], rng)
+    rows = np.column_stack([accepted, hard_jobs, hard_resumes]).astype(np.int64)
+    return Pairs(job_texts, resume_texts, rows, np.unique(accepted, axis=0))
+
+
+def _number(frame: pd.DataFrame, id_column: str, labels: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+    used = frame[frame[id_column].isin(labels[id_column])]
+    codes, texts = pd.factorize(used["text"])
+    return pd.Series(codes, index=used[id_column]), list(texts)
+
+
+def _draw(options: dict[int, list[int]], queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of each query's options, -1 where it has none."""
+    return np.array([rng.choice(options[q]) if q in options else -1 for q in queries], dtype=np.int64)
+
+
+@dataclass
+class PairCollator:
+    """Turns rows of Pairs into chunks of tokenised documents, shortest first, so that little is padded.
+
+    A document that occurs twice in a batch is encoded once. The batch's `label` is (B, 8): the rows of the
+    concatenated chunks that hold job, resume, hard job, hard resume, then their numbers (-1: none).
+    """
+    model: SentenceTransformer
+    pairs: Pairs
+    hard_negatives: int
+    chunk_size: int = 16
+    job_prompt: str = ""
+    resume_prompt: str = ""
+    valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
+    padded_tokens: int = 0
+    real_tokens: int = 0
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        numbers = np.array([feature["label"] for feature in features])
+        for side in (2, 3):
+            with_negative = np.flatnonzero(numbers[:, side] >= 0)
+            numbers[with_negative[self.hard_negatives:], side] = -1
+        documents = list(dict.fromkeys((column % 2, n) for row in numbers for column, n in enumerate(row) if n >= 0))
+        documents.sort(key=lambda document: len(self._text(*document)))
+        place = {document: i for i, document in enumerate(documents)}
+        rows = [[place.get((column % 2, n), -1) for column, n in enumerate(row)] for row in numbers]
+        batch = {"label": torch.tensor(np.column_stack([rows, numbers]))}
+        for start in range(0, len(documents), self.chunk_size):
+            texts = [self._text(*document) for document in documents[start:start + self.chunk_size]]
+            for key, value in self.model.preprocess(texts).items():
+                batch[f"chunk{start:06d}_{key}"] = value
+            mask = batch[f"chunk{start:06d}_attention_mask"]
+            self.padded_tokens += mask.numel()
+            self.real_tokens += int(mask.sum())
+        return batch
+
+    def _text(self, side: int, number: int) -> str:
+        if side == 0:
+            return self.job_prompt + self.pairs.job_texts[number]
+        return self.resume_prompt + self.pairs.resume_texts[number]
