@@ -18,7 +18,7 @@ from matchlib.data.market import Market
 from matchlib.data.readers import read_rjdb
 from matchlib.learning.contrastive import Settings, freeze_layers, train_contrastive
 from matchlib.learning.pairs import PairCollator, build_pairs
-from matchlib.retrieval.encoder import find_model, load_model
+from matchlib.retrieval.models import find_model, load_model
 
 N_PAIRS, BATCH, ROUNDS, SPEED_BAR, PADDING_BAR = 96, 16, 7, 0.95, 1.3
 TIMED_PAIRS = 48

@@ -27,7 +27,7 @@ def tiny_model_folder(tmp_path_factory):
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from matchlib.retrieval.encoder import find_model
+    from matchlib.retrieval.models import find_model
 
     torch.manual_seed(0)
     bare, folder = (tmp_path_factory.mktemp(name) for name in ("bare", "tiny"))

@@ -34,6 +34,18 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 
 
+def obstacle(encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, least_pairs: int) -> str:
+    """Why nothing should be trained, in a sentence; "" if nothing stands in the way."""
+    if encoder.is_endpoint:
+        return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
+    if len(pairs.rows) < max(least_pairs, 2):
+        return (f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks for "
+                f"(least_pairs).")
+    if not (valid_labels["label"] == 1).any():
+        return "There is no accepted validation pair to choose a model by."
+    return ""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to train; the paper's values are lr 1e-5, 10 epochs, batch 4 x 2 pairs, warm-up .05, weight decay .01,
@@ -249,6 +261,9 @@ def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str,
     prompts: kept in the folder by name, for model.encode(..., prompt_name="job").
     """
     model.prompts |= {name: prompt for name, prompt in (prompts or {}).items() if prompt}
+    if model.tokenizer.is_fast:  # else the file keeps how its last text was cut and padded, or that there was none
+        model.tokenizer.backend_tokenizer.no_truncation()
+        model.tokenizer.backend_tokenizer.no_padding()
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(str(beside), create_model_card=False)

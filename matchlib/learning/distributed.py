@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 
 from matchlib.learning.contrastive import RankingEvaluator, Settings, train_contrastive
 from matchlib.learning.pairs import Pairs
-from matchlib.retrieval.encoder import load_model
+from matchlib.retrieval.models import load_model
 
 VALIDATION = ("jobs", "resumes", "labels")
 

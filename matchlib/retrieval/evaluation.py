@@ -56,7 +56,12 @@ def rank(query_ids: Sequence[str], candidate_ids: Sequence[str], positions: np.n
 
 
 def qrels_from_labels(labels: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Turn pairs (job_id, resume_id and label, default 1) into qrels of a task: rank_resumes or rank_jobs."""
+    """Turn pairs (job_id, resume_id and label, default 1) into qrels of a task: rank_resumes or rank_jobs.
+
+    Pools, or anything else with a column task, are qrels already: those of the task are returned.
+    """
+    if "task" in labels:
+        return labels.loc[labels["task"] == task, ["query_id", "candidate_id", "label"]].reset_index(drop=True)
     query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     return pd.DataFrame({"query_id": labels[query], "candidate_id": labels[candidate], "label": labels.get("label", 1)})
 
@@ -188,6 +193,32 @@ def compare_systems(scores: pd.DataFrame, *, baseline: str, clusters: pd.Series 
     columns = ["system", "measure", "value", "low", "high", "n", "n_clusters", "difference", "difference_low",
                "difference_high", "p"]
     return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def score_by_group(ranking: pd.DataFrame, qrels: pd.DataFrame, groups: pd.Series,
+                   measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+    """Score a ranking of each group's candidates among themselves, e.g. of men and of women.
+
+    groups: candidate_id -> group. Returns a frame group, measure, value, low, high, n (queries with a positive in the
+    group), without_positive (judged queries that have none there), and value_with_empty: the mean over all judged
+    queries, those without a positive as 0, as TalentCLEF's scorer has it.
+    """
+    rows = []
+    for group in sorted(set(groups)):
+        members = set(groups.index[groups == group])
+        part = ranking[ranking["candidate_id"].isin(members)]
+        part = part.assign(rank=part.groupby("query_id")["rank"].rank().astype(int))
+        judged = qrels[qrels["candidate_id"].isin(members)]
+        if not (judged["label"] > 0).any():
+            continue
+        empty = unanswerable(judged)
+        for measure, scores in score_queries(part, judged, measures).groupby("measure", sort=False):
+            interval = mean_interval(scores["value"].to_numpy())
+            interval |= {side: float(np.clip(interval[side], 0, 1)) for side in ("low", "high")}
+            rows.append({"group": group, "measure": measure, **interval, "without_positive": empty,
+                         "value_with_empty": scores["value"].sum() / (interval["n"] + empty)})
+    return pd.DataFrame(rows, columns=["group", "measure", "value", "low", "high", "n", "n_clusters",
+                                       "without_positive", "value_with_empty"]).drop(columns="n_clusters")
 
 
 def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:

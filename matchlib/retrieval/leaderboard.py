@@ -11,24 +11,40 @@ import pandas as pd
 from matchlib.data.schema import TASKS, DataError
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
-from matchlib.retrieval.search import Hits, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
+from matchlib.retrieval.search import Hits, best_of, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
+SYSTEM_NAMES = {"stage1": "stage 1", "raw": "the untrained encoder"}
 BothWays = dict[str, Hits]
 """A system's hits for each task: rank_resumes (jobs ask) and rank_jobs (resumes ask)."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The jobs and resumes of one split; each side is searched with the other."""
+    """The jobs and resumes of one split; each side is searched with the other, or where there are pools
+    (task, query_id, candidate_id), each query's own pool is."""
     jobs: pd.DataFrame
     resumes: pd.DataFrame
+    pools: pd.DataFrame | None = None
 
     @classmethod
     def of_split(cls, tables: Mapping[str, pd.DataFrame], split: str) -> Corpus:
-        """The documents of one split of a set of tables."""
+        """The documents of one split of a set of tables; pools belong to the test split."""
         return cls(*(tables[name][tables[name]["split"] == split].reset_index(drop=True)
-                     for name in ("jobs", "resumes")))
+                     for name in ("jobs", "resumes")), tables.get("pools") if split == "test" else None)
+
+    def pool(self, task: str) -> list[np.ndarray] | None:
+        """(Q,) positions of every query's candidates, none for a query without a pool; None: all candidates."""
+        if self.pools is None or not (self.pools["task"] == task).any():
+            return None
+        queries, query_id, candidates, candidate_id = self.sides(task)
+        rows = self.pools[self.pools["task"] == task]
+        place = pd.Series(range(len(candidates)), index=candidates[candidate_id])
+        found = place.reindex(rows["candidate_id"])
+        if found.isna().any():
+            raise DataError(f"{task}: candidate {found.index[found.isna()][0]!r} of a pool is not in the test split")
+        by_query = found.astype(int).groupby(rows["query_id"].to_numpy()).agg(list).to_dict()
+        return [np.array(by_query.get(query, []), dtype=int) for query in queries[query_id]]
 
     def sides(self, task: str) -> tuple[pd.DataFrame, str, pd.DataFrame, str]:
         """(queries, their id column, candidates, their id column) of a task."""
@@ -55,9 +71,10 @@ class Corpus:
         return rankings
 
 
-def bm25(corpus: Corpus) -> BothWays:
-    """BM25 both ways."""
-    return {task: search_bm25(list(queries["text"]), list(candidates["text"]))
+def bm25(corpus: Corpus, *, language: str = "english", segment: str = "characters") -> BothWays:
+    """BM25 both ways; language and segment as in `search_bm25`."""
+    return {task: search_bm25(list(queries["text"]), list(candidates["text"]), pools=corpus.pool(task),
+                              language=language, segment=segment)
             for task in TASKS for queries, _, candidates, _ in [corpus.sides(task)]}
 
 
@@ -65,7 +82,8 @@ def dense(corpus: Corpus, encoder: Encoder) -> BothWays:
     """An encoder both ways."""
     jobs = encoder.encode_jobs(list(corpus.jobs["text"]))
     resumes = encoder.encode_resumes(list(corpus.resumes["text"]))
-    return {"rank_resumes": search_dense(jobs, resumes), "rank_jobs": search_dense(resumes, jobs)}
+    return {"rank_resumes": search_dense(jobs, resumes, pools=corpus.pool("rank_resumes")),
+            "rank_jobs": search_dense(resumes, jobs, pools=corpus.pool("rank_jobs"))}
 
 
 def count_lines(texts: pd.Series) -> np.ndarray:
@@ -79,7 +97,7 @@ def length(corpus: Corpus) -> BothWays:
     for task in TASKS:
         queries, _, candidates, _ = corpus.sides(task)
         lines = count_lines(candidates["text"]).astype(np.float32)
-        hits[task] = Hits(np.tile(np.arange(len(lines)), (len(queries), 1)), np.tile(lines, (len(queries), 1)))
+        hits[task] = best_of((lines for _ in range(len(queries))), len(queries), len(lines), pools=corpus.pool(task))
     return hits
 
 
@@ -106,6 +124,23 @@ def tune_mix(corpus: Corpus, first: BothWays, second: BothWays, labels: pd.DataF
 def best_weight(tuned: pd.DataFrame) -> float:
     """The weight with the best validation score, the smallest of equals."""
     return float(tuned.loc[tuned["ndcg"].idxmax(), "weight"])
+
+
+def channels_of(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Who judges the test split, by name: observed labels, or pools where a task has them; graded labels where the
+    data has grades; true_fit where the truth is known.
+
+    tables: labels and perhaps truth of the test split, and pools.
+    """
+    observed = tables["labels"]
+    if "pools" in tables:
+        pooled = set(tables["pools"]["task"])
+        rest = [qrels_from_labels(observed, task).assign(task=task) for task in TASKS if task not in pooled]
+        observed = pd.concat([tables["pools"], *rest], ignore_index=True)
+    channels = {"observed": observed}
+    if "grade" in tables["labels"]:
+        channels["graded"] = tables["labels"].assign(label=tables["labels"]["grade"])
+    return channels | ({"true_fit": tables["truth"]} if "truth" in tables else {})
 
 
 def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels: Mapping[str, pd.DataFrame], *,
@@ -148,17 +183,17 @@ def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> 
     return table.join(first[["n", "n_clusters", "difference", "p"]]).reset_index()
 
 
-def headline(board: pd.DataFrame, *, measure: str) -> str:
-    """The answer in words: stage 1 against every baseline, by task, on the channel furthest from the labels."""
+def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> str:
+    """The answer in words: a system against every baseline, by task, on the channel furthest from the labels."""
     channel = board["channel"].iloc[-1]
-    part = board[board["system"].eq("stage1") & board["measure"].eq(measure) & board["channel"].eq(channel)]
+    part = board[board["system"].eq(system) & board["measure"].eq(measure) & board["channel"].eq(channel)]
     clauses = []
-    for task, rows in part.groupby("task", sort=False):
+    for task, rows in part[part["baseline"] != system].groupby("task", sort=False):
         gaps = [f"{row.difference:+.3f} {_interval(row.difference_low, row.difference_high)} over {row.baseline}"
                 for row in rows.itertuples()]
         clauses.append(f"{rows['value'].iloc[0]:.3f} when it {task.replace('_', 's ')}, {' and '.join(gaps)}")
-    judge = {"true_fit": "who truly fits", "observed": "the labels left for the test"}[channel]
-    return (f"Judged by {judge}, stage 1 reaches {measure} {'; '.join(clauses)} (95% intervals). "
+    judge = {"true_fit": "who truly fits", "observed": "the labels left for the test", "graded": "graded labels"}
+    return (f"Judged by {judge[channel]}, {SYSTEM_NAMES.get(system, system)} reaches {measure} {'; '.join(clauses)} (95% intervals). "
             f"One run: a difference on these queries, not a verdict.")
 
 

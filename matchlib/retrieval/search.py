@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import bm25s
@@ -10,7 +10,10 @@ import numpy as np
 import Stemmer
 
 from matchlib.data.schema import DataError
+from matchlib.data.words import spaced, token_pattern
 
+STOP_WORDS = ("english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish",
+              "norwegian", "turkish")
 RRF_K = 60
 """Constant of reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009)."""
 
@@ -26,23 +29,29 @@ class Hits:
 
 
 def search_bm25(queries: Sequence[str], candidates: Sequence[str], *, depth: int | None = None,
-                pools: list[np.ndarray] | None = None, k1: float = 1.5, b: float = 0.75) -> Hits:
-    """Rank candidates by BM25 (bm25s, Lucene's form) with English stop words and stemming.
+                pools: list[np.ndarray] | None = None, language: str = "english", segment: str = "characters",
+                k1: float = 1.5, b: float = 0.75) -> Hits:
+    """Rank candidates by BM25 (bm25s, Lucene's form) with stop words and stemming.
 
-    depth: hits a query (None: all); pools: (Q,) lists of candidate positions to choose from.
+    depth: hits a query (None: all); pools: (Q,) lists of candidate positions to choose from. language: english,
+    spanish, german, ... (stemming by Snowball; stop words where bm25s has them). segment: how Chinese and other
+    scripts without spaces are cut, see `data.words.spaced`.
     """
-    stemmer = Stemmer.Stemmer("english")
-    tokens, index = _tokens(candidates, stemmer), bm25s.BM25(k1=k1, b=b)
+    if language not in Stemmer.algorithms():
+        raise DataError(f"language {language!r} is not one of {', '.join(Stemmer.algorithms())}")
+    options = {"stopwords": language if language in STOP_WORDS else [], "stemmer": Stemmer.Stemmer(language)}
+    tokens, index = _tokens(candidates, segment, options), bm25s.BM25(k1=k1, b=b)
     if not any(tokens):
         raise DataError("no candidate holds a word that BM25 counts; are the texts empty, or only stop words?")
     index.index(tokens, show_progress=False)
     scores = (index.get_scores(asked) if asked else np.zeros(len(candidates), dtype=np.float32)
-              for asked in _tokens(queries, stemmer))
-    return _best(scores, len(queries), len(candidates), depth, pools)
+              for asked in _tokens(queries, segment, options))
+    return best_of(scores, len(queries), len(candidates), depth, pools)
 
 
-def _tokens(texts: Sequence[str], stemmer) -> list[list[str]]:
-    return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False)
+def _tokens(texts: Sequence[str], segment: str, options: dict) -> list[list[str]]:
+    return bm25s.tokenize([spaced(text, segment=segment) for text in texts], token_pattern=token_pattern(),
+                          return_ids=False, show_progress=False, **options)
 
 
 def search_dense(queries: np.ndarray, candidates: np.ndarray, *, depth: int | None = None,
@@ -56,7 +65,7 @@ def search_dense(queries: np.ndarray, candidates: np.ndarray, *, depth: int | No
         raise ValueError("embeddings hold NaN; the model or its input is broken, so nothing is searched")
     if pools is not None:
         scores = (candidates @ query for query in queries)
-        return _best(scores, len(queries), len(candidates), depth, pools)
+        return best_of(scores, len(queries), len(candidates), depth, pools)
     import faiss
     index = faiss.IndexFlatIP(candidates.shape[1])
     index.add(np.ascontiguousarray(candidates, dtype=np.float32))
@@ -65,8 +74,9 @@ def search_dense(queries: np.ndarray, candidates: np.ndarray, *, depth: int | No
     return Hits(positions, scores)
 
 
-def _best(scores, n_queries: int, n_candidates: int, depth: int | None, pools: list[np.ndarray] | None) -> Hits:
-    """Keep each query's best `depth` of its pool; one row of scores is in memory at a time."""
+def best_of(scores: Iterable[np.ndarray], n_queries: int, n_candidates: int, depth: int | None = None,
+            pools: list[np.ndarray] | None = None) -> Hits:
+    """Keep each query's best `depth` of its pool (None: all); scores: (Q, N), a row at a time in memory."""
     widest = max((len(pool) for pool in pools), default=0) if pools is not None else n_candidates
     width = min(depth or widest, widest)
     positions, best = np.full((n_queries, width), -1), np.full((n_queries, width), -np.inf, dtype=np.float32)

@@ -19,7 +19,8 @@ from matchlib.learning.contrastive import (
 )
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import PairCollator, build_pairs
-from matchlib.retrieval.encoder import Encoder, find_model, load_model
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.models import find_model, load_model
 
 QUICK = {"batch_size": 8, "learning_rate": 1e-3, "temperature": 0.05, "hard_negatives": 2}
 

