@@ -4,6 +4,7 @@ import ast
 import base64
 import binascii
 import io
+import json
 import tokenize
 from dataclasses import dataclass
 
@@ -16,7 +17,13 @@ from matchlib.reports.text import cut_text
 MAX_OUTPUT_CHARACTERS = 20_000
 MAX_OUTPUT_LINES = 200
 MAX_HTML_CHARACTERS = 400_000
+MAX_IMAGE_CHARACTERS = 4_000_000
+MAX_PARAMETER_CHARACTERS = 100_000
 MAX_VALUE_CHARACTERS = 300
+_IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
+_LIMITS = {"text/html": MAX_HTML_CHARACTERS} | dict.fromkeys(_IMAGES, MAX_IMAGE_CHARACTERS)
+# markdown from a cell's output is data, so it is shown as written, like the program texts after it
+_WRITTEN = ("text/markdown", "text/plain", "text/latex", "application/json", "application/javascript")
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,20 @@ def has_tag(cell: dict, tag: str) -> bool:
 
 def parameter_rows(cells: list[dict]) -> list[Parameter]:
     """The parameters of a run, injected values in place of defaults; empty where a cell does not parse."""
+    sources = [_source_by_tag(cells, tag) for tag in ("parameters", "injected-parameters")]
+    if max(map(len, sources)) > MAX_PARAMETER_CHARACTERS:
+        return []
     try:
-        defaults = _assignments(_source_by_tag(cells, "parameters"))
-        injected = _assignments(_source_by_tag(cells, "injected-parameters"))
-    except SyntaxError:
+        defaults, injected = map(_assignments, sources)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what the parser has against a text
         return []  # the cell is still shown as code
     rows = []
     for name in [*defaults, *(name for name in injected if name not in defaults)]:
         default, help_text = defaults.get(name, ("", ""))
         value = injected.get(name, (default, ""))[0]
         changed = name in injected and _literal(value) != _literal(default)
-        rows.append(Parameter(name, _shown(value), _shown(default) if changed else None, help_text))
+        default = _shown(default) if changed else None
+        rows.append(Parameter(_shown(name), _shown(value), default, _shown(help_text)))
     return rows
 
 
@@ -108,7 +118,7 @@ def _tokens(source: str) -> list[tokenize.TokenInfo]:
 def _literal(value: str) -> object:
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return value
 
 
@@ -147,18 +157,20 @@ def _traceback(output: dict) -> str:
 
 def _rich_output(output: dict) -> Output:
     data = output["data"]
-    if "text/html" in data and len(data["text/html"]) <= MAX_HTML_CHARACTERS:
-        body = clean_html(data["text/html"])
+    left_out = {kind: len(data[kind]) for kind, limit in _LIMITS.items() if len(data.get(kind, "")) > limit}
+    if "text/html" not in left_out:
+        body = clean_html(data.get("text/html", ""))
         if body.striptags().strip() or "<img" in body:
             return Output("html", body)
-    for mime_type in ("image/png", "image/jpeg", "image/svg+xml"):
+    for mime_type in _IMAGES:
         address = _image_address(data.get(mime_type, ""), mime_type)
-        if address:
+        if address and mime_type not in left_out:
             width = output.get("metadata", {}).get(mime_type, {}).get("width")
             return Output("image", address, width if isinstance(width, int) else None)
-    # markdown from a cell's output is data, so it is shown as written
-    text = data.get("text/markdown") or data.get("text/plain") or ""
-    return Output("text", _plain(text))
+    text = next((data[mime_type] for mime_type in _WRITTEN if data.get(mime_type)), "")
+    text = _plain(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
+    notes = [f"… ({count:,} characters of {kind} left out)" for kind, count in left_out.items()]
+    return Output("text", "\n".join([text, *notes]))
 
 
 def _image_address(content: str, mime_type: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import nbformat
 from PIL import Image
 
 from matchlib.reports.page import read_manifest, write_page
+from matchlib.reports.text import cut_line
 
 THUMBNAIL_PIXELS = (480, 360)
 MAX_IMAGE_PIXELS = 50_000_000
@@ -105,8 +107,8 @@ def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
     cells = _notebook_cells(folder / f"{name}.ipynb")
     return StageEntry(
         name=name,
-        title=_first_heading(cells) or name,
-        link=f"{quote(name)}/{quote(name)}.html",
+        title=cut_line(_first_heading(cells) or name),
+        link="{0}/{0}.html".format(quote(os.fsencode(name))),  # a folder's name need not be UTF-8
         manifest=manifest,
         thumbnail=_first_thumbnail(cells),
     )

@@ -7,7 +7,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from matchlib.reports.text import cut_line, show_invisible
+
 PALETTE = ("#2b6cb0", "#dd6b20", "#2f855a", "#805ad5", "#c53030", "#718096")
+MAX_LABEL_CHARACTERS = 50
 
 
 def use_theme() -> None:
@@ -19,8 +22,8 @@ def use_theme() -> None:
 
 def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
     """Histogram of words a document, one colour a table; the last percent is left out."""
-    words = pd.concat([pd.DataFrame({"words": t.str.split().str.len(), "table": name}) for name, t in texts.items()],
-                      ignore_index=True)
+    words = pd.concat([pd.DataFrame({"words": text.str.split().str.len(), "table": _label(name)})
+                       for name, text in texts.items()], ignore_index=True)
     figure, axes = plt.subplots(figsize=(7, 2.8))
     shown = words[words["words"] <= words["words"].quantile(0.99)]
     sns.histplot(shown, x="words", hue="table", ax=axes, element="step", bins=30, stat="density", common_norm=False)
@@ -41,6 +44,7 @@ def plot_labels_per_job(labels: pd.DataFrame) -> Figure:
 def plot_agreement(pairs: pd.DataFrame) -> Figure:
     """Text similarity by kind of pair. pairs: similarity, kind (such as rules select, rules reject)."""
     figure, axes = plt.subplots(figsize=(7, 2.8))
+    pairs = pairs.assign(kind=pairs["kind"].map(_label))
     sns.ecdfplot(pairs, x="similarity", hue="kind", ax=axes, hue_order=sorted(pairs["kind"].unique(), reverse=True))
     axes.set(xlabel="text similarity of job and resume (TF-IDF cosine)", ylabel="share of pairs below")
     return figure
@@ -74,19 +78,25 @@ def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure
             colour = PALETTE[1] if system == "stage1" else PALETTE[0]
             axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
             axis.plot(row["value"], y, "o", color=colour)
-        axis.set_yticks(range(len(rows)), rows.index)
-        axis.set_title(f"{task.replace('_', ' ')}, against {channel} labels (n = {int(rows['n'].iloc[0]):,})",
-                       fontsize=10)
+        axis.set_yticks(range(len(rows)), [_label(name) for name in rows.index])
+        panel = f"{_label(task.replace('_', ' '))}, against {_label(channel)} labels"
+        axis.set_title(f"{panel} (n = {int(rows['n'].iloc[0]):,})", fontsize=10)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes[-1]:
-        axis.set_xlabel(f"{measure}, 95% interval")
+        axis.set_xlabel(f"{_label(measure)}, 95% interval")
     return figure
 
 
 def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
     """Validation nDCG@10 of the hybrid against its weight. tuned: system, weight, ndcg."""
     figure, axes = plt.subplots(figsize=(7, 2.6))
+    tuned = tuned.assign(system=tuned["system"].map(_label))
     sns.lineplot(tuned, x="weight", y="ndcg", hue="system", marker="o", ax=axes)
     axes.axvline(chosen, linestyle=":", color=PALETTE[5])
     axes.set(xlabel="weight of the second part (0: BM25 alone)", ylabel="validation nDCG@10")
     return figure
+
+
+def _label(name: object) -> str:
+    """A name from the data as matplotlib may show it: one short line without mathematics."""
+    return cut_line(show_invisible(str(name)), max_characters=MAX_LABEL_CHARACTERS).replace("$", r"\$")

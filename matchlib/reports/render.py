@@ -1,6 +1,7 @@
 """Executed notebook -> one HTML file that can be mailed: no script, no request, nothing beside it."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -15,11 +16,12 @@ from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
 from matchlib.reports.clean import clean_html
 from matchlib.reports.overview import compare_runs, render_index
 from matchlib.reports.page import environment, read_manifest, write_page
-from matchlib.reports.text import cut_text
+from matchlib.reports.text import cut_line, cut_text
 
 __all__ = ["compare_runs", "render_index", "render_notebook"]
 
 MAX_CODE_CHARACTERS = 30_000
+MAX_PROSE_CHARACTERS = 20_000
 # ids the page itself uses; a heading must not take them
 _PAGE_IDS = frozenset({"top", "show-code", "papermill-error-cell"})
 
@@ -51,6 +53,7 @@ class ReportExporter(HTMLExporter):
         templates.filters["clean_html"] = clean_html
         templates.filters["shown_outputs"] = shown_outputs
         templates.filters["cut_code"] = _cut_code
+        templates.globals["max_prose"] = MAX_PROSE_CHARACTERS
         templates.tests["tagged"] = has_tag
         return templates
 
@@ -81,24 +84,22 @@ def _outline(body: str) -> tuple[str | None, list[Heading], Markup]:
     soup = BeautifulSoup(body, features="html.parser")
     found = soup.select(".prose h1, .prose h2, .prose h3")
     title = found.pop(0) if found else None
-    taken = set(_PAGE_IDS)
+    taken = Counter(_PAGE_IDS)
     headings = [_address(heading, taken) for heading in found if heading.get_text(strip=True)]
     for table in soup.select(".prose table"):
         table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
     if title:
         title.extract()
     # the soup was cleaned piece by piece on its way in, and is written out escaped
-    return title and title.get_text(" ", strip=True), headings, Markup(str(soup))
+    return title and cut_line(title.get_text(" ")), headings, Markup(str(soup))
 
 
-def _address(heading: Tag, taken: set[str]) -> Heading:
+def _address(heading: Tag, taken: Counter[str]) -> Heading:
     """Give a heading the id JupyterLab would, so that links inside the notebook still lead somewhere."""
-    text = heading.get_text(" ", strip=True)
     name = base = re.sub(r"\s", "-", heading.get_text().strip())[:100]
-    count = 1
     while name in taken:
-        count += 1
-        name = f"{base}-{count}"
-    taken.add(name)
+        taken[base] += 1
+        name = f"{base}-{taken[base]}"
+    taken[name] += 1
     heading["id"] = name
-    return Heading(max(2, int(heading.name[1])), f"#{quote(name)}", text)
+    return Heading(max(2, int(heading.name[1])), f"#{quote(name)}", cut_line(heading.get_text(" ")))

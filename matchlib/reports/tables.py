@@ -17,6 +17,7 @@ from matchlib.reports.text import cut_text, show_invisible
 MAX_CELL_LINES = 12
 MAX_COLUMNS = 40
 MAX_HEADER_CHARACTERS = 80
+MAX_CAPTION_CHARACTERS = 400
 MAX_PLAIN_WIDTH = 40
 # 2026 is a year and 1234 a seed: a thousands separator would make them quantities
 _IDENTIFIER = re.compile(r"(^|[_ ])(id|ids|seed|year)$", re.IGNORECASE)
@@ -65,17 +66,17 @@ def text_table(
     number_format: str = "{:.3f}",
 ) -> TextTable:
     """What show_table() displays. An unnamed integer index is left out: it only numbers the rows."""
-    top = _with_index(frame.iloc[:max_rows])
-    shown = top.iloc[:, :MAX_COLUMNS]
-    headers = [_header_text(name) for name in shown.columns]
+    named = _named_columns(frame.iloc[:max_rows])
+    shown = [column for _, column in named[:MAX_COLUMNS]]
+    headers = [_header_text(name) for name, _ in named[:MAX_COLUMNS]]
     columns = [
-        _column_texts(shown.iloc[:, position], headers[position], max_text, number_format)
-        for position in range(shown.shape[1])
+        _column_texts(column, header, max_text, number_format)
+        for column, header in zip(shown, headers, strict=True)
     ]
-    is_number = [_is_numeric(shown.iloc[:, position]) for position in range(shown.shape[1])]
+    is_number = [_is_numeric(column) for column in shown]
     rows = list(zip(*columns, strict=True))
-    note = _left_out(len(frame), top.shape[1], max_rows)
-    caption = None if caption is None else show_invisible(str(caption))
+    note = _left_out(len(frame), len(named), max_rows)
+    caption = None if caption is None else _caption_text(caption)
     return TextTable(
         html=_as_html(headers, rows, is_number, caption, note),
         plain=_as_plain(headers, rows, is_number, caption, note),
@@ -103,15 +104,15 @@ def _float_text(number: float, number_format: str) -> str:
     return text
 
 
-def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+def _named_columns(frame: pd.DataFrame) -> list[tuple[object, pd.Series | pd.Index]]:
+    """The index' levels, unless it only numbers the rows, and the columns, each with its name."""
     index = frame.index
+    columns = [(name, frame.iloc[:, position]) for position, name in enumerate(frame.columns)]
     if index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index):
-        return frame
-    levels = [
-        index.get_level_values(level).to_series(index=index, name=index.names[level] or "")
-        for level in range(index.nlevels)
-    ]
-    return pd.concat([*levels, frame], axis=1)
+        return columns
+    # not put together as a frame: that guesses types, and the string type takes no lone surrogate
+    levels = [(index.names[level] or "", index.get_level_values(level)) for level in range(index.nlevels)]
+    return levels + columns
 
 
 def _header_text(name: object) -> str:
@@ -119,11 +120,15 @@ def _header_text(name: object) -> str:
     return cut_text(show_invisible(text), max_characters=MAX_HEADER_CHARACTERS, max_lines=1)
 
 
-def _is_numeric(column: pd.Series) -> bool:
+def _caption_text(caption: object) -> str:
+    return cut_text(show_invisible(str(caption)), max_characters=MAX_CAPTION_CHARACTERS, max_lines=MAX_CELL_LINES)
+
+
+def _is_numeric(column: pd.Series | pd.Index) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _column_texts(column: pd.Series, header: str, max_text: int, number_format: str) -> list[str]:
+def _column_texts(column: pd.Series | pd.Index, header: str, max_text: int, number_format: str) -> list[str]:
     is_identifier = bool(_IDENTIFIER.search(header))
     return [
         cut_text(

@@ -40,26 +40,22 @@ class Browser:
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.requested = []
+        self.dialogs = []
         self.call("Page.enable")
         self.call("Network.enable")
 
     def call(self, method: str, **params) -> dict:
-        """Send one command and wait for its answer, noting the requests reported meanwhile."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        self._socket.send(json.dumps(message))
+        """Send one command and wait for its answer, noting what is reported meanwhile."""
+        number = self._send(method, params)
         while True:
             answer = self._receive()
-            if answer.get("id") == self._count:
+            if answer.get("id") == number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
     def open(self, page: Path, *, width: int = 1400, dark: bool = False, settle_seconds: float = 0.5) -> None:
         """Load a file and give its scripts, if any got through, time to run."""
-        self.requested = []
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call(
@@ -67,6 +63,9 @@ class Browser:
         )
         # going to the page one is on counts as a reload, which restores what was ticked
         self.call("Page.navigate", url="about:blank")
+        while self.evaluate("location.href") != "about:blank":
+            time.sleep(0.05)
+        self.requested, self.dialogs = [], []
         self.call("Page.navigate", url=page.as_uri())
         while self.evaluate("document.readyState") != "complete":
             time.sleep(0.05)
@@ -100,10 +99,23 @@ class Browser:
         self._process.wait(timeout=10)
         self._log.close()
 
+    def _send(self, method: str, params: dict) -> int:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        self._socket.send(json.dumps(message))
+        return self._count
+
     def _receive(self) -> dict:
         message = json.loads(self._socket.recv())
         if message.get("method") == "Network.requestWillBeSent":
             self.requested.append(message["params"]["request"]["url"])
+        elif message.get("method") == "Network.webSocketCreated":
+            self.requested.append(message["params"]["url"])
+        elif message.get("method") == "Page.javascriptDialogOpening":
+            self.dialogs.append(message["params"]["message"])
+            self._send("Page.handleJavaScriptDialog", {"accept": True})
         return message
 
     def _devtools_address(self) -> str:

@@ -1,89 +1,86 @@
-"""Notebooks and manifests that try to run, to call home, to hide or to flood."""
+"""Runs in which a hostile text stands in every place that a report shows."""
 
 import base64
 import io
 import json
 from pathlib import Path
 
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, writes
+import pandas as pd
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-# what a payload does when it runs; the browser test looks for both traces
-RUN = "document.title='PWNED';document.body.appendChild(document.createElement('pwned'))"
-REMOTE = "http://127.0.0.1:9"
+from matchlib.reports.tables import text_table
+from matchlib.reports.text import show_invisible
+
+# where a report shows a text: the first as what it means, the others letter for letter
+MEANT = ("markdown", "heading", "list", "html", "svg", "png")
+WRITTEN = (
+    "plain", "markdown output", "latex", "javascript", "widget", "stdout", "stderr", "traceback", "error",
+    "code", "parameter", "default", "help", "json", "cell", "index", "column", "caption", "table without html",
+)  # fmt: skip
+MANIFEST = (
+    "run", "stage", "headline", "device", "finished_at", "seconds", "version", "commit",
+    "input", "parameter name", "parameter", "metric name", "metric", "notebook heading", "folder",
+)  # fmt: skip
 
 
-def payloads(remote: str = REMOTE) -> list[str]:
-    """HTML fragments that run or load something wherever they are trusted."""
-    return [
-        f"<script>{RUN}</script>",
-        f"<script src='{remote}/script.js'></script>",
-        f'<img src=x onerror="{RUN}">',
-        f"<img src='{remote}/image.png'>",
-        f"<img srcset='{remote}/set.png 1x'>",
-        f'<a href="javascript:{RUN}">javascript link</a>',
-        f"<a href='&#106;avascript:{RUN}'>encoded link</a>",
-        f"<a href='data:text/html,<script>{RUN}</script>'>data link</a>",
-        f'<svg onload="{RUN}"><image href="{remote}/svg.png"/></svg>',
-        f'<svg><style><img src=x onerror="{RUN}"></style></svg>',
-        f'<math><mtext><table><mglyph><style><img src=x onerror="{RUN}"></style></mglyph></table></math>',
-        f"<p style='background:url({remote}/style.png)'>styled</p>",
-        f"<style>@import '{remote}/style.css'; body {{ display: none }}</style>",
-        f"<link rel=stylesheet href='{remote}/link.css'>",
-        f"<iframe src='{remote}/frame.html'></iframe>",
-        f'<iframe srcdoc="<script>parent.{RUN}</script>"></iframe>',
-        f"<meta http-equiv=refresh content='0;url={remote}/refresh'>",
-        f"<form action='{remote}/form'><input autofocus onfocus=\"{RUN}\"><button>send</button></form>",
-        f"<base href='{remote}/'>",
-        f"<object data='{remote}/object'></object><embed src='{remote}/embed'>",
-        f'<template><img src=x onerror="{RUN}"></template>',
-        f'<details open ontoggle="{RUN}">toggle</details>',
-        f"<video src='{remote}/video' autoplay></video><audio src='{remote}/audio'></audio>",
-        f"<table background='{remote}/table.png'><td onmouseover=\"{RUN}\">cell</td></table>",
-        f"<noscript><p title=\"</noscript><img src=x onerror='{RUN}'>\"></noscript>",
-        f"<p title='</style><script>{RUN}</script><h2>'>mutated</p>",
-        f'<input id=show-code onfocus="{RUN}" autofocus>',
-        "<div id='top' class='sidebar' style='position:fixed;inset:0'>overlay</div>",
+def hostile_cells(text: str) -> list[dict]:
+    """A text in prose, in code and in outputs of every kind."""
+    html, plain = _table(text)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10">{text}</svg>'
+    outputs = [
+        _display({"text/html": text}),
+        _display({"image/svg+xml": text if text.startswith("<svg xmlns") else svg}),
+        _display({"image/png": text}),
+        _display({"text/plain": text}),
+        _display({"text/markdown": text}),
+        _display({"text/latex": text}),
+        _display({"application/javascript": text}),
+        _display({"application/json": {text: [text]}}),
+        _display({"application/vnd.jupyter.widget-view+json": {"model_id": text}, "text/plain": text}),
+        new_output("stream", name="stdout", text=text),
+        new_output("stream", name="stderr", text=text),
+        new_output("error", ename=text, evalue=text, traceback=[]),
+        new_output("error", ename="Bad", evalue="x", traceback=[text]),
+        _display({"text/html": html, "text/plain": plain}),
+        _display({"text/plain": plain}),
     ]
+    prose = [new_markdown_cell(prefix + text) for prefix in ("", "## ", "- ")]
+    return [*prose, new_code_cell(text, outputs=outputs)]
 
 
-def hostile_notebook(path: Path, remote: str = REMOTE) -> Path:
-    """Write a notebook with every payload in markdown, in rich outputs and in plain ones."""
-    everything = "\n\n".join(payloads(remote))
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><script>{RUN}</script></svg>'
-    outputs = [_display({"text/html": payload, "text/plain": "plain"}) for payload in payloads(remote)]
-    outputs += [
-        _display({"image/svg+xml": svg}),
-        _display(
-            {"application/javascript": f"{RUN}; fetch('{remote}/js')", "text/plain": "<Javascript object>"}
-        ),
-        _display({"text/latex": "$\\href{javascript:1}{x}$", "text/plain": "latex"}),
-        _display({"text/markdown": f"![]({remote}/markdown.png)"}),
-        _display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "widget"}),
-        _display({"image/png": f'x" onerror="{RUN}'}),
-        new_output("stream", name="stdout", text=everything + "\u202egnirts\u202c \x1b[31mred\x1b[0m \ud800"),
-        new_output("stream", name="stdout", text="\n" * 100_000),
-        new_output("stream", name="stdout", text="x" * 1_000_000 + "\n\rdone"),
-        new_output("stream", name="stderr", text=everything),
-        new_output("error", ename="<b>Bad</b>", evalue="x", traceback=[everything]),
-    ]
-    code = new_code_cell(f"text = '''{everything}'''\n</style></pre>", outputs=outputs)
-    parameters = new_code_cell("seed: int = 7  # <script>help</script>\nname = '<img src=x onerror=1>'")
-    parameters.metadata.tags = ["parameters"]
-    cells = [
-        new_markdown_cell("# Résumé </title><script>document.title='PWNED'</script> report"),
-        parameters,
-        new_markdown_cell("## show-code\n\n" + everything + "\n\n" + "\n" * 100_000 + "legible \u202eend"),
-        new_markdown_cell(f"## Links\n\n![remote]({remote}/md.png) [js](javascript:{RUN})"),
-        *[new_markdown_cell(payload) for payload in payloads(remote)],
-        code,
-    ]
+def hostile_parameters(texts: list[str]) -> list[dict]:
+    """The parameters cell of a notebook and the injected one, with texts as values, defaults and help."""
+    lines = [f"p{n} = {text!r}  # {' '.join(show_invisible(text).split())}" for n, text in enumerate(texts)]
+    defaults = new_code_cell("\n".join(lines))
+    defaults.metadata.tags = ["parameters"]
+    injected = new_code_cell("\n".join(f"p{n} = {text + '!'!r}" for n, text in enumerate(texts)))
+    injected.metadata.tags = ["injected-parameters"]
+    return [defaults, injected]
+
+
+def hostile_notebook(path: Path, texts: list[str]) -> Path:
+    """Write a notebook with every text in every place of one."""
+    cells = [new_markdown_cell("# Résumé </title><script>document.title='PWNED'</script> report")]
+    cells += hostile_parameters(texts)
+    cells += [cell for text in texts for cell in hostile_cells(text)]
     return write_notebook(path, cells)
 
 
-def hostile_manifest(stage_dir: Path, remote: str = REMOTE) -> None:
-    """Write a manifest in which every text is a payload."""
-    text = f"</title></style><script>{RUN}</script><img src='{remote}/manifest.png' onerror=\"{RUN}\">\u202e"
+def hostile_run(run_dir: Path, texts: list[str]) -> Path:
+    """Write a run with a stage a text: in the folder's name, in every entry of its manifest, in its heading."""
+    for number, text in enumerate(texts):
+        name = text.replace("/", "").replace("\0", "").encode("utf-8", "ignore")[:120].decode("utf-8", "ignore")
+        stage = run_dir / f"{number:02d}{name}"
+        hostile_manifest(stage, text)
+        figure = _display({"image/png": png(16, 12)})
+        cells = [new_markdown_cell(f"# {text}"), new_code_cell("1", outputs=[figure])]
+        write_notebook(stage / f"{stage.name}.ipynb", cells)
+    return run_dir
+
+
+def hostile_manifest(stage_dir: Path, text: str) -> None:
+    """Write a manifest in which every text is this one."""
     manifest = {
         "stage": text,
         "run": text,
@@ -105,8 +102,7 @@ def write_notebook(path: Path, cells: list) -> Path:
     """Write cells as an executed notebook."""
     path.parent.mkdir(parents=True, exist_ok=True)
     notebook = new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
-    # ascii JSON, because a lone surrogate has no UTF-8
-    path.write_text(json.dumps(json.loads(writes(notebook))), encoding="utf-8")
+    path.write_text(json.dumps(notebook))  # ascii, because a lone surrogate has no UTF-8
     return path
 
 
@@ -115,6 +111,13 @@ def png(width: int = 640, height: int = 480) -> str:
     target = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).save(target, format="PNG")
     return base64.b64encode(target.getvalue()).decode()
+
+
+def _table(text: str) -> tuple[str, str]:
+    """A table with a text in its cell, its index, its column's name and its caption."""
+    names, columns = (pd.Index([text], name=name, dtype=object) for name in ("of", None))
+    table = text_table(pd.DataFrame([[text]], names, columns, dtype=object), caption=text)
+    return table.html, table.plain
 
 
 def _display(data: dict) -> dict:

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
-from hostile_notebooks import payloads
+from hostile_texts import payloads
 
 from matchlib.reports.clean import clean_html
 from matchlib.reports.tables import MAX_COLUMNS, format_value, show_table, text_table
+from matchlib.reports.text import show_invisible
 
 
 def cells(frame, **options) -> list[list[str]]:
@@ -18,18 +19,18 @@ def cells(frame, **options) -> list[list[str]]:
 
 def test_hostile_cells_headers_and_captions_are_text():
     hostile = payloads()
-    frame = pd.DataFrame(
-        {payload: hostile for payload in hostile[:5]}, index=pd.Index(hostile, name=hostile[0])
-    )
-    html = text_table(frame, caption=hostile[0], max_text=1_000).html
+    columns, index = (pd.Index(hostile[:5], dtype=object), pd.Index(hostile, name=hostile[0], dtype=object))
+    frame = pd.DataFrame([[text] * 5 for text in hostile], index, columns, dtype=object)
+    html = text_table(frame, caption=hostile[0], max_text=1_000, max_rows=200).html
     tags = {element.name for element in BeautifulSoup(html, "html.parser").find_all(True)}
     assert tags <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "br", "p"}
-    assert [row[1] for row in cells(frame, max_text=1_000)] == hostile
+    shown = ["".join(row[1].split()) for row in cells(frame, max_text=1_000, max_rows=200)]
+    assert shown == ["".join(show_invisible(text).split()) for text in hostile]
 
 
 def test_report_shows_what_the_table_says():
-    frame = pd.DataFrame({"text": payloads(), "score": range(len(payloads()))})
-    table = text_table(frame)
+    frame = pd.DataFrame({"text": pd.Series(payloads(), dtype=object), "score": range(len(payloads()))})
+    table = text_table(frame, max_rows=200)
     in_report, in_notebook = (
         BeautifulSoup(html, "html.parser") for html in (clean_html(table.html), table.html)
     )
@@ -82,6 +83,18 @@ def test_long_texts_and_many_lines_are_cut_and_counted():
     assert len(second) < 80 and "more characters" in second
     assert "".join(third.split("\n")) == "onetwo" and "<br>" in text_table(frame).html
     assert len(text_table(frame).html) < 2_000
+
+
+def test_long_captions_and_names_are_cut_and_counted():
+    table = text_table(pd.DataFrame({"n" * 100_000: [1]}), caption="c" * 5_000_000 + "\n" * 100_000)
+    for text in (table.html, table.plain):
+        assert len(text) < 1_500 and "(5,099,600 more characters)" in text and "more characters" in text
+
+
+def test_lone_surrogates_are_spelled_out_in_names_and_index():
+    columns, index = (pd.Index(["\ud800"], name=name, dtype=object) for name in (None, "\udfff"))
+    table = text_table(pd.DataFrame([["x"]], index, columns))
+    assert "⟨U+D800⟩" in table.html and "⟨U+DFFF⟩" in table.html
 
 
 def test_hiding_characters_are_spelled_out():

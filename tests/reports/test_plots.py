@@ -1,0 +1,37 @@
+"""Figures whose names come from data: any text draws, none is taken for mathematics, none stretches the figure."""
+
+import io
+
+import matplotlib.figure
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from hostile_texts import LINE, NEWLINES, PILED, payloads
+
+from matchlib.reports import plots
+
+matplotlib.use("Agg")
+TEXTS = [*payloads(), PILED, NEWLINES, LINE, "$\\frac{1$ and $\\undefined{x}$", "_hidden", r"\$5 \$"]
+
+
+def figures(text):
+    """Every figure that shows a name, with this one."""
+    values = {"low": 0.1, "value": 0.2, "high": 0.3, "n": 5, "measure": text}
+    yield plots.plot_lengths({text: pd.Series(["a b", "a b c"]), "jobs": pd.Series(["a", "a b"])})
+    yield plots.plot_agreement(pd.DataFrame({"similarity": [0.1, 0.2], "kind": [text, "rules select"]}))
+    values |= dict.fromkeys(("channel", "task", "system"), text)
+    yield plots.plot_leaderboard(pd.DataFrame([values]), measure=text)
+    yield plots.plot_weights(pd.DataFrame({"weight": [0, 1], "ndcg": [0.1, 0.2], "system": text}), 0.5)
+
+
+# a sign that the font lacks is drawn as a box, and said
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning", "ignore:constrained_layout:UserWarning")
+def test_names_of_any_kind_are_drawn_as_text():
+    for figure in figures("$\\frac{1$ and $\\undefined{x}$"):
+        figure.canvas.draw()
+        plt.close(figure)
+    for text in TEXTS:
+        figure = matplotlib.figure.Figure(figsize=(4, 2), dpi=40)
+        figure.suptitle(plots._label(text))
+        figure.savefig(target := io.BytesIO(), bbox_inches="tight")
+        assert len(target.getvalue()) < 50_000 and figure._suptitle.get_text().count("\n") == 0
