@@ -189,12 +189,15 @@ def check(params: ParamsFile) -> None:
     from matchlib.pipeline import notebook_parameters
     started = time.monotonic()
     parameters = {**notebook_parameters(stage.notebook), **stage.parameters}
-    tables, notes = read_source(parameters)
+    reading = read_source(parameters)
+    tables = reading.tables
     for rule in rules_by_name(parameters["rule_names"]).values():
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
     require_no_leaks(tables)
-    for line in [*notes, *describe(tables)]:
+    for line in [*reading.notes, *describe(tables)]:
         typer.echo(line)
+    for row in reading.reasons().to_dict("records"):
+        typer.echo(f"left out: {row['rows']:,} rows of {row['file']}: {row['reason']} (lines {row['lines']})")
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
 
 

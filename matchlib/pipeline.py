@@ -42,7 +42,7 @@ class StagePlan:
     @property
     def files(self) -> list[str]:
         """Files that parameters name: the user's data, whose change is a reason to run again."""
-        return [value for value in self.parameters.values() if isinstance(value, str) and Path(value).is_file()]
+        return [file for key, value in self.parameters.items() for file in named_files(key, value)]
 
     @property
     def command(self) -> str:
@@ -140,6 +140,15 @@ def _plan_stage(name: str, raw: Mapping[str, Any], names: list[str], run: str, s
 
 def _is_input(default: Any) -> bool:
     return isinstance(default, str) and default.startswith(DEMO)
+
+
+def named_files(key: str, value: Any) -> list[str]:
+    """The files behind a parameter: the one it names or, if it is called path, those of the folder it names."""
+    if not isinstance(value, str) or not value:
+        return []
+    if key == "path" and Path(value).is_dir():
+        return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())
+    return [value] if Path(value).is_file() else []
 
 
 def stage_inputs(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:

@@ -32,6 +32,7 @@ from matchlib.pipeline import (
     code_hash,
     find_root,
     git_state,
+    named_files,
     notebook_parameters,
     stage_inputs,
 )
@@ -64,8 +65,8 @@ class Finished:
         return pd.read_parquet(self.path(f"{name}.parquet"))
 
     def has(self, name: str) -> bool:
-        """True if the stage wrote a table `name`."""
-        return f"{name}.parquet" in self.manifest["files"]
+        """True if the stage wrote a table, a file or a folder `name`."""
+        return any(file in (name, f"{name}.parquet") or file.startswith(f"{name}/") for file in self.manifest["files"])
 
     def path(self, name: str) -> Path:
         """Path of a file or folder that the stage wrote."""
@@ -186,9 +187,15 @@ def file_hash(path: Path) -> str:
 
 
 def hash_sources(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of every file that a parameter names, by parameter."""
-    return {key: file_hash(Path(value)) for key, value in parameters.items()
-            if isinstance(value, str) and value and Path(value).is_file()}
+    """sha256 of every file, and of the files of every data folder, that a parameter names, by parameter."""
+    hashes = {}
+    for key, value in parameters.items():
+        files = named_files(key, value)
+        if len(files) == 1:
+            hashes[key] = file_hash(Path(files[0]))
+        elif files:
+            hashes[key] = hashlib.sha256("".join(file_hash(Path(file)) for file in files).encode()).hexdigest()
+    return hashes
 
 
 def _how_to_make(folder: Path) -> str:

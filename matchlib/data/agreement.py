@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from matchlib.data.rules import Rule
+from matchlib.data.words import spaced, token_pattern
 
 MAX_JOBS, MAX_RESUMES = 1_000, 2_000
 SIMILAR = 0.95
@@ -55,7 +56,8 @@ def _draw(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 
 
 def _cosine(jobs: pd.Series, resumes: pd.Series) -> np.ndarray:
-    vectors = TfidfVectorizer(sublinear_tf=True).fit(pd.concat([jobs, resumes]))
+    vectors = TfidfVectorizer(sublinear_tf=True, preprocessor=lambda text: spaced(text.lower()),
+                              token_pattern=token_pattern()).fit(pd.concat([jobs, resumes]))
     return (vectors.transform(jobs) @ vectors.transform(resumes).T).toarray()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter, defaultdict
 from itertools import combinations
 
@@ -14,15 +13,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from matchlib.data.schema import SPLITS, DataError
+from matchlib.data.words import words
 
 JACCARD = 0.8
 LARGEST_COMPONENT = 0.05
 
 
 def shingles(text: str, *, size: int = 3) -> frozenset[int]:
-    """Hashes of a text's runs of `size` words, lower-cased; a shorter text is one shingle."""
-    words = re.findall(r"\w+", text.lower())
-    runs = [" ".join(words[i:i + size]) for i in range(max(1, len(words) - size + 1))]
+    """Hashes of a text's runs of `size` words (characters, where a script has no spaces); a shorter text is one."""
+    found = words(text)
+    runs = [" ".join(found[i:i + size]) for i in range(max(1, len(found) - size + 1))]
     return frozenset(int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest()) for run in runs)
 
 
@@ -92,10 +92,14 @@ def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
     Jobs are drawn by group of near-duplicates; a group of resumes follows most of its labels; labels whose job
     and resume fell on different sides are dropped and counted. valid, test: shares of the jobs.
     Returns the tables with a column split, and notes. Raises DataError if one group holds over 5% of the rows, or
-    if a split is left without an accepted pair, or if the shares leave no training.
+    if a split is left without an accepted pair, or if the shares leave no training. test 1 makes all of it test.
     """
+    if test == 1:
+        everything = {name: frame.assign(split="test") for name, frame in tables.items()}
+        return everything, ["all of it is the test split: there is nothing to train on"]
     if min(valid, test) <= 0 or valid + test >= 1:
-        raise DataError(f"valid_share {valid} and test_share {test} must be above 0 and leave something to train on")
+        raise DataError(f"valid_share {valid} and test_share {test} must be above 0 and leave something "
+                        f"to train on; or set test_share: 1.0 to test on all of it")
     rng = np.random.default_rng(seed)
     jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
     job_group, resume_group = (_groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes")))
@@ -143,29 +147,76 @@ def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
     return groups
 
 
-def check_splits(labels: pd.DataFrame) -> None:
-    """Raise DataError if a split has no accepted pair."""
-    for split in SPLITS:
+def check_splits(labels: pd.DataFrame, splits: tuple[str, ...] = SPLITS) -> None:
+    """Raise DataError if one of the splits has no accepted pair."""
+    for split in splits:
         n = int((labels["label"][labels["split"] == split] == 1).sum())
         if n < 1:
             raise DataError(f"the {split} split has no accepted pair ({len(labels):,} labels in all); bring more "
                             f"labels, or change valid_share, test_share or seed")
 
 
-def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], int]:
-    """Drop jobs whose text is nearly that of a job of a later split (train < valid < test), with their rows.
+def settle_splits(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Give every document the latest split that names it (train < valid < test); pools and preferences are test.
 
-    For data with one job a row, whose resumes go with it. Returns the tables and the number of jobs dropped.
+    For data whose labels come with a split. Labels whose job and resume then stand on different sides are dropped
+    and counted. Documents that nothing names are training documents. Returns the tables and notes.
     """
-    jobs = tables["jobs"]
-    order = jobs["split"].map({split: i for i, split in enumerate(SPLITS)}).to_numpy()
-    drop = {i if order[i] < order[j] else j
-            for i, j in near_duplicate_pairs(jobs["text"].tolist()) if order[i] != order[j]}
-    lost = set(jobs["job_id"].iloc[sorted(drop)])
-    kept = {name: frame[~frame["job_id"].isin(lost)] for name, frame in tables.items() if "job_id" in frame}
-    resumes = tables["resumes"]
-    kept["resumes"] = resumes[resumes["resume_id"].isin(kept["labels"]["resume_id"])]
-    return {name: kept[name].reset_index(drop=True) for name in tables}, len(lost)
+    named = [tables["labels"][["job_id", "resume_id", "split"]]]
+    if "preferences" in tables:
+        named += [tables["preferences"].rename(columns={side: "resume_id"})[["job_id", "resume_id", "split"]]
+                  for side in ("resume_a", "resume_b")]
+    if "pools" in tables:
+        pools = tables["pools"].assign(split="test")
+        jobs_ask = pools["task"] == "rank_resumes"
+        named += [pd.DataFrame({"job_id": pools["query_id"].where(jobs_ask, pools["candidate_id"]), "split": "test",
+                                "resume_id": pools["candidate_id"].where(jobs_ask, pools["query_id"])})]
+    rows = pd.concat(named, ignore_index=True).assign(order=lambda r: r["split"].map(SPLITS.index))
+    settled = dict(tables)
+    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
+        latest = tables[name][key].map(rows.groupby(key)["order"].max()).fillna(0).astype(int)
+        settled[name] = tables[name].assign(split=[SPLITS[i] for i in latest])
+    labels = tables["labels"]
+    sides = [labels[key].map(settled[name].set_index(key)["split"]) for name, key in
+             (("jobs", "job_id"), ("resumes", "resume_id"))]
+    stays = ((sides[0] == labels["split"]) & (sides[1] == labels["split"])).to_numpy()
+    settled["labels"] = labels[stays].reset_index(drop=True)
+    return settled, [f"{(~stays).sum():,} of {len(stays):,} labels dropped: a later split holds their job or resume"]
+
+
+def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Drop jobs and resumes whose text is nearly that of a later split's (train < valid < test), with their labels.
+
+    Documents that lose all their labels go too. Returns the tables and notes.
+    """
+    kept, notes = dict(tables), []
+    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
+        order = tables[name]["split"].map(SPLITS.index).to_numpy()
+        earlier = _copies_of_later(tables[name]["text"].tolist(), order)
+        lost = set(tables[name][key].to_numpy()[earlier])
+        notes.append(f"{len(lost):,} training or validation {name} dropped: near-duplicates of a later split's")
+        for table in ("labels", "preferences"):
+            if table in kept and key in kept[table]:
+                kept[table] = kept[table][~kept[table][key].isin(lost)]
+        kept[name] = kept[name][~kept[name][key].isin(lost)]
+    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
+        bare = set(tables["labels"][key]) - set(kept["labels"][key])
+        needed = kept[name]["split"].eq("test") | ~kept[name][key].isin(bare)
+        kept[name] = kept[name][needed]
+    return {name: kept[name].reset_index(drop=True) for name in tables}, notes
+
+
+def _copies_of_later(texts: list[str], order: np.ndarray) -> list[int]:
+    """Positions of the texts that are nearly a text of higher order."""
+    if len(set(order)) < 2:
+        return []
+    members = _by_shingles(texts)
+    groups = list(members.values())
+    earlier: set[int] = set()
+    for alike in [*groups, *(groups[a] + groups[b] for a, b in _near_sets(list(members), JACCARD))]:
+        last = order[alike].max()
+        earlier |= {i for i in alike if order[i] < last}
+    return sorted(earlier)
 
 
 def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:

@@ -1,0 +1,161 @@
+"""Files: rows and objects of CSV, TSV, JSON Lines, JSON and Parquet, as text, by line. Refusals name file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matchlib.data.schema import DataError
+
+csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
+
+
+def read_rows(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a .csv, .tsv, .jsonl or .parquet file; every value is text, none is missing."""
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+    if path.suffix not in readers:
+        raise DataError(f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}")
+    require_file(path)
+    yield from readers[path.suffix](path, encoding)
+
+
+def require_file(path: Path) -> None:
+    """Raise DataError if there is no such file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path, which is relative to the repository")
+
+
+def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """Yield numbered lines, each decoded alone so that a wrong byte is named by its line."""
+    require_file(path)
+    codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
+            raise DataError(f"{path}:1: the file is UTF-16; save it as UTF-8, or set encoding: utf-16")
+    try:
+        with path.open(encoding=codec, newline="") as file:
+            number = 0
+            for number, line in enumerate(file, start=1):
+                if "\0" in line:
+                    raise DataError(f"{path}:{number}: a null byte; the file is binary or damaged, export it again")
+                yield number, line
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{path}:{_line_of_bad_byte(path, codec)}: byte 0x{problem.object[problem.start]:02x} is not "
+                        f"{encoding}; save the file as UTF-8, or set encoding (often cp1252 or gb18030)") from None
+    except UnicodeError as problem:  # a UTF-16 file without its mark
+        raise DataError(f"{path}:1: not {encoding} ({problem}); save the file as UTF-8, or set encoding") from None
+    except LookupError:
+        raise DataError(f"{path}: encoding {encoding!r} is unknown; use utf-8, utf-16, cp1252, gb18030, ...") from None
+
+
+def _line_of_bad_byte(path: Path, codec: str) -> int:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode(codec)
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    reader = csv.reader((line for _, line in _lines(path, encoding)), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        if len(set(names)) < len(names) or "" in names:
+            raise DataError(f"{path}:1: the heading has an empty or a repeated column name: {names}; "
+                            f"give every column a name of its own")
+        while True:
+            line = reader.line_num + 1
+            values = next(reader, None)
+            if values is None:
+                return
+            if values and len(values) != len(names):
+                raise DataError(f"{path}:{line}: {len(values)} fields where the heading has {len(names)}; "
+                                f"quote fields that hold {'tabs' if delimiter == chr(9) else 'commas'}")
+            if values:
+                yield line, dict(zip(names, values, strict=True))
+    except csv.Error as problem:
+        raise DataError(f"{path}:{line}: broken row ({problem}); check its quotes") from None
+
+
+def _read_jsonl(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, row in read_objects(path, encoding=encoding):
+        yield number, {str(key): _as_text(value) for key, value in row.items()}
+
+
+def read_objects(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file."""
+    for number, line in _lines(path, encoding):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if r"\u" in line:
+                json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is JSON but no text
+        except (ValueError, RecursionError) as problem:  # ValueError: also a number of 5,000 digits
+            raise DataError(f"{path}:{number}: not JSON ({problem}); one object a line") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{number}: a {type(row).__name__} where an object is due; one object a line")
+        yield number, row
+
+
+def read_text(path: Path, *, encoding: str = "utf-8") -> str:
+    """A whole text file; line ends become newlines."""
+    return "".join(line for _, line in _lines(path, encoding)).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    content = read_text(path)
+    try:
+        value = json.loads(content)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is JSON but no text
+    except json.JSONDecodeError as problem:
+        raise DataError(f"{path}:{problem.lineno}: not JSON ({problem.msg}); export the file again") from None
+    except (ValueError, RecursionError) as problem:
+        raise DataError(f"{path}:1: not JSON that can be used ({problem}); export the file again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}:1: a {type(value).__name__} where an object is due; is this the right file?")
+    return value
+
+
+def read_fields(path: Path, *, at_least: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, fields) of a file without a heading, fields apart by tabs or spaces.
+
+    Raises DataError on a line with fewer than at_least fields.
+    """
+    for number, line in _lines(path, "utf-8"):
+        fields = line.split()
+        if fields and len(fields) < at_least:
+            raise DataError(f"{path}:{number}: {len(fields)} fields where {at_least} are due; is this the right file?")
+        if fields:
+            yield number, fields
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "; ".join(map(_as_text, value))
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | bool) else str(value)
+
+
+def _read_parquet(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
+    import pyarrow
+    from pyarrow import parquet
+    try:
+        # not by pandas, which turns whole numbers with gaps into floats: id 7 would become "7.0"
+        rows = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as problem:
+        raise DataError(f"{path}: not a Parquet file ({str(problem)[:80]}); export it again") from None
+    for number, row in enumerate(rows, start=1):
+        yield number, {str(key): _as_text(value) for key, value in row.items()}

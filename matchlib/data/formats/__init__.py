@@ -1,0 +1,1 @@
+"""One module a published data set: from its files to the tables of schema.py."""

@@ -1,0 +1,64 @@
+"""What a reader gives back: tables, and an account of every row of every file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass
+class RowLog:
+    """Counts the rows of files and keeps those that do not fit, by line; nothing is dropped without an entry.
+
+    A row of several parts (a query with ten passages) may lose one part and stay.
+    """
+    rows: Counter = field(default_factory=Counter)
+    entries: list[tuple[str, str, str, bool]] = field(default_factory=list)
+
+    def saw(self, path: Path, n: int = 1) -> None:
+        """Count n rows of a file."""
+        self.rows[str(path)] += n
+
+    def leave_out(self, path: Path, line: int | str, reason: str) -> None:
+        """Note a row that does not fit: line is its number, or its place in a file without lines."""
+        self.entries.append((str(path), str(line), reason, False))
+
+    def leave_out_part(self, path: Path, line: int | str, reason: str) -> None:
+        """Note a part of a row that does not fit; the row itself stays."""
+        self.entries.append((str(path), str(line), reason, True))
+
+    @property
+    def files(self) -> pd.DataFrame:
+        """One row a file: file, rows, read, left out, parts left out; rows = read + left out."""
+        whole = Counter(path for path, _, _, part in self.entries if not part)
+        parts = Counter(path for path, _, _, part in self.entries if part)
+        return pd.DataFrame([{"file": path, "rows": n, "read": n - whole[path], "left out": whole[path],
+                              "parts left out": parts[path]} for path, n in self.rows.items()],
+                            columns=["file", "rows", "read", "left out", "parts left out"])
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """One row an entry: file, line, reason."""
+        return pd.DataFrame([entry[:3] for entry in self.entries], columns=["file", "line", "reason"])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """tables by name; notes: sentences on what was done; files, left_out: the account of the rows (see RowLog);
+    redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or None."""
+    tables: Tables
+    notes: list[str]
+    files: pd.DataFrame = field(default_factory=lambda: RowLog().files)
+    left_out: pd.DataFrame = field(default_factory=lambda: RowLog().left_out)
+    redacted: pd.DataFrame | None = None
+
+    def reasons(self, examples: int = 3) -> pd.DataFrame:
+        """The rows left out by file and reason: file, reason, rows, lines (the first few)."""
+        by_reason = self.left_out.groupby(["file", "reason"], sort=False)["line"]
+        table = by_reason.agg(rows="count", lines=lambda lines: ", ".join(lines.head(examples))).reset_index()
+        return table.sort_values("rows", ascending=False, kind="stable", ignore_index=True)
