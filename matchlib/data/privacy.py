@@ -141,8 +141,8 @@ _TITLE = r"(?:Mrs?|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Rev|Sra|Srta|Dra|Dña|D
 _OWNER = re.compile("['’]s$")
 _IS_TITLE = re.compile(rf"{_TITLE}\.?")
 _AFTER_TITLE = re.compile(rf"(?:\b{_TITLE}|\bdon|\bdoña)\.? $")
-_AFTER_PLACE = re.compile(r"\b(?:Saint|St|San|Santa|Santo|São|Los|Las|Port|Fort|Mount|Lake|New|Hospital|Instituto|Colegio|"
-                          r"Universidad|Clínica|Hotel)\.? $")
+_AFTER_PLACE = re.compile(r"\b(?:Saint|St|San|Santa|Santo|São|Los|Las|Port|Fort|Mount|Lake|New|Hospital|Instituto|"
+                          r"Colegio|Universidad|Clínica|Hotel)\.? $")
 _LABEL = re.compile(r"(?:\bname|candidate|applicant|\bnombre(?: y apellidos)?|candidat[oa]) ?[:：] ?$", re.I)
 _ROLE = re.compile(r"\b(?:manager|supervisor|refer[a-z]+|contacto?|advis[eo]r) ?[:：] ?$", re.I)
 _STATE = re.compile(r", ?(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|"

@@ -39,8 +39,8 @@ def obstacle(encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, leas
     if encoder.is_endpoint:
         return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
     if len(pairs.rows) < max(least_pairs, 2):
-        return (f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks for "
-                f"(least_pairs).")
+        return (f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks "
+                f"for (least_pairs).")
     if not (valid_labels["label"] == 1).any():
         return "There is no accepted validation pair to choose a model by."
     return ""

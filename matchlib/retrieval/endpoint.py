@@ -34,8 +34,8 @@ class Endpoint:
         """The openai client. Raises EncoderError without a key; a local service takes any."""
         from openai import OpenAI
         if not os.environ.get("OPENAI_API_KEY"):
-            raise EncoderError("OPENAI_API_KEY is not set, which an endpoint needs; set it in the environment (any word "
-                               "for a local service), and OPENAI_BASE_URL to the service's address")
+            raise EncoderError("OPENAI_API_KEY is not set, which an endpoint needs; set it in the environment (any "
+                               "word for a local service), and OPENAI_BASE_URL to the service's address")
         return OpenAI(max_retries=RETRIES, timeout=TIMEOUT_S)
 
     @property
@@ -57,7 +57,8 @@ class Endpoint:
         vectors = [self._request(shown[start:start + self.batch_size])
                    for start in range(0, len(shown), self.batch_size)]
         if len({part.shape[1] for part in vectors}) > 1:
-            raise EncoderError(f"{self.model}: the service gave vectors of different lengths; is the model loaded twice?")
+            raise EncoderError(f"{self.model}: the service gave vectors of different lengths; is the model loaded "
+                               f"twice?")
         matrix = np.concatenate(vectors)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not np.isfinite(matrix).all() or (norms == 0).any():

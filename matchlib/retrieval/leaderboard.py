@@ -193,8 +193,8 @@ def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> st
                 for row in rows.itertuples()]
         clauses.append(f"{rows['value'].iloc[0]:.3f} when it {task.replace('_', 's ')}, {' and '.join(gaps)}")
     judge = {"true_fit": "who truly fits", "observed": "the labels left for the test", "graded": "graded labels"}
-    return (f"Judged by {judge[channel]}, {SYSTEM_NAMES.get(system, system)} reaches {measure} {'; '.join(clauses)} (95% intervals). "
-            f"One run: a difference on these queries, not a verdict.")
+    return (f"Judged by {judge[channel]}, {SYSTEM_NAMES.get(system, system)} reaches {measure} "
+            f"{'; '.join(clauses)} (95% intervals). One run: a difference on these queries, not a verdict.")
 
 
 def _interval(low: float, high: float) -> str:

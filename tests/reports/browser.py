@@ -74,7 +74,10 @@ class Browser:
 
     def evaluate(self, expression: str) -> object:
         """The value of an expression in the page; devtools may evaluate where the page's policy may not."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
 
     def becomes(self, expression: str, *, within_seconds: float = 2) -> bool:
         """Whether an expression turns true before the time is over; a style may arrive a frame later."""

@@ -28,7 +28,7 @@ def imported_packages(path):
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_imports_run_one_way(package):
-    files = list((PACKAGE / package).glob("*.py"))
+    files = list((PACKAGE / package).rglob("*.py"))
     assert files
     for path in files:
         assert set(imported_packages(path)) <= MAY_IMPORT[package] | {package}, path

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matchlib.data import readers
-from matchlib.data.readers import read_rjdb, read_rows, read_source, read_table
+from matchlib.data.files import read_rows
+from matchlib.data.formats.rjdb import read_rjdb
+from matchlib.data.readers import read_source, read_table
 from matchlib.data.schema import DataError
+from matchlib.pipeline import notebook_parameters
 from matchlib.retrieval.evaluation import rank
 from matchlib.retrieval.search import search_bm25
 
 RJDB = Path(__file__).parents[4] / "shared" / "data" / "rjdb" / "sample.jsonl"
+DEFAULTS = notebook_parameters(Path("notebooks/01_data_rules.ipynb"))
 ROWS = [{"job_id": "007", "text": "NA", "city": ""}, {"job_id": "1e3", "text": 'two\nlines, "quoted"', "city": "nan"},
         {"job_id": "null", "text": "tab\there; 日本語", "city": "Köln"},
         {"job_id": "8", "text": " None ", "city": "\\N"}]
@@ -33,6 +36,12 @@ def write(path: Path, rows: list[dict]) -> Path:
     else:
         pd.DataFrame(rows).to_parquet(path)
     return path
+
+
+def source(parameters: dict):
+    """The tables and notes that notebook 01 would have, with its defaults for all that is not given."""
+    reading = read_source(DEFAULTS | parameters)
+    return reading.tables, reading.notes
 
 
 def read_bytes(tmp_path: Path, name: str, content: bytes | str, table: str = "jobs", **settings) -> pd.DataFrame:
@@ -222,7 +231,7 @@ def file_parameters(tmp_path: Path, **changed) -> dict:
 
 
 def test_files_are_read_split_and_noted(tmp_path):
-    tables, notes = read_source(file_parameters(tmp_path))
+    tables, notes = source(file_parameters(tmp_path))
     assert {name: len(frame) for name, frame in tables.items()} == {"jobs": 60, "resumes": 60, "labels": 60}
     assert all(set(frame["split"]) == {"train", "valid", "test"} for frame in tables.values())
     assert tables["jobs"]["job_id"].iloc[7] == "007" and tables["labels"].index.name is None
@@ -231,12 +240,12 @@ def test_files_are_read_split_and_noted(tmp_path):
 
 def test_a_split_column_of_the_labels_is_checked_and_a_note_says_that_it_is_not_used(tmp_path):
     labels = [{"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "split": "test"} for i in range(60)]
-    tables, notes = read_source(file_parameters(tmp_path, labels=labels))
+    tables, notes = source(file_parameters(tmp_path, labels=labels))
     assert set(tables["labels"]["split"]) == {"train", "valid", "test"}
     assert sum("is not used" in note for note in notes) == 1
     labels[41]["split"] = "dev"
     with pytest.raises(DataError, match="labels.csv:43: split = 'dev'"):
-        read_source(file_parameters(tmp_path, labels=labels))
+        source(file_parameters(tmp_path, labels=labels))
 
 
 @pytest.mark.parametrize("column, kind", [("job_id", "job"), ("resume_id", "resume")])
@@ -244,21 +253,21 @@ def test_a_label_for_an_unknown_document_is_named_by_its_line(tmp_path, column, 
     labels = [{"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "note": "a\nb"} for i in range(60)]
     labels[4][column] = "7"
     with pytest.raises(DataError, match=rf"^{tmp_path}/labels.csv:10: {column} '7' is in no {kind} row \(1 .*; add"):
-        read_source(file_parameters(tmp_path, labels=labels))
+        source(file_parameters(tmp_path, labels=labels))
 
 
 def test_an_unknown_source_is_named():
-    with pytest.raises(DataError, match="source 'web' is not one of market, rjdb, files"):
-        read_source({"source": "web"})
+    with pytest.raises(DataError, match="source 'web' is not one of market, files, rjdb"):
+        source({"source": "web"})
 
 
 def test_the_market_is_a_source():
     sizes = {f"{split}_{side}": 12 for split in ("train", "valid", "test") for side in ("jobs", "resumes")}
-    tables, notes = read_source({"source": "market", "seed": 1, "dials": {"occupations": 3}, **sizes})
+    tables, notes = source({"source": "market", "seed": 1, "dials": {"occupations": 3}, **sizes})
     assert set(tables) == {"jobs", "resumes", "labels", "truth"} and len(tables["jobs"]) == 36
     assert "fingerprint" in notes[0]
     with pytest.raises(DataError, match="unknown dial 'alias_gab'"):
-        read_source({"source": "market", "seed": 1, "dials": {"alias_gab": 1}, **sizes})
+        source({"source": "market", "seed": 1, "dials": {"alias_gab": 1}, **sizes})
 
 
 # ---- RJDB ----------------------------------------------------------------------------------------------
@@ -271,7 +280,7 @@ def rjdb_rows(n: int) -> list[dict]:
 
 def test_rjdb_rows_become_tables(tmp_path):
     path = write(tmp_path / "a.jsonl", rjdb_rows(6))
-    tables = read_rjdb(path, rows={"train": 3, "valid": 1, "test": 1})
+    tables = read_rjdb(path, rows={"train": 3, "valid": 1, "test": 1}).tables
     assert tables["jobs"]["split"].tolist() == ["train"] * 3 + ["valid", "test"]
     text = tables["resumes"].set_index("resume_id")["text"]
     for pair in tables["preferences"].itertuples():
@@ -282,12 +291,14 @@ def test_rjdb_rows_become_tables(tmp_path):
 
 
 @pytest.mark.parametrize("broken", [{"Resume-matched": ""}, {"Resume-matched": None}, {"Resume-matched": ["a"]}])
-def test_a_broken_rjdb_row_raises_by_line(tmp_path, broken):
-    rows = rjdb_rows(4)
+def test_a_broken_rjdb_row_is_left_out_by_line(tmp_path, broken):
+    rows = rjdb_rows(5)
     rows[2] |= broken
     path = write(tmp_path / "a.jsonl", rows)
-    with pytest.raises(DataError, match=re.escape(f"{path}:3: 'Resume-matched' is missing or empty; is this")):
-        read_rjdb(path, rows={"train": 4})
+    reading = read_rjdb(path, rows={"train": 4})
+    assert reading.left_out.to_dict("records") == [
+        {"file": str(path), "line": "3", "reason": "Resume-matched is missing or empty"}]
+    assert reading.files[["rows", "read", "left out"]].to_numpy().tolist() == [[5, 4, 1]]
     path.write_text(path.read_text().replace("\n", "\n{", 1))
     with pytest.raises(DataError, match=re.escape(f"{path}:2: not JSON")):
         read_rjdb(path, rows={"train": 4})
@@ -301,10 +312,10 @@ def test_too_few_rjdb_rows_raise(tmp_path):
 
 @pytest.mark.skipif(not RJDB.is_file(), reason="needs the RJDB sample, which is not part of the repository")
 def test_the_real_rjdb_sample_reads_and_bm25_does_as_published():
-    tables, notes = read_source({"source": "rjdb", "path": str(RJDB), "train_rows": 320, "valid_rows": 80,
+    tables, notes = source({"source": "rjdb", "path": str(RJDB), "train_rows": 320, "valid_rows": 80,
                                  "test_rows": 200})
     assert [len(tables[name]) for name in ("jobs", "resumes", "labels", "preferences")] == [600, 1200, 1200, 600]
-    assert notes[1].startswith("0 training or validation rows dropped")
+    assert notes[1].startswith("0 training or validation jobs dropped")
     recall = {}
     for pool, resumes in (("matched", tables["resumes"].iloc[:600]), ("both", tables["resumes"])):
         hits = search_bm25(tables["jobs"]["text"].tolist(), resumes["text"].tolist(), depth=20)
@@ -318,5 +329,5 @@ def test_the_real_rjdb_sample_reads_and_bm25_does_as_published():
 
 def test_every_reader_is_documented_by_its_ending(tmp_path):
     with pytest.raises(DataError) as caught:
-        list(readers.read_rows(tmp_path / "a.txt"))
+        list(read_rows(tmp_path / "a.txt"))
     assert all(ending in str(caught.value) for ending in (".csv", ".tsv", ".jsonl", ".parquet"))

@@ -230,7 +230,8 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path, small_table
     for again in (False, True):
         torch.manual_seed(0)
         model, calls = load_model(tiny_model_folder), []
-        model[0].auto_model.encoder.layer[0].attention.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        attention = model[0].auto_model.encoder.layer[0].attention
+        attention.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         train_contrastive(model, pairs, settings=Settings(epochs=1, gradient_checkpointing=again, **QUICK),
                           checkpoints=tmp_path / str(again))
         ends.append((weights(model), len(calls)))
