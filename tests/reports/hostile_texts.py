@@ -123,12 +123,12 @@ HIDING = [
     "lone \ud800 surrogates \udfff\udc80",
 ]
 PILED = "zalgo\u0301" + "\u0336\u0489\u20dd" * 3_000
-LONG_WORD = "longword" + "W" * 5_000
-DEEP = "<blockquote>" * 300 + "deep" + "</blockquote>" * 300
-SUMMARY = f"<details open><summary>summary{'W' * 5_000}</summary></details>"
+LONG_WORD = "longword" + "W" * 2_000
+DEEP = "<blockquote>" * 150 + "deep" + "</blockquote>" * 150
+SUMMARY = f"<details open><summary>summary{'W' * 2_000}</summary></details>"
 TALL = "<svg xmlns='http://www.w3.org/2000/svg' width='100' height='1000000'><rect width='9' height='9'/></svg>"
 NEWLINES = "newlines" + "\n" * 100_000 + "end"
-BREAKS = "breaks" + "<br>" * 1_500
+BREAKS = "breaks" + "<br>" * 3_000
 LINE = "line" + "x" * 5_000_000
 
 ALL = [*SCRIPTS, *HANDLERS, *LINKS, *FOREIGN, *STYLES, *LOADS, *BREAKOUTS, *MARKUP, *TERMINALS, *HIDING]

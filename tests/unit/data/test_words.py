@@ -20,7 +20,9 @@ def test_words_of_scripts_without_spaces_are_characters():
 def test_bm25_ranks_chinese_and_mixed_texts(segment):
     if segment == "jieba":
         pytest.importorskip("jieba")
-    assert search_bm25(JOBS, RESUMES, depth=1, segment=segment).positions[:, 0].tolist() == [2, 0, 1]
+    first = search_bm25(JOBS, RESUMES, depth=1, segment=segment).positions[:, 0].tolist()
+    assert first[1:] == [0, 1]
+    assert first[0] == (2 if segment == "characters" else 1)  # jieba's 三年 is one word, and as rare as 护士
 
 
 def test_jieba_that_is_not_installed_and_unknown_segments_are_named(monkeypatch):

@@ -11,6 +11,7 @@ from ranx import Qrels, Run, evaluate
 from matchlib.data.files import read_fields
 from matchlib.retrieval.evaluation import read_run, score_by_group, score_queries, write_qrels, write_run
 
+pytestmark = pytest.mark.filterwarnings("ignore:unsafe cast")  # within ranx
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "talentclef"
 MEASURES = {"AP": "map", "RR": "mrr", "nDCG": "ndcg", "P@5": "precision@5", "P@10": "precision@10",
             "P@100": "precision@100"}
