@@ -69,7 +69,8 @@ def main(kills=50, seed=1):
             started = subprocess.Popen([*COMMAND, RUN.name], env=environment, stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, start_new_session=True)
             time.sleep(moment)
-            killed = kill(kind, started)
+            while not (killed := kill(kind, started)) and started.poll() is None:
+                time.sleep(0.2)  # no papermill or kernel just now: strike the next one
             if kind != "group":
                 started.wait()  # what does not depend on the killed stage runs to its end
             whole_after = all(Finished(path.parent) for path in RUN.glob("*/manifest.json"))
