@@ -14,8 +14,8 @@ from matchlib.data.schema import SCHEMAS, DataError, check_table
 
 CASES = 100
 """Mutated inputs a source; six sources."""
-BITS = [b"\0", b"\xff\xfe", b'"', b"{", b"}", b"[", b",", b"\t", b"\n", b"\r", b"null", b"NaN", b"1e999", b"\\ud800", b"-1",
-        b"", b" ", "护".encode(), "é".encode("cp1252"), b"true", b"9" * 5000, b"[" * 2000]
+BITS = [b"\0", b"\xff\xfe", b'"', b"{", b"}", b"[", b",", b"\t", b"\n", b"\r", b"null", b"NaN", b"1e999", b"\\ud800",
+        b"-1", b"", b" ", "护".encode(), "é".encode("cp1252"), b"true", b"9" * 5000, b"[" * 2000]
 tried = []
 
 

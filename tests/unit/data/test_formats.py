@@ -42,9 +42,11 @@ def write_rankpo(folder):
 
 def write_confit(folder, ids=("jd_no", "user_id")):
     folder.mkdir(exist_ok=True)
-    jobs = [{ids[0]: f"j{i}", "工作名称": f"护士{i}", "工作描述": f"医院招聘护士{i * 7}名，需要经验{i * i}年"} for i in range(8)]
+    jobs = [{ids[0]: f"j{i}", "工作名称": f"护士{i}", "工作描述": f"医院招聘护士{i * 7}名，需要经验{i * i}年"}
+            for i in range(8)]
     resumes = [{ids[1]: f"r{i}", "年龄": "41", "工作经验": f"我在第{i * 5}医院工作{i + 3}年"} for i in range(8)]
-    for name, rows in (("all_job", jobs + jobs[:1]), ("all_resume", resumes + [{ids[1]: "r 9", "年龄": "", "工作经验": "x"}])):
+    empty_age = {ids[1]: "r 9", "年龄": "", "工作经验": "x"}
+    for name, rows in (("all_job", jobs + jobs[:1]), ("all_resume", [*resumes, empty_age])):
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()

@@ -64,8 +64,8 @@ def judgements(path):
 @pytest.mark.parametrize("language", ["en", "es", "en-es"])
 def test_the_sample_run_gives_figures_checked_by_hand(language):
     # each query's only positive is ranked first
-    scores = score_queries(read_run(SAMPLES / language / "sample_run.txt"), judgements(SAMPLES / language / "qrels.tsv"),
-                           list(MEASURES)).groupby("measure")["value"].mean()
+    run, truth = read_run(SAMPLES / language / "sample_run.txt"), judgements(SAMPLES / language / "qrels.tsv")
+    scores = score_queries(run, truth, list(MEASURES)).groupby("measure")["value"].mean()
     assert scores.to_dict() == pytest.approx({"AP": 1, "RR": 1, "nDCG": 1, "P@5": 0.2, "P@10": 0.1, "P@100": 0.01})
 
 
