@@ -12,12 +12,14 @@ Redaction lowers the risk; it certifies nothing.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -29,47 +31,10 @@ REGIONS = ("US", "GB", "ES", "CN")  # whose national phone numbers are known; on
 LOCALES = ("en_US", "en_GB", "en_IE", "en_IN", "en_NG", "en_KE", "es_ES", "es_MX", "es_CO", "fr_FR", "de_DE", "it_IT",
            "pt_BR", "pl_PL")
 """Locales of faker whose given names and surnames are known; the Chinese ones come from zh_CN."""
-AMBIGUOUS = frozenset(re.findall(r"\w+", """
-abril ada adelaide alexa alexandria amber anderson angel apollo april art august augusta aurora austin autumn brandy
-brooklyn carmel carol carolina carter cassandra chance charity charlotte chase chelsea cheyenne christian clay clinton
-collins constance cooper coral cruz crystal daisy dakota dale dallas davis dawn dean denny dev diamond drew earl ebony
-eden edit ella emerson evans faith flora florence frank gene georgia german gibson glen grace graham grant guadalupe
-harmony harrison hazel heather hermes holly houston hugo hunter india iris isis israel ivory ivy jack jackson jade jan
-jasmine jasper jay jefferson johnson jordan joy julia julio june kelly kennedy king kingston lady lambert lane leon
-lewis lily lincoln lucky luz mackenzie madison mar marina marino mark martin mason max maxim may mckenzie melody
-mercedes mercy miles miller mitchell montana morgan morris nelson newton nova olive oliver opal paris parker pat
-patience paz pearl penny pierce polly poppy porter preston raven ray rich rick rob robin robinson rogers rose rosemary
-ruby russell sage salvador sandy santiago santos saul savannah scott shelby sierra sky sofia sol spencer stanley star
-stella stewart sue sunny sydney tanner taylor travis trinidad troy tyler valentine van victoria violet virginia walker
-walter warren washington wayne wendy wesley will wilson winter"""))
-"""Given names that are also words, places, months, firms, tools or common surnames."""
-ORGANISATIONS = frozenset(re.findall(r"\w+", """
-academy act airlines airport association awards bakery bank bay board brothers building cafe care cathedral center
-centre church ci city clinic club co college company consulting corp corporation council county court district
-engineering foundation group hall health heights hills hospital hotel house inc institute international island
-laboratories lake library llc llp ltd medical memorial museum partners program reports restaurant river scholarship
-school services society software solutions springs square state street studios system systems team technologies theater
-theatre trust university valley village water"""))
-"""Words that make the capitalised words before them a firm, an institution, a place or a thing."""
-OCCUPATIONS = frozenset(re.findall(r"\w+", """
-accountant administrator advisor agent analyst architect assistant associate attorney chef chief clerk coach consultant
-contractor controller cook coordinator data designer developer director driver editor electrician engineer executive
-foreman general head intern junior lead leader manager master nurse officer operator president professor recruiter
-representative resume retail sales scientist secretary senior specialist supervisor teacher technician teller therapist
-vice vitae"""))
-"""Words that make the first line of a document a job title, not a name."""
-FIRMS = frozenset(re.findall(r"\w+ \w+", """
-calvin klein|charles schwab|eli lilly|grant thornton|hugo boss|john deere|mary kay|merrill lynch|michael kors
-morgan stanley|oscar mayer|ralph lauren|robert bosch|robert half|tim hortons|tommy hilfiger"""))
-"""Firms that are named like a person."""
-PROTECTED = tuple(re.findall(r"[^|\n]+", """
-gender|sex|pronoun|pronouns|age|birth|birth date|birthdate|birthday|birthplace|dob|date of birth|ethnicity|ethnic|race|
-racial|caste|skin color|skin colour|nationality|citizenship|religion|marital status|civil status|family status|children|
-disability|disabled|pregnancy|pregnant|veteran|sexual orientation|photo|photograph|salutation|
-género|sexo|edad|nacimiento|fecha de nacimiento|etnia|raza|nacionalidad|religión|estado civil|hijos|discapacidad|
-embarazo|orientación sexual|foto|fotografía|
-性别|年龄|出生|出生日期|生日|民族|种族|籍贯|国籍|宗教|婚姻|婚姻状况|婚否|生育|残疾|怀孕|退伍|性取向|照片"""))
-"""Words, in lower case, that name a protected trait in the head of a column; see `protected_columns`."""
+_WORDS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+AMBIGUOUS, ORGANISATIONS, OCCUPATIONS, FIRMS = (
+    frozenset(_WORDS[kind]) for kind in ("ambiguous", "organisations", "occupations", "firms"))
+PROTECTED = tuple(_WORDS["protected"])
 
 
 class Span(NamedTuple):
