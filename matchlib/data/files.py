@@ -6,6 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,10 @@ def _line_of_bad_byte(path: Path, codec: str) -> int:
 
 
 def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    reader = csv.reader((line for _, line in _lines(path, encoding)), delimiter=delimiter, strict=True)
+    lines = (line for _, line in _lines(path, encoding))
+    heading = next(lines, "")
+    delimiter = "\t" if path.suffix == ".tsv" else _delimiter(heading)
+    reader = csv.reader(chain([heading], lines), delimiter=delimiter, strict=True)
     line = 1
     try:
         names = [name.strip() for name in next(reader, [])]
@@ -78,11 +81,19 @@ def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]
                 return
             if values and len(values) != len(names):
                 raise DataError(f"{path}:{line}: {len(values)} fields where the heading has {len(names)}; "
-                                f"quote fields that hold {'tabs' if delimiter == chr(9) else 'commas'}")
+                                f"quote fields that hold {_CALLED[delimiter]}")
             if values:
                 yield line, dict(zip(names, values, strict=True))
     except csv.Error as problem:
         raise DataError(f"{path}:{line}: broken row ({problem}); check its quotes") from None
+
+
+_CALLED = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def _delimiter(heading: str) -> str:
+    """The delimiter that a .csv heading holds most: spreadsheets write semicolons where the comma is a decimal sign."""
+    return max(_CALLED, key=heading.count)
 
 
 def _read_jsonl(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:

@@ -21,9 +21,6 @@ from matchlib.data.reading import Reading, RowLog
 from matchlib.data.schema import DataError, check_references, check_table
 from matchlib.data.splits import check_splits, split_tables
 
-TO_TRAIN_ON = ("market", "rjdb", "files")
-"""Sources of which every split must hold accepted pairs; the others may be test sets."""
-
 
 def read_source(parameters: Mapping[str, Any]) -> Reading:
     """Read what notebook 01's parameters name, redact it if asked, check it.
@@ -45,7 +42,7 @@ def read_source(parameters: Mapping[str, Any]) -> Reading:
         if name != "truth":
             check_table(name, frame, source=f"{source}: {name}")
     check_references(tables, source=source)
-    check_splits(tables["labels"], **({} if source in TO_TRAIN_ON else {"splits": ("test",)}))
+    check_splits(tables["labels"])
     return reading
 
 
@@ -133,8 +130,8 @@ def _read_by_line(path: Path, name: str, columns: Mapping[str, Any] | None, enco
         allowed = ("0", "1") if name == "labels" else ("-1", "0", "1")
         for line, value in frame["label"].items():
             if value not in allowed:
-                raise DataError(f"{path}:{line}: label {value!r} is not one of {', '.join(allowed)}"
-                                + ("; unlabelled pairs belong in a pool, not in labels" if name == "labels" else ""))
+                raise DataError(f"{path}:{line}: label {value!r} is not one of {', '.join(allowed)}" + (
+                    ": write 1 for accepted, 0 for rejected; drop unlabelled pairs" if name == "labels" else ""))
         frame["label"] = frame["label"].astype(int)
     if name == "labels":
         frame = frame.assign(source="file", **({} if "split" in frame else {"split": "train"}))

@@ -129,6 +129,12 @@ def test_labels_get_their_split_and_source_unless_the_file_has_a_split(tmp_path)
     assert read_table(write(tmp_path / "b.csv", own), "labels")["split"].tolist() == ["test", "valid"]
 
 
+def test_a_spreadsheets_semicolons_are_understood(tmp_path):
+    assert read_bytes(tmp_path, "a.csv", "job_id;text;pay\n1;a, b;1,5\n")["text"].tolist() == ["a, b"]
+    with pytest.raises(DataError, match=r"b.csv:2: 3 fields where the heading has 2; quote fields that hold semicolo"):
+        read_bytes(tmp_path, "b.csv", "job_id;text\n1;a;b\n")
+
+
 def test_pools_may_hold_unlabelled_pairs(tmp_path):
     rows = [{"task": "rank_jobs", "query_id": "1", "candidate_id": str(i), "label": str(i - 1)} for i in range(3)]
     assert read_table(write(tmp_path / "a.tsv", rows), "pools")["label"].tolist() == [-1, 0, 1]
@@ -170,9 +176,9 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "not Parquet": ("a.parquet", "job_id,text\n1,a\n", ": not a Parquet file .*; export it again"),
     "empty Parquet": ("a.parquet", "", ": not a Parquet file .*; export it again"),
     "unknown ending": ("a.xlsx", "job_id,text\n1,a\n", ": ending '.xlsx' is not one of .csv, .tsv, .jsonl"),
-    "unknown label": ("a.csv", LABELS + "1,a,1\n1,b,2\n", ":3: label '2' is not one of 0, 1; unlabelled pairs belong",
+    "unknown label": ("a.csv", LABELS + "1,a,1\n1,b,2\n", ":3: label '2' is not one of 0, 1: write 1 for acc",
                       "labels"),
-    "unlabelled label": ("a.csv", LABELS + "1,a,-1\n", ":2: label '-1' is not one of 0, 1; unl.* pool", "labels"),
+    "unlabelled label": ("a.csv", LABELS + "1,a,-1\n", ":2: label '-1' is not one of 0, 1: .*; drop unl", "labels"),
     "worded label": ("a.jsonl", '{"job_id": 1, "resume_id": 2, "label": true}', ":1: label 'true' is not", "labels"),
     "duplicate pair": ("a.csv", LABELS + "1,a,1\n1,b,1\n1,a,0\n", ":4: job_id = '1': a duplicate; keep one", "labels"),
     "unknown split": ("a.csv", "job_id,resume_id,label,split\n1,a,1,train\n1,b,1,dev\n", ":3: split = 'dev': .*"

@@ -180,10 +180,10 @@ def test_too_large_a_group_of_near_copies_raises_with_an_example(name):
                 splits.split_tables(changed, valid=0.2, test=0.3, seed=0)
 
 
-def test_a_split_without_an_accepted_pair_raises():
+def test_a_test_split_without_an_accepted_pair_raises():
     before = tables(0)
     before["labels"]["label"] = 0
-    with pytest.raises(DataError, match="the train split has no accepted pair .*bring more"):
+    with pytest.raises(DataError, match="the test split has no accepted pair .*bring more"):
         splits.split_tables(before, valid=0.2, test=0.3, seed=0)
 
 
