@@ -174,7 +174,7 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
 def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:
     """One row a system: each measure's value with its interval in brackets, n, and the test of the first measure."""
     part = board[board["channel"].eq(channel) & board["task"].eq(task) & board["baseline"].eq(baseline)]
-    text = part.assign(cell=[f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in
+    text = part.assign(cell=[f"{v:.3f} {_interval(low, high)}" for v, low, high in
                              zip(part["value"], part["low"], part["high"], strict=True)])
     measures = list(dict.fromkeys(part["measure"]))
     systems = list(dict.fromkeys(part["system"]))
@@ -189,7 +189,7 @@ def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> st
     part = board[board["system"].eq(system) & board["measure"].eq(measure) & board["channel"].eq(channel)]
     clauses = []
     for task, rows in part[part["baseline"] != system].groupby("task", sort=False):
-        gaps = [f"{row.difference:+.3f} {_interval(row.difference_low, row.difference_high)} over {row.baseline}"
+        gaps = [f"{row.difference:+.3f} {_interval(row.difference_low, row.difference_high, '+')} over {row.baseline}"
                 for row in rows.itertuples()]
         clauses.append(f"{rows['value'].iloc[0]:.3f} when it {task.replace('_', 's ')}, {' and '.join(gaps)}")
     judge = {"true_fit": "who truly fits", "observed": "the labels left for the test", "graded": "graded labels"}
@@ -197,8 +197,8 @@ def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> st
             f"{'; '.join(clauses)} (95% intervals). One run: a difference on these queries, not a verdict.")
 
 
-def _interval(low: float, high: float) -> str:
-    return "(too few queries for an interval)" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+def _interval(low: float, high: float, sign: str = "") -> str:
+    return "(no interval)" if np.isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"  # one query has none
 
 
 def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
