@@ -124,9 +124,11 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
         model = load_model(tiny_model_folder)
         log = train_contrastive(model, pairs, settings=settings, checkpoints=folder,
                                 evaluator=RankingEvaluator(**valid))
-        return weights(model), log
+        save_encoder(model, tmp_path / "encoder")
+        files = {path.name: path.read_bytes() for path in (tmp_path / "encoder").rglob("*") if path.is_file()}
+        return weights(model), log, files
 
-    whole, whole_log = run(tmp_path / "whole")
+    whole, whole_log, whole_files = run(tmp_path / "whole")
     steps, real_forward = [], ConFitLoss.forward
 
     def dies_in_the_second_epoch(self, *args):
@@ -140,9 +142,11 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
         run(tmp_path / "killed")
     monkeypatch.setattr(ConFitLoss, "forward", real_forward)
     assert list((tmp_path / "killed").glob("checkpoint-*"))
-    resumed, resumed_log = run(tmp_path / "killed")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    pd.testing.assert_frame_equal(whole_log.reset_index(drop=True), resumed_log.reset_index(drop=True))
+    for _ in ("killed in the second epoch", "killed after the last step, before the encoder was saved"):
+        resumed, resumed_log, files = run(tmp_path / "killed")
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+        pd.testing.assert_frame_equal(whole_log.reset_index(drop=True), resumed_log.reset_index(drop=True))
+        assert files == whole_files and "tokenizer.json" in files
 
 
 def test_a_checkpoint_torn_by_a_kill_is_removed(tmp_path):
