@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import bm25s
@@ -37,6 +37,13 @@ def search_bm25(queries: Sequence[str], candidates: Sequence[str], *, depth: int
     spanish, german, ... (stemming by Snowball; stop words where bm25s has them). segment: how Chinese and other
     scripts without spaces are cut, see `data.words.spaced`.
     """
+    rows = bm25_rows(queries, candidates, language=language, segment=segment, k1=k1, b=b)
+    return best_of(rows, len(queries), len(candidates), depth, pools)
+
+
+def bm25_rows(queries: Sequence[str], candidates: Sequence[str], *, language: str = "english",
+              segment: str = "characters", k1: float = 1.5, b: float = 0.75) -> Iterator[np.ndarray]:
+    """(N,) float32 BM25 scores of all candidates, a query at a time; options as in search_bm25."""
     if language not in Stemmer.algorithms():
         raise DataError(f"language {language!r} is not one of {', '.join(Stemmer.algorithms())}")
     options = {"stopwords": language if language in STOP_WORDS else [], "stemmer": Stemmer.Stemmer(language)}
@@ -44,9 +51,8 @@ def search_bm25(queries: Sequence[str], candidates: Sequence[str], *, depth: int
     if not any(tokens):
         raise DataError("no candidate holds a word that BM25 counts; are the texts empty, or only stop words?")
     index.index(tokens, show_progress=False)
-    scores = (index.get_scores(asked) if asked else np.zeros(len(candidates), dtype=np.float32)
-              for asked in _tokens(queries, segment, options))
-    return best_of(scores, len(queries), len(candidates), depth, pools)
+    return (index.get_scores(asked) if asked else np.zeros(len(candidates), dtype=np.float32)
+            for asked in _tokens(queries, segment, options))
 
 
 def _tokens(texts: Sequence[str], segment: str, options: dict) -> list[list[str]]:
