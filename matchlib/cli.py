@@ -82,8 +82,12 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
 def _for_file(parameters: dict) -> dict:
     """Parameters as a params file holds them: no out_dir, inputs by their section's name."""
     prefix = str(Path(parameters["out_dir"]).parent) + "/"
-    return {key: value.removeprefix(prefix) if isinstance(value, str) else value
-            for key, value in parameters.items() if key != "out_dir"}
+
+    def shorten(value):
+        if isinstance(value, dict):
+            return {key: shorten(below) for key, below in value.items()}
+        return value.removeprefix(prefix) if isinstance(value, str) else value
+    return {key: shorten(value) for key, value in parameters.items() if key != "out_dir"}
 
 
 def _end_leftovers(plan: RunPlan) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 DEMO = "reports/demo/"
-"""A parameter whose default starts with this is an input: the folder of another stage."""
+"""A parameter whose default starts with this is an input: the folder of another stage. So is one whose name ends in
+_stage (its default "" does without) or in _stages (a dict of name -> stage)."""
 
 
 class ParameterError(ValueError):
@@ -125,21 +126,23 @@ def _plan_stage(name: str, raw: Mapping[str, Any], names: list[str], run: str, s
     given = {**(raw.get(base) or {}), **(raw[name] or {})}
     check_parameters(f"{source}: {name}", given, defaults)
     parameters = {**given, "out_dir": f"reports/{run}/{name}"}
-    inputs = []
-    for key, default in defaults.items():
-        if key == "out_dir" or not _is_input(default):
-            continue
-        stage = given.get(key, default.removeprefix(DEMO))
+
+    def folder(key: str, stage: str) -> str:
         if stage and stage not in names:
             raise ParameterError(f"{source}: {name} needs the stage {stage!r} as {key}, but the file has no such "
                                  f"section; add it, or set {key}: '' if the notebook can do without")
-        parameters[key] = f"reports/{run}/{stage}" if stage else ""
-        inputs += [parameters[key]] if stage else []
-    return StagePlan(name, notebook, parameters, inputs)
+        return f"reports/{run}/{stage}" if stage else ""
+    for key, default in defaults.items():
+        if _is_input(key, default) and isinstance(default, dict):
+            parameters[key] = {arm: folder(key, str(stage)) for arm, stage in given.get(key, default).items()}
+        elif _is_input(key, default):
+            parameters[key] = folder(key, given.get(key, default.removeprefix(DEMO)))
+    return StagePlan(name, notebook, parameters, list(stage_inputs(parameters, defaults).values()))
 
 
-def _is_input(default: Any) -> bool:
-    return isinstance(default, str) and default.startswith(DEMO)
+def _is_input(key: str, default: Any) -> bool:
+    return key != "out_dir" and (key.endswith(("_stage", "_stages"))
+                                 or (isinstance(default, str) and default.startswith(DEMO)))
 
 
 def named_files(key: str, value: Any) -> list[str]:
@@ -152,9 +155,14 @@ def named_files(key: str, value: Any) -> list[str]:
 
 
 def stage_inputs(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters that name another stage's folder, leaving out empty ones."""
-    return {key: parameters[key] for key, default in defaults.items()
-            if key != "out_dir" and _is_input(default) and parameters[key]}
+    """The folders of other stages by parameter, leaving out empty ones; those of a dict by its keys."""
+    found = {}
+    for key in (key for key, default in defaults.items() if _is_input(key, default)):
+        named = parameters[key] if isinstance(parameters[key], dict) else {key: parameters[key]}
+        if twice := set(found) & set(named):
+            raise ParameterError(f"{key}: the name {sorted(twice)[0]!r} is taken by another input; choose another name")
+        found |= named
+    return {key: folder for key, folder in found.items() if folder}
 
 
 @cache

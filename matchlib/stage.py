@@ -68,6 +68,10 @@ class Finished:
         """True if the stage wrote a table, a file or a folder `name`."""
         return any(file in (name, f"{name}.parquet") or file.startswith(f"{name}/") for file in self.manifest["files"])
 
+    def input(self, name: str) -> Finished:
+        """The finished stage that this one read as `name`."""
+        return Finished(self.folder / self.manifest["inputs"][name]["path"])
+
     def path(self, name: str) -> Path:
         """Path of a file or folder that the stage wrote."""
         path = self.folder / name

@@ -40,7 +40,7 @@ def ensemble_rows(members: Sequence[Rows]) -> Rows:
     """Minus the mean percentile that several encoders give a candidate: no encoder's scale of scores counts."""
     def rows() -> Iterator[np.ndarray]:
         for scores in zip(*(member() for member in members), strict=True):
-            yield -np.mean([_ranks(row) for row in scores], axis=0) / len(scores[0])
+            yield -np.mean([ranks_of(row) for row in scores], axis=0) / len(scores[0])
     return rows
 
 
@@ -71,7 +71,7 @@ def runner_ups(rows: Rows, *, low: float, high: float, n: int, rng: np.random.Ge
             best = _best(scores, stop)[start:]
             drawn = np.sort(rng.choice(len(best), min(n, len(best)), replace=False))
             parts.append((query, positions[best[drawn]], scores[best[drawn]], start + drawn + 1, len(scores)))
-    return _frame(parts)
+    return as_frame(parts)
 
 
 def sampled_runner_ups(queries: np.ndarray, candidates: np.ndarray, *, low: float, high: float, n: int,
@@ -110,7 +110,7 @@ def top_ranked(rows: Rows, *, k: int, n: int, rng: np.random.Generator, masks: S
         best = _best(scores, min(k, len(scores)))
         drawn = np.sort(rng.choice(len(best), min(n, len(best)), replace=False))
         parts.append((query, positions[best[drawn]], scores[best[drawn]], drawn + 1, len(scores)))
-    return _frame(parts)
+    return as_frame(parts)
 
 
 def random_candidates(rows: Rows, *, n: int, rng: np.random.Generator, masks: Sequence[np.ndarray] | None = None,
@@ -119,8 +119,8 @@ def random_candidates(rows: Rows, *, n: int, rng: np.random.Generator, masks: Se
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
         drawn = np.sort(rng.choice(len(scores), min(n, len(scores)), replace=False))
-        parts.append((query, positions[drawn], scores[drawn], _ranks(scores)[drawn], len(scores)))
-    return _frame(parts)
+        parts.append((query, positions[drawn], scores[drawn], ranks_of(scores)[drawn], len(scores)))
+    return as_frame(parts)
 
 
 def known_positives(queries: pd.DataFrame, query_id: str, candidates: pd.DataFrame, candidate_id: str,
@@ -192,7 +192,7 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
     return good[np.argsort(-scores[good], kind="stable")[:k]]
 
 
-def _ranks(row: np.ndarray) -> np.ndarray:
+def ranks_of(row: np.ndarray) -> np.ndarray:
     """(N,) ranks from 1, equal scores in their order."""
     ranks = np.empty(len(row), dtype=int)
     ranks[np.argsort(-row, kind="stable")] = np.arange(1, len(row) + 1)
@@ -231,7 +231,7 @@ def _places(drawn: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return at[drawn[at] == mask]
 
 
-def _frame(parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]]) -> pd.DataFrame:
+def as_frame(parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]]) -> pd.DataFrame:
     """runner_ups' frame from (query, candidates, scores, ranks, number of candidates), one a query."""
     sizes = [len(candidates) for _, candidates, _, _, _ in parts]
     columns = [np.concatenate([np.empty(0, dtype=kind), *(part[i] for part in parts)])

@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 
+from matchlib.data.schema import TASKS
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -24,30 +26,46 @@ class Pairs:
     positives: np.ndarray
 
 
-def build_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, seed: int) -> Pairs:
-    """Number the training texts and draw each accepted pair's hard negatives from the rejected pairs.
+def build_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, seed: int,
+                mined: pd.DataFrame | None = None) -> Pairs:
+    """Number the training texts and draw each accepted pair's hard negatives.
 
     labels: rows of one split; label 1 makes a pair, label 0 a hard negative of its job and of its resume.
+    mined: a table of `learning.mining`, whose negatives replace the rejected pairs, as in ConFit v2.
     Equal texts share a number, so that an employer's repost is never its own negative.
     """
-    job_number, job_texts = _number(jobs, "job_id", labels)
-    resume_number, resume_texts = _number(resumes, "resume_id", labels)
-    numbers = np.column_stack([job_number.loc[labels["job_id"]], resume_number.loc[labels["resume_id"]]])
-    accepted = numbers[(labels["label"] == 1).to_numpy()]
+    hard = _hard_negatives(labels, mined)
+    job_number, job_texts = _number(jobs, "job_id", pd.concat([labels["job_id"], hard["job_id"]]))
+    resume_number, resume_texts = _number(resumes, "resume_id", pd.concat([labels["resume_id"], hard["resume_id"]]))
+
+    def numbers(rows: pd.DataFrame) -> np.ndarray:
+        return np.column_stack([job_number.loc[rows["job_id"]], resume_number.loc[rows["resume_id"]]])
+    accepted = numbers(labels[labels["label"] == 1])
     known = set(map(tuple, accepted))
-    rejected = [pair for pair in map(tuple, numbers[(labels["label"] == 0).to_numpy()]) if pair not in known]
-    rng = np.random.default_rng(seed)
     jobs_of, resumes_of = defaultdict(list), defaultdict(list)
-    for job, resume in rejected:
-        jobs_of[resume].append(job)
-        resumes_of[job].append(resume)
+    for job, resume, task in zip(*numbers(hard).T, hard["task"], strict=True):
+        if (job, resume) not in known and task == "rank_resumes":
+            resumes_of[job].append(resume)
+        elif (job, resume) not in known:
+            jobs_of[resume].append(job)
+    rng = np.random.default_rng(seed)
     hard_jobs, hard_resumes = _draw(jobs_of, accepted[:, 1], rng), _draw(resumes_of, accepted[:, 0], rng)
     rows = np.column_stack([accepted, hard_jobs, hard_resumes]).astype(np.int64)
     return Pairs(job_texts, resume_texts, rows, np.unique(accepted, axis=0))
 
 
-def _number(frame: pd.DataFrame, id_column: str, labels: pd.DataFrame) -> tuple[pd.Series, list[str]]:
-    used = frame[frame[id_column].isin(labels[id_column])]
+def _hard_negatives(labels: pd.DataFrame, mined: pd.DataFrame | None) -> pd.DataFrame:
+    """job_id, resume_id and the task a negative is for; a rejected pair is one for both."""
+    if mined is None:
+        rejected = labels.loc[labels["label"] == 0, ["job_id", "resume_id"]]
+        return pd.concat([rejected.assign(task=task) for task in TASKS])
+    turned = mined["task"] == "rank_jobs"
+    return pd.DataFrame({"job_id": mined["query_id"].mask(turned, mined["candidate_id"]),
+                         "resume_id": mined["candidate_id"].mask(turned, mined["query_id"]), "task": mined["task"]})
+
+
+def _number(frame: pd.DataFrame, id_column: str, ids: pd.Series) -> tuple[pd.Series, list[str]]:
+    used = frame[frame[id_column].isin(ids)]
     codes, texts = pd.factorize(used["text"])
     return pd.Series(codes, index=used[id_column]), list(texts)
 

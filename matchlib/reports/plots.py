@@ -87,6 +87,27 @@ def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure
     return figure
 
 
+def plot_false_negatives(compared: pd.DataFrame) -> Figure:
+    """Left, each miner's share of negatives that truly fit, with its interval; right, their mean score.
+
+    compared: miner, task, false_share, low, high, score of `learning.negatives.false_negatives`.
+    """
+    miners = list(dict.fromkeys(compared["miner"]))[::-1]
+    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(9, 0.3 * len(miners) + 1.1))
+    for shift, colour, (task, rows) in zip((-0.12, 0.12), PALETTE, compared.groupby("task"), strict=False):
+        y = [miners.index(miner) + shift for miner in rows["miner"]]
+        left.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
+        left.plot(100 * rows["false_share"], y, "o", color=colour, label=_label(task.replace("_", " ")))
+        right.plot(rows["score"], y, "o", color=colour)
+    left.set_yticks(range(len(miners)), [_label(miner) for miner in miners])
+    left.set_xlabel("truly fit, % of the mined (95% interval)")
+    right.set_xlabel("mean score")
+    left.legend()
+    for axis in (left, right):
+        axis.grid(axis="x", alpha=0.4)
+    return figure
+
+
 def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
     """Validation nDCG@10 of the hybrid against its weight. tuned: system, weight, ndcg."""
     figure, axes = plt.subplots(figsize=(7, 2.6))

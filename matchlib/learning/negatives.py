@@ -1,0 +1,142 @@
+"""Hard negatives by name, both directions, and how false and how hard they are where the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.schema import DataError
+from matchlib.learning import mining
+from matchlib.retrieval.encoder import Encoder
+
+MINERS = ("runner_ups", "sampled_runner_ups", "bm25", "random", "rejected")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One task's queries and candidates of the training split.
+
+    query_vectors, candidate_vectors: one (n, dim) matrix an encoder; masks: (Q,) candidates that are no negatives;
+    rejected: (query, candidate) positions of the rejected pairs.
+    """
+    task: str
+    query_ids: Sequence[str]
+    candidate_ids: Sequence[str]
+    query_texts: list[str]
+    candidate_texts: list[str]
+    query_vectors: list[np.ndarray]
+    candidate_vectors: list[np.ndarray]
+    masks: list[np.ndarray]
+    rejected: np.ndarray
+
+
+def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -> list[Direction]:
+    """Both tasks on jobs, resumes and labels of the training split; only documents that a label names ask.
+
+    Raises DataError, with the document's id, on an embedding that is not finite or of another length.
+    """
+    documents = {"jobs": train["jobs"].reset_index(drop=True), "resumes": train["resumes"].reset_index(drop=True)}
+    ids, vectors = {"jobs": "job_id", "resumes": "resume_id"}, {"jobs": [], "resumes": []}
+    for encoder in encoders:
+        for side, encode in (("jobs", encoder.encode_jobs), ("resumes", encoder.encode_resumes)):
+            vectors[side].append(check_vectors(encode(list(documents[side]["text"])), documents[side][ids[side]]))
+    found = []
+    for task, asking, asked in (("rank_resumes", "jobs", "resumes"), ("rank_jobs", "resumes", "jobs")):
+        queries, candidates = documents[asking], documents[asked]
+        labelled = np.flatnonzero(queries[ids[asking]].isin(train["labels"][ids[asking]]))
+        queries = queries.iloc[labelled].reset_index(drop=True)
+        place = (pd.Series(range(len(frame)), index=frame[ids[side]])
+                 for frame, side in ((queries, asking), (candidates, asked)))
+        rejected = train["labels"][train["labels"]["label"] == 0]
+        pairs = [numbers.loc[rejected[ids[side]]] for numbers, side in zip(place, (asking, asked), strict=True)]
+        found.append(Direction(
+            task, list(queries[ids[asking]]), list(candidates[ids[asked]]), list(queries["text"]),
+            list(candidates["text"]), [matrix[labelled] for matrix in vectors[asking]], vectors[asked],
+            mining.known_positives(queries, ids[asking], candidates, ids[asked], train["labels"]),
+            np.column_stack(pairs)))
+    return found
+
+
+def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: float = 0.04, n: int = 1, seed: int = 1,
+         scope: str = "query", sample: int = 8192, top: int = 10) -> pd.DataFrame:
+    """n hard negatives for every query of every direction, by one of MINERS, as the table of `mining.as_table`.
+
+    low, high, scope: of runner_ups; sample: of sampled_runner_ups, which takes the first encoder; top: of bm25. With
+    several encoders runner_ups take the mean of their percentiles.
+    """
+    if miner not in MINERS:
+        raise DataError(f"miner {miner!r} is not one of {', '.join(MINERS)}")
+    rng = np.random.default_rng(seed)
+    name = f"{miner} {100 * low:g}-{100 * high:g}%" if "runner_ups" in miner else miner
+    tables = []
+    for direction in part:
+        band = {"low": low, "high": high, "n": n, "rng": rng, "masks": direction.masks}
+        vectors = list(zip(direction.query_vectors, direction.candidate_vectors, strict=True))
+        rows = mining.dense_rows(*vectors[0])
+        if miner == "sampled_runner_ups":
+            picks = mining.sampled_runner_ups(*vectors[0], **band, sample=sample)
+        elif miner == "runner_ups":
+            whole = rows if len(vectors) == 1 else mining.ensemble_rows([mining.dense_rows(*v) for v in vectors])
+            picks = mining.runner_ups(whole, **band, scope=scope)
+        elif miner == "bm25":
+            keywords = mining.keyword_rows(direction.query_texts, direction.candidate_texts)
+            picks = mining.top_ranked(keywords, k=top, n=n, rng=rng, masks=direction.masks)
+        elif miner == "random":
+            picks = mining.random_candidates(rows, n=n, rng=rng, masks=direction.masks)
+        else:
+            picks = _rejected(direction, rows)
+        tables.append(mining.as_table(picks, direction.query_ids, direction.candidate_ids, task=direction.task,
+                                      miner=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """How many of the mined negatives truly fit, and how the encoder scores them.
+
+    truth: job_id, resume_id of every true fit. Returns miner, task, n, false_share, low, high (95% Wilson interval),
+    score (mean), percentile (mean), one row a miner and task.
+    """
+    fits = set(zip(truth["job_id"], truth["resume_id"], strict=True))
+    rows = []
+    for (miner, task), part in mined.groupby(["miner", "task"], sort=False):
+        sides = ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
+        false = sum(pair in fits for pair in zip(*(part[side] for side in sides), strict=True))
+        low, high = wilson_interval(false, len(part))
+        rows.append({"miner": miner, "task": task, "n": len(part), "false_share": false / len(part), "low": low,
+                     "high": high, "score": part["score"].mean(), "percentile": part["percentile"].mean()})
+    return pd.DataFrame(rows)
+
+
+def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
+    """95% interval of a share (Wilson 1927); it has a width at 0 and 1 too."""
+    share, spread = successes / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return float(max(middle - half, 0)), float(min(middle + half, 1))
+
+
+def check_vectors(vectors: np.ndarray, ids: Sequence[str], *, dim: int | None = None) -> np.ndarray:
+    """The vectors; raises DataError with the id of the first that is not finite, or if they are not of length dim."""
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise DataError(f"the embedding of {list(ids)[broken[0]]!r} is not finite; the model or its precision is "
+                        f"broken, so nothing is mined")
+    if vectors.shape[1] != (dim or vectors.shape[1]) or len(vectors) != len(ids):
+        raise DataError(f"{len(vectors)} embeddings of length {vectors.shape[1]} for {len(ids)} documents and length "
+                        f"{dim}; clear the cache of embeddings and encode again")
+    return vectors
+
+
+def _rejected(direction: Direction, rows: mining.Rows) -> pd.DataFrame:
+    """The rejected pairs themselves, with the encoder's scores and ranks."""
+    place = pd.DataFrame(direction.rejected, columns=["query", "candidate"]).drop_duplicates()
+    by_query = place.groupby("query")["candidate"].agg(np.array).to_dict()
+    parts = []
+    for query, row in enumerate(rows()):
+        if query in by_query:
+            ranks = mining.ranks_of(row)[by_query[query]]
+            parts.append((query, by_query[query], row[by_query[query]], ranks, len(row)))
+    return mining.as_frame(parts)
