@@ -48,6 +48,21 @@ def test_stages_come_after_their_inputs_and_paths_belong_to_the_run():
                                      "reports/x/02_contrastive-shuffled"]
 
 
+def test_stages_may_be_named_by_optional_parameters_and_by_dicts():
+    raw = {"run": "x", "01_data_rules": {}, "02_contrastive": {}, "04_runner_up_mining": {"encoder": "02_contrastive"},
+           "02_contrastive-rum": {"mined_stage": "04_runner_up_mining"},
+           "11_leaderboard": {"shuffled": "", "arm_stages": {"rum": "02_contrastive-rum"}}}
+    plan = {stage.name: stage for stage in plan_run(raw).stages}
+    assert plan["02_contrastive"].inputs == ["reports/x/01_data_rules"]
+    assert plan["02_contrastive-rum"].inputs == ["reports/x/01_data_rules", "reports/x/04_runner_up_mining"]
+    assert plan["11_leaderboard"].parameters["arm_stages"] == {"rum": "reports/x/02_contrastive-rum"}
+    assert plan["11_leaderboard"].inputs[-1] == "reports/x/02_contrastive-rum"
+    for arms, sentence in (({"rum": "02_none"}, "needs the stage '02_none' as arm_stages"),
+                           ({"stage1": "02_contrastive-rum"}, "the name 'stage1' is taken by another input")):
+        with pytest.raises(ParameterError, match=sentence):
+            plan_run(raw | {"11_leaderboard": {"shuffled": "", "arm_stages": arms}})
+
+
 @pytest.mark.parametrize(("raw", "sentence"), [
     ({"run": "x", "02_contrastive": {}}, "needs the stage '01_data_rules' as data"),
     ({"run": "x", "12_none": {}}, "section '12_none' is no notebook"),

@@ -1,0 +1,116 @@
+"""Hard negatives by name: what each miner returns, how false they are, and how they become training rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from matchlib.data.schema import DataError
+from matchlib.learning.negatives import (
+    MINERS,
+    check_vectors,
+    directions,
+    false_negatives,
+    mine,
+    wilson_interval,
+)
+from matchlib.learning.pairs import build_pairs
+from matchlib.retrieval.encoder import Encoder
+
+
+@pytest.fixture(scope="module")
+def train(small_tables):
+    return {name: frame[frame["split"] == "train"] for name, frame in small_tables.items()}
+
+
+@pytest.fixture(scope="module")
+def part(train, tiny_model_folder):
+    return directions(train, [Encoder(str(tiny_model_folder), cache_dir=None)])
+
+
+def pairs_of(mined):
+    """(job_id, resume_id) of a table of mined negatives."""
+    turned = mined["task"] == "rank_jobs"
+    return set(zip(mined["query_id"].mask(turned, mined["candidate_id"]),
+                   mined["candidate_id"].mask(turned, mined["query_id"]), strict=True))
+
+
+@pytest.mark.parametrize("miner", MINERS)
+def test_every_miner_gives_the_one_table_without_known_positives(part, train, miner):
+    mined = mine(part, miner, low=0.1, high=0.3, n=3)
+    assert list(mined) == ["query_id", "candidate_id", "task", "score", "rank", "percentile", "miner"]
+    assert set(mined["task"]) == {"rank_resumes", "rank_jobs"} and mined["percentile"].between(0, 1).all()
+    accepted = train["labels"][train["labels"]["label"] == 1]
+    assert not pairs_of(mined) & set(zip(accepted["job_id"], accepted["resume_id"], strict=True))
+    assert mined["query_id"].isin([*train["labels"]["job_id"], *train["labels"]["resume_id"]]).all()
+    if miner == "rejected":
+        rejected = train["labels"][train["labels"]["label"] == 0]
+        assert pairs_of(mined) == set(zip(rejected["job_id"], rejected["resume_id"], strict=True))
+    if miner == "runner_ups":
+        assert mined["percentile"].between(0.1, 0.33).all() and set(mined["miner"]) == {"runner_ups 10-30%"}
+    pd.testing.assert_frame_equal(mined, mine(part, miner, low=0.1, high=0.3, n=3))
+
+
+def test_several_encoders_vote(train, part, tiny_model_folder):
+    encoder = Encoder(str(tiny_model_folder), cache_dir=None)
+    two = directions(train, [encoder, encoder])
+    alone, voted = (mine(p, "runner_ups", low=0.1, high=0.3, n=1) for p in (part, two))
+    assert voted["score"].max() <= 0  # minus a mean percentile
+    assert (alone["candidate_id"] == voted["candidate_id"]).mean() > 0.9  # but for scores that round to equal
+
+
+def test_false_negatives_are_counted_by_hand():
+    mined = pd.DataFrame({"query_id": ["j1", "j1", "r1", "r2"], "candidate_id": ["r1", "r2", "j1", "j1"],
+                          "task": ["rank_resumes"] * 2 + ["rank_jobs"] * 2, "score": [0.9, 0.7, 0.5, 0.3],
+                          "rank": 1, "percentile": 0.1, "miner": "m"})
+    truth = pd.DataFrame({"job_id": ["j1", "j1", "j2"], "resume_id": ["r1", "r9", "r2"]})
+    found = false_negatives(mined, truth).set_index("task")
+    assert found["false_share"].to_dict() == {"rank_resumes": 0.5, "rank_jobs": 0.5}
+    assert found["score"].tolist() == pytest.approx([0.8, 0.4])
+    assert (found["low"] > 0).all() and (found["high"] < 1).all()
+
+
+def test_wilson_interval_is_the_published_arithmetic():
+    assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert wilson_interval(13, 30) == pytest.approx((0.2738, 0.6080), abs=1e-4)
+
+
+def test_a_broken_embedding_is_named_by_its_document():
+    vectors = np.ones((3, 4), dtype=np.float32)
+    with pytest.raises(DataError, match="3 embeddings of length 4 for 3 documents and length 5; clear the cache"):
+        check_vectors(vectors, ["a", "b", "c"], dim=5)
+    vectors[1, 2] = np.inf
+    with pytest.raises(DataError, match="the embedding of 'b' is not finite"):
+        check_vectors(vectors, ["a", "b", "c"])
+
+
+def test_mined_negatives_replace_the_rejected_ones_for_the_side_that_asked(train, part):
+    mined = mine(part, "runner_ups", low=0.1, high=0.3, n=3)
+    jobs, resumes, labels = train["jobs"], train["resumes"], train["labels"]
+    pairs = build_pairs(jobs, resumes, labels, seed=0, mined=mined)
+    text = {**jobs.set_index("job_id")["text"], **resumes.set_index("resume_id")["text"]}
+    allowed = {task: {(text[q], text[c]) for q, c in zip(rows["query_id"], rows["candidate_id"], strict=True)}
+               for task, rows in mined.groupby("task")}
+    drawn = 0
+    for job, resume, hard_job, hard_resume in pairs.rows:
+        if hard_resume >= 0:
+            assert (pairs.job_texts[job], pairs.resume_texts[hard_resume]) in allowed["rank_resumes"]
+        if hard_job >= 0:
+            assert (pairs.resume_texts[resume], pairs.job_texts[hard_job]) in allowed["rank_jobs"]
+        drawn += int(hard_resume >= 0) + int(hard_job >= 0)
+    assert drawn == 2 * len(pairs.rows)  # every labelled document was asked
+    rejected = build_pairs(jobs, resumes, labels, seed=0)
+    assert np.array_equal(rejected.positives.shape, pairs.positives.shape) and (rejected.rows[:, 2:] == -1).any()
+
+
+def test_a_mined_pair_that_is_accepted_is_never_a_hard_negative(train):
+    labels = train["labels"]
+    accepted = labels[labels["label"] == 1]
+    mined = pd.DataFrame({"query_id": accepted["job_id"], "candidate_id": accepted["resume_id"],
+                          "task": "rank_resumes"})
+    pairs = build_pairs(train["jobs"], train["resumes"], labels, seed=0, mined=mined)
+    assert (pairs.rows[:, 2:] == -1).all()
+
+
+def test_an_unknown_miner_is_refused(part):
+    with pytest.raises(DataError, match="miner 'best' is not one of runner_ups, "):
+        mine(part, "best")
