@@ -211,7 +211,7 @@ def code_hash(notebook: Path) -> str:
     digest = hashlib.sha256(source.encode())
     for module in sorted(_imported(source, root, set())):
         digest.update(module.read_bytes())
-        for data in sorted(module.parent.glob("*.json")):
+        for data in sorted([*module.parent.glob("*.json"), *module.parent.glob("*.toml")]):
             digest.update(data.read_bytes())
     return digest.hexdigest()
 

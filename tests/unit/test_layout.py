@@ -16,7 +16,8 @@ from matchlib.pipeline import notebook_parameters, plan_run, read_params
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "matchlib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MAY_IMPORT = {"data": set(), "retrieval": {"data"}, "learning": {"data", "retrieval"}, "reports": set()}
+MAY_IMPORT = {"data": set(), "retrieval": {"data"}, "language": {"data", "retrieval"},
+              "learning": {"data", "retrieval"}, "reports": set()}
 
 
 def imported_packages(path):

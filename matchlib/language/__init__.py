@@ -1,0 +1,1 @@
+"""Language models, their prompts, and the texts that they write."""

@@ -1,0 +1,90 @@
+"""A causal model of transformers that runs here: batched, with its chat template and perhaps a PEFT adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from matchlib.language.llm import Answer, LanguageModelError, Prompt, Sampling
+from matchlib.retrieval.models import find_model, hash_model
+
+
+class Local:
+    """A causal language model by folder or hub id.
+
+    adapter: folder of a PEFT adapter that the model wears; device: "" picks a GPU where there is one. Prompts longer
+    than the model reads are refused, not cut. With temperature above 0 an answer depends on its batch too, because
+    the draws of a batch come from one seed.
+    Raises EncoderError for a model that cannot be found, needs remote code or holds pickles.
+    """
+
+    def __init__(self, name: str, *, revision: str | None = None, adapter: str | None = None, device: str = "",
+                 precision: str = "auto", batch_size: int = 8):
+        self.name, self.adapter, self.device, self.precision = name, adapter, device, precision
+        self.batch_size, self.folder = batch_size, find_model(name, revision=revision)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the weights, and of the adapter's."""
+        return hash_model(self.folder) + (hash_model(Path(self.adapter)) if self.adapter else "")
+
+    @cached_property
+    def _loaded(self):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.precision)
+        if self.adapter:
+            from peft import PeftModel
+            model = PeftModel.from_pretrained(model, self.adapter)
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return tokenizer, model.to(device).eval()
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
+                 stop: Callable[[], bool]) -> Iterator[tuple[int, Answer]]:
+        """Answers batch by batch, the longest prompts first, so that one that does not fit shows at once."""
+        texts = [self._text(prompt) for prompt in prompts]
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), self.batch_size):
+            if stop():
+                return
+            batch = order[start:start + self.batch_size]
+            yield from zip(batch, self._answers([texts[i] for i in batch], sampling), strict=True)
+
+    def _text(self, prompt: Prompt) -> str:
+        tokenizer = self._loaded[0]
+        if tokenizer.chat_template is None:
+            return f"{prompt.system}\n\n{prompt.user}\n\n"
+        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _answers(self, texts: list[str], sampling: Sampling) -> list[Answer]:
+        import torch
+        tokenizer, model = self._loaded
+        own = tokenizer.chat_template is not None  # a chat template writes the special tokens itself
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not own).to(model.device)
+        width, room = inputs["input_ids"].shape[1], getattr(model.config, "max_position_embeddings", None)
+        if room and width + sampling.max_tokens > room:
+            raise LanguageModelError(f"{self.name} reads {room} tokens, but a prompt of {width} and an answer of "
+                                     f"{sampling.max_tokens} are asked for; show fewer or shorter examples, or lower "
+                                     f"max_tokens")
+        torch.manual_seed(sampling.seed)
+        draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        with torch.inference_mode():
+            out = model.generate(**inputs, max_new_tokens=sampling.max_tokens, pad_token_id=tokenizer.pad_token_id,
+                                 **(draw if sampling.temperature > 0 else {"do_sample": False}))
+        ends = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        return [self._answer(row[width:].tolist(), ends, n) for row, n in zip(out, lengths, strict=True)]
+
+    def _answer(self, tokens: list[int], ends: set[int], prompt_tokens: int) -> Answer:
+        end = next((i for i, token in enumerate(tokens) if token in ends), None)
+        text = self._loaded[0].decode(tokens[:end], skip_special_tokens=True)
+        return Answer(text, "length" if end is None else "stop", prompt_tokens, len(tokens[:end]))
+
+
+def _as_list(value: int | list[int] | None) -> list[int]:
+    return [] if value is None else [value] if isinstance(value, int) else list(value)

@@ -1,0 +1,49 @@
+"""Prompts: texts of prompts.toml, filled with documents that are marked off as data."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from matchlib.data.words import UNSPACED
+from matchlib.language.llm import Prompt
+
+TEMPLATES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
+
+
+def few_shot(name: str, examples: Sequence[tuple[str, str]], target: str, *, max_words: int) -> Prompt:
+    """A prompt of TEMPLATES with pairs (query text, accepted candidate's text) as examples, and the query to answer.
+
+    max_words: every document is cut there (a word is about 1.3 tokens of English; each Chinese character is one).
+    """
+    template = {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
+    shown = [_fill(template["example"], query=fence(query, max_words=max_words),
+                   candidate=fence(candidate, max_words=max_words)) for query, candidate in examples]
+    return Prompt(template["system"], _fill(template["user"], examples="\n\n".join(shown) + "\n",
+                                            target=fence(target, max_words=max_words)))
+
+
+def _fill(template: str, **fields: str) -> str:
+    """Fill {names} in one pass, so that braces inside a document stay what they are."""
+    return re.sub(r"\{(\w+)\}", lambda match: fields[match[1]], template)
+
+
+def fence(text: str, *, max_words: int) -> str:
+    """The text between marks that hold its own hash, which no text can hold: nothing inside can end the document.
+
+    What looks like one of our marks is defused, so that a document cannot pretend to open or close another.
+    """
+    cut = cut_words(text, max_words)
+    defused = re.sub(r"<(?=\s*/?\s*document\b)", "(", cut, flags=re.I)
+    mark = hashlib.sha256(defused.encode()).hexdigest()[:12]
+    return f"<document {mark}>\n{defused}\n</document {mark}>"
+
+
+def cut_words(text: str, n: int) -> str:
+    """The text up to its n-th word."""
+    ends = [word.end() for word, _ in zip(_WORD.finditer(text), range(n), strict=False)]
+    return text[:ends[-1]] if len(ends) == n else text

@@ -1,0 +1,249 @@
+"""Language models: order, cache, limits, failures and kills against a server on this machine; and transformers serve."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError, Limits, Prompt, Sampling
+from matchlib.language.local import Local
+from matchlib.language.service import Service
+from matchlib.retrieval.models import find_model
+
+PROMPTS = [Prompt("be brief", f"question {i}") for i in range(30)]
+TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+WORKER = """
+import sys
+from pathlib import Path
+from matchlib.language.llm import LanguageModel, Prompt
+from matchlib.language.service import Service
+model = LanguageModel(Service("m", concurrency=4), cache=Path(sys.argv[1]))
+texts = [a.text for a in model.complete([Prompt("be brief", f"question {i}") for i in range(30)])]
+assert texts == [f"answer to question {i}" for i in range(30)], texts
+"""
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """/v1/chat/completions that answers "answer to <user>"; `failures` are statuses to give first, `delay` seconds,
+    `reply` a body in the place of the answer; `received` counts prompts by their Idempotency-Key."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            mark, asked = self.headers["Idempotency-Key"], body["messages"][-1]["content"]
+            with service.lock:
+                service.received[mark] += 1
+                service.under_way.add(mark)
+                status = service.failures.pop(0) if service.failures else 200
+            time.sleep(service.delay)
+            text = f"answer to {asked}"
+            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice],
+                      "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}}
+            content = json.dumps(answer).encode() if service.reply is None else service.reply
+            if status != 200:
+                content = json.dumps({"error": {"message": "no", "type": "x"}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            with service.lock:
+                service.under_way.discard(mark)
+                service.answered += status == 200
+            try:
+                self.wfile.write(content)
+            except OSError:  # the client was killed
+                pass
+
+        def log_message(self, *_):
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.lock, service.received, service.under_way = threading.Lock(), Counter(), set()
+    service.failures, service.delay, service.reply, service.answered = [], 0.0, None, 0
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{service.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key")
+    yield service
+    service.shutdown()
+    service.server_close()
+
+
+def test_answers_are_in_order_cached_and_counted(server, tmp_path):
+    server.delay = 0.01
+    model = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", limits=Limits(price_in=1.0, price_out=10.0))
+    asked = [*PROMPTS, PROMPTS[0]]
+    assert [answer.text for answer in model.complete(asked)] == [f"answer to {prompt.user}" for prompt in asked]
+    metrics = model.usage.metrics()
+    assert (metrics["prompts"], metrics["answered from the cache"], metrics["prompt tokens"]) == (31, 1, 30_000)
+    assert metrics["cost"] == pytest.approx(30 * (1000 * 1 + 100 * 10) / 1e6)
+    again = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite")
+    assert again.complete(PROMPTS)[3].text == "answer to question 3"
+    assert again.usage.requests == 0 and sum(server.received.values()) == 30
+    LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", sampling=Sampling(temperature=1.0)).complete(PROMPTS[:1])
+    assert sum(server.received.values()) == 31, "another sampling is another question"
+    assert b"canary-key" not in (tmp_path / "a.sqlite").read_bytes()
+
+
+def test_busy_and_broken_services_are_tried_again(server, monkeypatch):
+    server.failures = [429, 500, 503, 408]
+    assert [a.text for a in LanguageModel(Service("m", concurrency=1)).complete(PROMPTS[:2])] == [
+        "answer to question 0", "answer to question 1"]
+    assert sum(server.received.values()) == 6 and len(server.received) == 2
+
+
+@pytest.mark.parametrize("case, sentence", [
+    ("busy for ever", r"refused to answer with m \(status 429: .*your quota: what was answered is kept, run again"),
+    ("wrong key", r"\(status 401: .*OPENAI_API_KEY"),
+    ("hangs", r"no answer from .* \(APITimeoutError\); check OPENAI_BASE_URL"),
+    ("not a completion", r"gave an answer that is no chat completion .*with its /v1"),
+    ("not JSON", r"gave an answer that is no chat completion"),
+    ("no choices", r"gave an answer that is no chat completion")])
+def test_failures_are_one_sentence_and_what_was_done_is_kept(server, tmp_path, case, sentence):
+    model = LanguageModel(Service("m", retries=1, concurrency=1), cache=tmp_path / "a.sqlite")
+    model.complete(PROMPTS[:3])
+    if case in ("busy for ever", "wrong key"):
+        server.failures = [429 if case == "busy for ever" else 401] * 50
+    server.delay = 2.0 if case == "hangs" else 0.0
+    server.reply = {"not a completion": b"[]", "not JSON": b"<html>", "no choices": b'{"choices": []}'}.get(case)
+    failing = LanguageModel(Service("m", retries=1, timeout_s=0.5), cache=tmp_path / "a.sqlite")
+    with pytest.raises(LanguageModelError, match=sentence) as caught:
+        failing.complete(PROMPTS)
+    assert "\n" not in str(caught.value)
+    server.failures, server.delay, server.reply = [], 0.0, None
+    before = sum(server.received.values())
+    assert failing.complete(PROMPTS[:3])[2].text == "answer to question 2"
+    assert sum(server.received.values()) == before
+
+
+def test_without_a_key_or_a_service_the_sentence_says_what_to_set(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(LanguageModelError, match="OPENAI_API_KEY is not set, which a service needs"):
+        LanguageModel(Service("m")).complete(PROMPTS)
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    with pytest.raises(LanguageModelError, match="no answer from http://127.0.0.1:1/v1/ after 0 more tries"):
+        LanguageModel(Service("m", retries=0)).complete(PROMPTS)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_pays_no_prompt_twice(server, tmp_path, how):
+    server.delay = 0.05
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "a.sqlite")]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE)
+    while server.answered < 12 and started.poll() is None:
+        time.sleep(0.005)
+    with server.lock:
+        started.send_signal(how)
+        under_way = set(server.under_way)
+    assert started.wait(30) != 0
+    subprocess.run(command, check=True, timeout=60)
+    assert len(server.received) == 30
+    twice = {mark for mark, n in server.received.items() if n > 1}
+    if how == signal.SIGINT:
+        assert not twice
+    assert len(twice) <= 4  # those between the service and the disk; a service that honours the key gives them again
+    assert twice - under_way == set() or how == signal.SIGKILL
+
+
+def test_limits_stop_and_keep(server, tmp_path):
+    few = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", limits=Limits(requests=5))
+    with pytest.raises(LanguageModelError, match="25 prompts are left after 5 requests .*raise the limit"):
+        few.complete(PROMPTS)
+    assert sum(server.received.values()) == 5
+    dear = LanguageModel(Service("m", concurrency=2), cache=tmp_path / "a.sqlite",
+                         limits=Limits(cost=0.0039, price_in=1.0))
+    with pytest.raises(LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.0"):
+        dear.complete(PROMPTS)
+    paid = sum(server.received.values()) - 5
+    assert 4 <= paid <= 6  # what was under way is kept
+    assert LanguageModel(Service("m"), cache=tmp_path / "a.sqlite").complete(PROMPTS[:5 + paid])
+    assert sum(server.received.values()) == 5 + paid
+
+
+@pytest.mark.parametrize("answer, problem", [
+    (Answer("fine"), ""), (Answer("cut", "length"), "truncated"), (Answer(" \n"), "empty"),
+    (Answer("I’m sorry, but no."), "refused"), (Answer("As an AI, I"), "refused"), (Answer("x", "refusal"), "refused"),
+    (Answer("x", "content_filter"), "refused"), (Answer("I cannot stress enough how well I cook", "stop"), "refused"),
+    (Answer("Imsorry Ltd, cook"), ""), (Answer("Assistant cook"), "")])
+def test_problems_of_answers(answer, problem):
+    assert answer.problem == problem
+    model = LanguageModel(Canned(lambda _: answer))
+    model.complete(PROMPTS[:2])
+    assert model.usage.problems == ({problem: 2} if problem else {})
+
+
+@pytest.fixture(scope="module")
+def tiny_causal(tmp_path_factory):
+    """A random two-layer GPT-2 with the packaged tokenizer and a chat template."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("causal")
+    tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"), eos_token="[SEP]")
+    tokenizer.chat_template = TEMPLATE
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=256,
+                               eos_token_id=tokenizer.sep_token_id, bos_token_id=tokenizer.cls_token_id)
+                    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_local_model_answers_the_same_alone_and_in_a_batch(tiny_causal, tmp_path):
+    def answers(size):
+        local = Local(str(tiny_causal), batch_size=size, device="cpu")
+        return LanguageModel(local, sampling=Sampling(max_tokens=8)).complete(PROMPTS[:5])
+    alone, batched = answers(1), answers(3)
+    assert [a.text for a in alone] == [a.text for a in batched] and alone[0].prompt_tokens > 5
+    assert {a.problem for a in alone} <= {"", "truncated", "empty"}
+    with pytest.raises(LanguageModelError, match="reads 256 tokens, but a prompt of .* show fewer or shorter examples"):
+        LanguageModel(Local(str(tiny_causal), device="cpu")).complete(PROMPTS[:1])
+
+
+def test_an_adapter_is_another_model(tiny_causal, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    model = get_peft_model(GPT2LMHeadModel.from_pretrained(tiny_causal), LoraConfig(target_modules=["c_attn"], r=2))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(3.0)
+    model.save_pretrained(tmp_path)
+    plain, tuned = Local(str(tiny_causal), device="cpu"), Local(str(tiny_causal), adapter=str(tmp_path), device="cpu")
+    texts = [[a.text for a in LanguageModel(m, sampling=Sampling(max_tokens=8)).complete(PROMPTS[:3])]
+             for m in (plain, tuned)]
+    assert plain.key != tuned.key and texts[0] != texts[1]
+
+
+def test_transformers_serve_answers_as_the_model_does_here(tiny_causal, monkeypatch, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(tiny_causal), "--port", str(port),
+               "--host", "127.0.0.1", "--device", "cpu"]
+    served = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "any")
+        deadline = time.monotonic() + 120
+        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline:
+            assert served.poll() is None, "the server ended"
+            time.sleep(0.5)
+        how = {"sampling": Sampling(max_tokens=8)}
+        service = LanguageModel(Service(str(tiny_causal), timeout_s=60), cache=tmp_path / "a.sqlite", **how)
+        answers = service.complete(PROMPTS[:3])
+        here = LanguageModel(Local(str(tiny_causal), device="cpu"), **how).complete(PROMPTS[:3])
+        assert [a.text.strip() for a in answers] == [a.text.strip() for a in here]
+        assert [a.completion_tokens for a in answers] == [a.completion_tokens for a in here]
+    finally:
+        served.terminate()
+        served.wait(20)
