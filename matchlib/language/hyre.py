@@ -16,9 +16,11 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import few_shot
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.search import fuse_by_rank, search_bm25, search_dense
 
 GENERATORS = ("knn", "few_shot", "local")
+"""knn is no HyRE: no text is written, a neighbour's is lent; claims about HyRE are for the other two."""
 PEEKING = ("max_match_label", "max_match_encoder", "centroid")
 """Upper bounds: they look at the labels of the very queries that are tested."""
 CONTROLS = ("neighbour_alone", "random_same_occupation", "repeat")
@@ -37,6 +39,35 @@ class Side:
 
 SIDES = {"jobs": Side("jobs", "job_id", "resumes", "resume_id", "[An Example Resume]", "hyre_resume"),
          "resumes": Side("resumes", "resume_id", "jobs", "job_id", "[An Example Job]", "hyre_job")}
+
+
+def generate(tables: Mapping[str, pd.DataFrame], side: Side, generator: str, *, encoder: Encoder,
+             model: LanguageModel | None = None, n_examples: int = 3, max_words: int = 300, group: str = "occupation",
+             seed: int = 1) -> pd.DataFrame:
+    """The hypothetical text of every document of one side, by a name of GENERATORS, PEEKING or CONTROLS.
+
+    encoder: for knn and the upper bounds; model, n_examples, max_words: see `written`; group: see `random_of_group`.
+    Raises DataError on an unknown name and, but for PEEKING, if a held-out candidate's text is inside a text.
+    """
+    if generator not in (*GENERATORS, *PEEKING, *CONTROLS):
+        raise DataError(f"generator {generator!r} is not one of {', '.join((*GENERATORS, *PEEKING, *CONTROLS))}")
+    own, other = tables[side.own], tables[side.other]
+    encode = {"jobs": encoder.encode_jobs, "resumes": encoder.encode_resumes}
+    if generator in ("few_shot", "local"):
+        if model is None:
+            raise DataError(f"generator {generator!r} needs a language model; set language_model")
+        found = written(tables, side, model, n_examples=n_examples, max_words=max_words, seed=seed)
+    elif generator == "random_same_occupation":
+        found = random_of_group(tables, side, group, seed=seed)
+    elif generator in PEEKING:
+        return upper_bound(tables, side, generator, encode[side.own](list(own["text"])),
+                           encode[side.other](list(other["text"])))
+    else:
+        found = nearest_accepted(tables, side, encode[side.own](list(own["text"])))
+        if generator == "repeat":
+            found = repeated(own, side, list(found["text"].str.len()))
+    require_no_leak(found, tables, side)
+    return found
 
 
 def nearest_accepted(tables: Mapping[str, pd.DataFrame], side: Side, own_vectors: np.ndarray) -> pd.DataFrame:
@@ -173,6 +204,16 @@ def coverage(own: pd.DataFrame, side: Side, hypothetical: pd.DataFrame) -> pd.Se
     shares = [np.mean([skill in found for skill in skills]) if skills and found else np.nan
               for skills, found in zip(wanted, text, strict=True)]
     return pd.Series(shares, index=own[side.own_id], name="coverage")
+
+
+def cut_share(encoder: Encoder, own: pd.Series, richer: pd.Series) -> float:
+    """Share of the tokens that were added which the encoder never reads, because its limit cuts them off."""
+    tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
+    before, after = ([len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+                     for texts in (own, richer))
+    added = np.maximum(np.array(after) - before, 0)
+    read = np.clip(np.minimum(after, limit) - np.minimum(before, limit), 0, None)
+    return float(1 - read.sum() / added.sum()) if added.sum() else 0.0
 
 
 def _frame(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, Protocol
 
 REFUSAL = re.compile(r"\W*(?:(?:I[’']?m|I am) (?:sorry|unable|not able)|Sorry, (?:but )?I|I can(?:not|[’']t)|"
@@ -54,13 +56,16 @@ class Answer:
         return "" if self.text.strip() else "empty"
 
 
+Keep = Callable[[int, Answer], None]
+
+
 class Backend(Protocol):
-    """Who answers: `key` names the model and where it runs; `generate` yields (position, answer) as answers come, and
-    starts no further prompt once stop() is true."""
+    """Who answers: `key` names the model and where it runs; `generate` calls keep(position, answer) for each answer as
+    it comes, perhaps from several threads, and starts no further prompt once stop() is true."""
     key: str
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 stop: Callable[[], bool]) -> Iterator[tuple[int, Answer]]: ...
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool],
+                 keep: Keep) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,15 @@ class LanguageModel:
         missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}.items())
         allowed = missing[:self.limits.requests - self.usage.requests] if self.limits.requests else missing
         self.usage.prompts += len(prompts)
-        asked = [prompt for _, prompt in allowed]
-        for position, answer in self.backend.generate(asked, self.sampling, self._is_spent):
-            key = missing[position][0]
-            known[key] = answer
-            if self.cache:
-                self.cache.write(key, answer)
-            self._pay(answer)
+        lock = Lock()
+
+        def keep(position: int, answer: Answer) -> None:
+            with lock:
+                known[missing[position][0]] = answer
+                if self.cache:
+                    self.cache.write(missing[position][0], answer)
+                self._pay(answer)
+        self.backend.generate([prompt for _, prompt in allowed], self.sampling, self._is_spent, keep)
         if unanswered := len({*keys} - {*known}):
             raise LanguageModelError(f"{unanswered} prompts are left after {self.usage.requests} requests at a cost of "
                                      f"{self.usage.cost:.2f}, where a limit is reached; what was answered is kept: "
@@ -173,10 +180,27 @@ class Canned:
     answer: Callable[[Prompt], Answer]
     key: str = "canned"
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 stop: Callable[[], bool]) -> Iterator[tuple[int, Answer]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
         """Answers at once, in order."""
         for position, prompt in enumerate(prompts):
             if stop():
                 return
-            yield position, self.answer(prompt)
+            keep(position, self.answer(prompt))
+
+
+def language_model_from(generator: str, name: str, *, adapter: str = "", sampling: Sampling | None = None,
+                        limits: Mapping[str, float] | None = None) -> LanguageModel | None:
+    """The language model that a notebook's parameters name: few_shot asks a service, local runs one here; else None.
+
+    Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the working folder.
+    """
+    if generator not in ("few_shot", "local"):
+        return None
+    if not name:
+        raise LanguageModelError(f"generator {generator!r} needs a language model; set language_model to "
+                                 + ("the name that the service knows" if generator == "few_shot" else "a folder"))
+    from matchlib.language.local import Local
+    from matchlib.language.service import Service
+    backend = Service(name) if generator == "few_shot" else Local(name, adapter=adapter or None)
+    cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
+    return LanguageModel(backend, sampling=sampling, cache=cache, limits=Limits(**(limits or {})))

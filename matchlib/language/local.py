@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from matchlib.language.llm import Answer, LanguageModelError, Prompt, Sampling
+from matchlib.language.llm import Answer, Keep, LanguageModelError, Prompt, Sampling
 from matchlib.retrieval.models import find_model, hash_model
 
 
@@ -43,8 +43,7 @@ class Local:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         return tokenizer, model.to(device).eval()
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 stop: Callable[[], bool]) -> Iterator[tuple[int, Answer]]:
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
         """Answers batch by batch, the longest prompts first, so that one that does not fit shows at once."""
         texts = [self._text(prompt) for prompt in prompts]
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -52,7 +51,8 @@ class Local:
             if stop():
                 return
             batch = order[start:start + self.batch_size]
-            yield from zip(batch, self._answers([texts[i] for i in batch], sampling), strict=True)
+            for position, answer in zip(batch, self._answers([texts[i] for i in batch], sampling), strict=True):
+                keep(position, answer)
 
     def _text(self, prompt: Prompt) -> str:
         tokenizer = self._loaded[0]

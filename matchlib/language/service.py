@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from functools import cached_property
 
-from matchlib.language.llm import Answer, LanguageModelError, Prompt, Sampling
+from matchlib.language.llm import Answer, Keep, LanguageModelError, Prompt, Sampling
 
 RETRIES = 6
 TIMEOUT_S = 120
@@ -40,36 +40,26 @@ class Service:
         """The service's address and the model's name."""
         return f"{self.client.base_url} {self.model}"
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling,
-                 stop: Callable[[], bool]) -> Iterator[tuple[int, Answer]]:
-        """Answers as they come, at most `concurrency` under way.
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
+        """Keep every answer as it comes, in the thread that asked, with at most `concurrency` under way.
 
-        When one fails, or Ctrl-C is pressed, nothing more is asked; those under way are waited for and yielded, since
+        When one fails, or Ctrl-C is pressed, nothing more is asked; those under way are waited for and kept, since
         they are paid, and then the failure is raised.
         """
-        waiting, under_way, failure = iter(enumerate(prompts)), {}, None
+        def ask(position: int, prompt: Prompt) -> None:
+            keep(position, self._ask(prompt, sampling))
+        under_way: set[Future] = set()
         with ThreadPoolExecutor(self.concurrency) as pool:
-            while True:
-                while failure is None and len(under_way) < self.concurrency and not stop():
-                    position, prompt = next(waiting, (None, None))
-                    if prompt is None:
-                        break
-                    under_way[pool.submit(self._ask, prompt, sampling)] = position
-                if not under_way:
+            for position, prompt in enumerate(prompts):
+                if len(under_way) == self.concurrency:
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                if stop():
                     break
-                try:
-                    done = wait(under_way, return_when=FIRST_COMPLETED).done
-                except KeyboardInterrupt as problem:
-                    failure = problem
-                    continue
-                for future in done:
-                    position = under_way.pop(future)
-                    if problem := future.exception():
-                        failure = failure or problem
-                    else:
-                        yield position, future.result()
-        if failure is not None:
-            raise failure
+                under_way.add(pool.submit(ask, position, prompt))
+            for future in as_completed(under_way):
+                future.result()
 
     def _ask(self, prompt: Prompt, sampling: Sampling) -> Answer:
         import openai

@@ -1,5 +1,6 @@
-"""Language models: order, cache, limits, failures and kills against a server on this machine; and transformers serve."""
+"""Language models: order, cache, limits, failures and kills against servers on this machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,7 +44,6 @@ def server(monkeypatch):
             mark, asked = self.headers["Idempotency-Key"], body["messages"][-1]["content"]
             with service.lock:
                 service.received[mark] += 1
-                service.under_way.add(mark)
                 status = service.failures.pop(0) if service.failures else 200
             time.sleep(service.delay)
             text = f"answer to {asked}"
@@ -58,19 +58,15 @@ def server(monkeypatch):
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Retry-After", "0")
             self.end_headers()
-            with service.lock:
-                service.under_way.discard(mark)
-                service.answered += status == 200
-            try:
+            service.answered += status == 200
+            with contextlib.suppress(OSError):  # the client was killed
                 self.wfile.write(content)
-            except OSError:  # the client was killed
-                pass
 
         def log_message(self, *_):
             pass
 
     service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.lock, service.received, service.under_way = threading.Lock(), Counter(), set()
+    service.lock, service.received = threading.Lock(), Counter()
     service.failures, service.delay, service.reply, service.answered = [], 0.0, None, 0
     threading.Thread(target=service.serve_forever, daemon=True).start()
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{service.server_port}/v1")
@@ -141,20 +137,16 @@ def test_without_a_key_or_a_service_the_sentence_says_what_to_set(monkeypatch):
 def test_a_killed_run_pays_no_prompt_twice(server, tmp_path, how):
     server.delay = 0.05
     command = [sys.executable, "-c", WORKER, str(tmp_path / "a.sqlite")]
-    started = subprocess.Popen(command, stderr=subprocess.PIPE)
+    started = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while server.answered < 12 and started.poll() is None:
         time.sleep(0.005)
-    with server.lock:
-        started.send_signal(how)
-        under_way = set(server.under_way)
+    started.send_signal(how)
     assert started.wait(30) != 0
     subprocess.run(command, check=True, timeout=60)
     assert len(server.received) == 30
     twice = {mark for mark, n in server.received.items() if n > 1}
-    if how == signal.SIGINT:
-        assert not twice
-    assert len(twice) <= 4  # those between the service and the disk; a service that honours the key gives them again
-    assert twice - under_way == set() or how == signal.SIGKILL
+    # at Ctrl-C none; at a kill those between service and disk, which a service that honours the key does not bill again
+    assert len(twice) <= (0 if how == signal.SIGINT else 4)
 
 
 def test_limits_stop_and_keep(server, tmp_path):
@@ -209,9 +201,11 @@ def test_a_local_model_answers_the_same_alone_and_in_a_batch(tiny_causal, tmp_pa
         LanguageModel(Local(str(tiny_causal), device="cpu")).complete(PROMPTS[:1])
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's call
 def test_an_adapter_is_another_model(tiny_causal, tmp_path):
     from peft import LoraConfig, get_peft_model
-    model = get_peft_model(GPT2LMHeadModel.from_pretrained(tiny_causal), LoraConfig(target_modules=["c_attn"], r=2))
+    config = LoraConfig(target_modules=["c_attn"], r=2, fan_in_fan_out=True)
+    model = get_peft_model(GPT2LMHeadModel.from_pretrained(tiny_causal), config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -221,6 +215,11 @@ def test_an_adapter_is_another_model(tiny_causal, tmp_path):
     texts = [[a.text for a in LanguageModel(m, sampling=Sampling(max_tokens=8)).complete(PROMPTS[:3])]
              for m in (plain, tuned)]
     assert plain.key != tuned.key and texts[0] != texts[1]
+
+
+def listens(port):
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_transformers_serve_answers_as_the_model_does_here(tiny_causal, monkeypatch, tmp_path):
@@ -235,8 +234,8 @@ def test_transformers_serve_answers_as_the_model_does_here(tiny_causal, monkeypa
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", "any")
         deadline = time.monotonic() + 120
-        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline:
-            assert served.poll() is None, "the server ended"
+        while not listens(port):
+            assert served.poll() is None and time.monotonic() < deadline, "the server ended or never came"
             time.sleep(0.5)
         how = {"sampling": Sampling(max_tokens=8)}
         service = LanguageModel(Service(str(tiny_causal), timeout_s=60), cache=tmp_path / "a.sqlite", **how)
