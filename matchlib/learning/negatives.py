@@ -93,20 +93,26 @@ def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: floa
     return pd.concat(tables, ignore_index=True)
 
 
-def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """How many of the mined negatives truly fit, and how the encoder scores them.
+def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame, part: Sequence[Direction]) -> pd.DataFrame:
+    """How many of the mined negatives truly fit, and how hard they are for the first encoder of `part`.
 
     truth: job_id, resume_id of every true fit. Returns miner, task, n, false_share, low, high (95% Wilson interval),
-    score (mean), percentile (mean), one row a miner and task.
+    cosine (the encoder's mean, whatever the miner scored by), percentile (mean of the miner's), one row a miner and
+    task.
     """
     fits = set(zip(truth["job_id"], truth["resume_id"], strict=True))
-    rows = []
-    for (miner, task), part in mined.groupby(["miner", "task"], sort=False):
+    rows, vectors = [], {}
+    for direction in part:
+        vectors[direction.task] = (dict(zip(direction.query_ids, direction.query_vectors[0], strict=True)),
+                                   dict(zip(direction.candidate_ids, direction.candidate_vectors[0], strict=True)))
+    for (miner, task), picks in mined.groupby(["miner", "task"], sort=False):
         sides = ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
-        false = sum(pair in fits for pair in zip(*(part[side] for side in sides), strict=True))
-        low, high = wilson_interval(false, len(part))
-        rows.append({"miner": miner, "task": task, "n": len(part), "false_share": false / len(part), "low": low,
-                     "high": high, "score": part["score"].mean(), "percentile": part["percentile"].mean()})
+        false = sum(pair in fits for pair in zip(*(picks[side] for side in sides), strict=True))
+        low, high = wilson_interval(false, len(picks))
+        asking, asked = vectors[task]
+        cosines = [asking[q] @ asked[c] for q, c in zip(picks["query_id"], picks["candidate_id"], strict=True)]
+        rows.append({"miner": miner, "task": task, "n": len(picks), "false_share": false / len(picks), "low": low,
+                     "high": high, "cosine": float(np.mean(cosines)), "percentile": picks["percentile"].mean()})
     return pd.DataFrame(rows)
 
 

@@ -88,9 +88,9 @@ def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure
 
 
 def plot_false_negatives(compared: pd.DataFrame) -> Figure:
-    """Left, each miner's share of negatives that truly fit, with its interval; right, their mean score.
+    """Left, each miner's share of negatives that truly fit, with its interval; right, their mean cosine.
 
-    compared: miner, task, false_share, low, high, score of `learning.negatives.false_negatives`.
+    compared: miner, task, false_share, low, high, cosine of `learning.negatives.false_negatives`.
     """
     miners = list(dict.fromkeys(compared["miner"]))[::-1]
     figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(9, 0.3 * len(miners) + 1.1))
@@ -98,11 +98,11 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
         y = [miners.index(miner) + shift for miner in rows["miner"]]
         left.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
         left.plot(100 * rows["false_share"], y, "o", color=colour, label=_label(task.replace("_", " ")))
-        right.plot(rows["score"], y, "o", color=colour)
+        right.plot(rows["cosine"], y, "o", color=colour)
     left.set_yticks(range(len(miners)), [_label(miner) for miner in miners])
     left.set_xlabel("truly fit, % of the mined (95% interval)")
-    right.set_xlabel("mean score")
-    left.legend()
+    right.set_xlabel("mean cosine")
+    left.legend(loc="lower right")
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.4)
     return figure

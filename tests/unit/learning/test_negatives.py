@@ -7,6 +7,7 @@ import pytest
 from matchlib.data.schema import DataError
 from matchlib.learning.negatives import (
     MINERS,
+    Direction,
     check_vectors,
     directions,
     false_negatives,
@@ -59,13 +60,18 @@ def test_several_encoders_vote(train, part, tiny_model_folder):
 
 
 def test_false_negatives_are_counted_by_hand():
+    vectors = {"j1": [1, 0], "j2": [0, 1], "r1": [0.6, 0.8], "r2": [0.8, 0.6]}
+    part = [Direction(task, asking, asked, [], [], [np.array([vectors[i] for i in asking])],
+                      [np.array([vectors[i] for i in asked])], [], np.empty((0, 2), int))
+            for task, asking, asked in (("rank_resumes", ["j1", "j2"], ["r1", "r2"]),
+                                        ("rank_jobs", ["r1", "r2"], ["j1", "j2"]))]
     mined = pd.DataFrame({"query_id": ["j1", "j1", "r1", "r2"], "candidate_id": ["r1", "r2", "j1", "j1"],
-                          "task": ["rank_resumes"] * 2 + ["rank_jobs"] * 2, "score": [0.9, 0.7, 0.5, 0.3],
+                          "task": ["rank_resumes"] * 2 + ["rank_jobs"] * 2, "score": [9.0, 7.0, 5.0, 3.0],
                           "rank": 1, "percentile": 0.1, "miner": "m"})
     truth = pd.DataFrame({"job_id": ["j1", "j1", "j2"], "resume_id": ["r1", "r9", "r2"]})
-    found = false_negatives(mined, truth).set_index("task")
+    found = false_negatives(mined, truth, part).set_index("task")
     assert found["false_share"].to_dict() == {"rank_resumes": 0.5, "rank_jobs": 0.5}
-    assert found["score"].tolist() == pytest.approx([0.8, 0.4])
+    assert found["cosine"].tolist() == pytest.approx([0.7, 0.7])
     assert (found["low"] > 0).all() and (found["high"] < 1).all()
 
 
