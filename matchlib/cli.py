@@ -1,4 +1,4 @@
-"""The command line: matchlib run | verify | report | check."""
+"""The command line: matchlib run | sweep | verify | report | check."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import yaml
 
 from matchlib.data.schema import DataError
 from matchlib.pipeline import ParameterError, RunPlan, find_root, plan_run, read_params
+from matchlib.sweep import unfold
 
 RUN_MARK = "MATCHLIB_RUN"
 """Environment variable that every process of a run carries, so that a later run finds what a kill left behind."""
@@ -48,7 +49,7 @@ def load_plan(params: Path, run: str = "", changes: list[str] | None = None) -> 
         raw[section] = {**(raw[section] or {}), name: yaml.safe_load(value)}
     if run:
         raw["run"] = run
-    return plan_run(raw, source=str(params))
+    return plan_run(unfold(raw, source=str(params)), source=str(params))
 
 
 @app.command()
@@ -77,6 +78,16 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
         _explain(plan)
         raise typer.Exit(status)
     typer.echo(f"report: {plan.folder / 'index.html'}")
+
+
+@app.command()
+def sweep(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
+          cores: Annotated[int, typer.Option(help="stages at a time; default: all processors")] = 0,
+          profile: Annotated[Path, typer.Option(help="Snakemake profile")] = Path("profiles/default")) -> None:
+    """Run every arm of a params file with a sweep; arms share what does not vary, and a killed sweep goes on."""
+    if not read_params(params).get("sweep"):
+        raise ParameterError(f"{params} has no sweep: section; run it with: matchlib run {params}")
+    run(params, run_name, changes, cores, profile)
 
 
 def _for_file(parameters: dict) -> dict:

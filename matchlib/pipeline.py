@@ -132,11 +132,9 @@ def _plan_stage(name: str, raw: Mapping[str, Any], names: list[str], run: str, s
             raise ParameterError(f"{source}: {name} needs the stage {stage!r} as {key}, but the file has no such "
                                  f"section; add it, or set {key}: '' if the notebook can do without")
         return f"reports/{run}/{stage}" if stage else ""
-    for key, default in defaults.items():
-        if _is_input(key, default) and isinstance(default, dict):
-            parameters[key] = {arm: folder(key, str(stage)) for arm, stage in given.get(key, default).items()}
-        elif _is_input(key, default):
-            parameters[key] = folder(key, given.get(key, default.removeprefix(DEMO)))
+    for key, stage in input_stages(given, defaults).items():
+        parameters[key] = ({arm: folder(key, str(below)) for arm, below in stage.items()} if isinstance(stage, dict)
+                           else folder(key, stage))
     return StagePlan(name, notebook, parameters, list(stage_inputs(parameters, defaults).values()))
 
 
@@ -152,6 +150,12 @@ def named_files(key: str, value: Any) -> list[str]:
     if key == "path" and Path(value).is_dir():
         return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())
     return [value] if Path(value).is_file() else []
+
+
+def input_stages(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that name stages, as a params file does: by the name of their section, or a dict of such."""
+    return {key: given.get(key, default.removeprefix(DEMO) if isinstance(default, str) else default)
+            for key, default in defaults.items() if _is_input(key, default)}
 
 
 def stage_inputs(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:

@@ -43,6 +43,7 @@ class Dials:
     application_selectivity: float = 12.0  # 0: people apply anywhere; higher: only where they think they fit
     acceptance_noise: float = 0.1  # decisions replaced by a coin flip
     true_fit_share: float = 0.01  # pairs that truly fit
+    unlabelled_fits: float = 1.0  # true fits among those who did not apply that stay without a label
     alias_gap: float = 0.6  # mentions of skills not in canonical words
     title_gap: float = 0.2  # job titles not in canonical words
     unseen_wording: float = 0.7  # test phrasings drawn from the held-out wording
@@ -60,6 +61,7 @@ class Dials:
 
 NULL_WORLDS: dict[str, dict[str, float]] = {
     "labels": {"application_selectivity": 0.0, "acceptance_noise": 1.0},  # outcomes say nothing about true_fit
+    "runner_ups": {"unlabelled_fits": 0.0, "acceptance_noise": 0.0},  # no unlabelled pair fits: the top is safe
     "wording": {"alias_gap": 0.0, "title_gap": 0.0},  # both sides use the same words
     "preference": {"rule_text_correlation": 1.0},  # rule and text agree: no preference left to learn
     "bias": {"gender_bias": 0.0, "gender_proxies": 0.0, "gender_shown": 0.0},
@@ -254,6 +256,11 @@ class Market:
                 score = channels["true_score"][i, applicants] - self.dials.gender_bias * woman[applicants]
                 coin, heads = rng.random((2, len(applicants)))
                 accepted = np.where(coin < self.dials.acceptance_noise, heads < 0.5, score > self.threshold)
+                if self.dials.unlabelled_fits < 1:
+                    others = np.setdiff1d(np.flatnonzero(channels["true_score"][i] > self.threshold), applicants)
+                    others = others[rng.random(len(others)) >= self.dials.unlabelled_fits]
+                    applicants = np.concatenate([applicants, others])
+                    accepted = np.concatenate([accepted, np.ones(len(others), dtype=bool)])
                 rows += [(part["job_id"].iloc[i], resumes["resume_id"].iloc[r], int(a))
                          for r, a in zip(applicants, accepted, strict=True)]
         frame = pd.DataFrame(rows, columns=["job_id", "resume_id", "label"])

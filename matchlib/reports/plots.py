@@ -108,6 +108,36 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
+    """Every system's value in every seed, one panel a world. values: world, seed, system, value."""
+    worlds, systems = list(dict.fromkeys(values["world"])), list(dict.fromkeys(values["system"]))[::-1]
+    figure, axes = plt.subplots(1, len(worlds), squeeze=False, sharey=True,
+                                figsize=(min(9, 3 + 3 * len(worlds)), 0.3 * len(systems) + 1.1))
+    for axis, world in zip(axes[0], worlds, strict=True):
+        for _, rows in values[values["world"] == world].groupby("seed"):
+            axis.plot(rows["value"], rows["system"].map(systems.index), "o-", linewidth=0.6, markersize=4, alpha=0.7)
+        axis.set_title(_label(world), fontsize=10)
+        axis.set_xlabel(_label(measure))
+        axis.grid(axis="x", alpha=0.4)
+    axes[0][0].set_yticks(range(len(systems)), [_label(name) for name in systems])
+    return figure
+
+
+def plot_claims(judged: pd.DataFrame) -> Figure:
+    """Every claim's difference from each baseline with its interval. judged: of `retrieval.verdicts.judge`."""
+    rows = judged[::-1].reset_index(drop=True)
+    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.0))
+    colours = {"holds": PALETTE[2], "does not": PALETTE[1]}
+    for y, row in enumerate(rows.itertuples()):
+        axes.hlines(y, row.low, row.high, color=colours.get(row.verdict, PALETTE[0]), linewidth=2)
+        axes.plot(row.estimate, y, "o", color=colours.get(row.verdict, PALETTE[0]))
+    names = rows["system"] + " - " + rows["baseline"] + " (" + rows["world"] + "): " + rows["verdict"]
+    axes.set_yticks(range(len(rows)), [_label(name) for name in names])
+    axes.axvline(0, linestyle=":", color=PALETTE[5])
+    axes.set_xlabel("difference, 95% interval over seeds")
+    return figure
+
+
 def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
     """Validation nDCG@10 of the hybrid against its weight. tuned: system, weight, ndcg."""
     figure, axes = plt.subplots(figsize=(7, 2.6))

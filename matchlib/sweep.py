@@ -1,0 +1,81 @@
+"""Sweeps: one params file unfolded into many arms of one run, which share whatever does not vary.
+
+    base: ../demo.yaml
+    sweep:
+      - stages: [04_runner_up_mining, 02_contrastive-rum]    # repeated for every value, the later reading the earlier
+        over:
+          - top: {04_runner_up_mining: {low: 0.0, high: 0.01}}
+            band: {04_runner_up_mining: {low: 0.03, high: 0.04}}
+
+A section such as 02_contrastive-rum becomes 02_contrastive-rum-top and -band. Several dicts under `over` are crossed.
+An input that is a dict of stages (11's arm_stages) takes every arm of a stage that it names; several entries of
+`sweep` are unfolded one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from matchlib.pipeline import ParameterError, find_root, input_stages, notebook_parameters
+
+
+def unfold(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """The params dict without its `sweep`, every arm a section of its own. Raises ParameterError on a wrong form."""
+    unfolded = {key: value for key, value in raw.items() if key != "sweep"}
+    for entry in raw.get("sweep", []):
+        if not isinstance(entry, dict) or set(entry) != {"stages", "over"}:
+            raise ParameterError(f"{source}: an entry of sweep needs stages (a list) and over (a list of dicts), and "
+                                 f"nothing else")
+        if unknown := [stage for stage in entry["stages"] if stage not in unfolded]:
+            raise ParameterError(f"{source}: the sweep varies {unknown[0]!r}, but the file has no such section")
+        unfolded = _unfold_one(unfolded, entry["stages"], list(_crossed(entry["over"], entry["stages"], source)))
+    return unfolded
+
+
+def _crossed(over: list[Mapping[str, Mapping]], stages: list[str], source: str):
+    """(name, changes by section) of every combination of values."""
+    for combination in product(*(dictionary.items() for dictionary in over)):
+        changes: dict[str, dict] = {}
+        for _, value in combination:
+            for section, parameters in (value or {}).items():
+                if section not in stages:
+                    raise ParameterError(f"{source}: the sweep changes {section!r}, which is not among its stages "
+                                         f"{', '.join(stages)}; add it and the stages that read it")
+                changes[section] = {**changes.get(section, {}), **parameters}
+        yield "-".join(str(name) for name, _ in combination), changes
+
+
+def _unfold_one(raw: dict[str, Any], stages: list[str], arms: list[tuple[str, dict]]) -> dict[str, Any]:
+    whole = {name: raw[name] if name == "run" else _complete(raw, name) for name in raw}
+    unfolded = {name: section for name, section in whole.items() if name not in stages}
+    for name, section in unfolded.items():
+        for key, value in (() if name == "run" else input_stages(section, _defaults(name)).items()):
+            if isinstance(value, dict):
+                section[key] = {k: s for k, stage in value.items() for k, s in (
+                    [(f"{k}-{arm}", f"{stage}-{arm}") for arm, _ in arms] if stage in stages else [(k, stage)])}
+    for arm, changes in arms:
+        for name in stages:
+            section = {**whole[name], **changes.get(name, {})}
+            for key, value in input_stages(section, _defaults(name)).items():
+                if isinstance(value, dict):
+                    section[key] = {k: f"{s}-{arm}" if s in stages else s for k, s in value.items()}
+                elif value in stages:
+                    section[key] = f"{value}-{arm}"
+            unfolded[f"{name}-{arm}"] = section
+    return unfolded
+
+
+def _complete(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section with what it takes from its notebook's own section, and with its inputs by name."""
+    section = {**(raw.get(name.split("-")[0]) or {}), **(raw[name] or {})}
+    return section | input_stages(section, _defaults(name))
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    notebook = find_root() / Path("notebooks") / f"{name.split('-')[0]}.ipynb"
+    if not notebook.exists():
+        raise ParameterError(f"section {name!r} is no notebook")
+    return notebook_parameters(notebook)

@@ -1,0 +1,52 @@
+"""Sweeps: what is repeated, what is shared, what collects the arms."""
+
+import pytest
+
+from matchlib.pipeline import ParameterError, plan_run
+from matchlib.sweep import unfold
+
+BASE = {"run": "x", "01_data_rules": {"seed": 1}, "02_contrastive": {"epochs": 1.0}, "04_runner_up_mining":
+        {"encoder": "02_contrastive"}, "02_contrastive-rum": {"mined_stage": "04_runner_up_mining", "epochs": 2.0},
+        "11_leaderboard": {"shuffled": "", "arm_stages": {"rum": "02_contrastive-rum"}}}
+BANDS = {"stages": ["04_runner_up_mining", "02_contrastive-rum"],
+         "over": [{"top": {"04_runner_up_mining": {"low": 0.0, "high": 0.01}}, "band": {}}]}
+
+
+def test_arms_share_what_does_not_vary_and_one_board_collects_them():
+    plan = {stage.name: stage for stage in plan_run(unfold(BASE | {"sweep": [BANDS]}, source="p")).stages}
+    assert set(plan) == {"01_data_rules", "02_contrastive", "11_leaderboard"} | {
+        f"{stage}-{arm}" for stage in BANDS["stages"] for arm in ("top", "band")}
+    assert plan["04_runner_up_mining-top"].parameters["high"] == 0.01
+    assert "high" not in plan["04_runner_up_mining-band"].parameters
+    assert plan["02_contrastive-rum-top"].inputs == ["reports/x/01_data_rules", "reports/x/04_runner_up_mining-top"]
+    assert plan["02_contrastive-rum-top"].parameters["epochs"] == 2.0
+    assert plan["11_leaderboard"].parameters["arm_stages"] == {
+        f"rum-{arm}": f"reports/x/02_contrastive-rum-{arm}" for arm in ("top", "band")}
+
+
+def test_values_are_crossed_and_whole_worlds_repeated():
+    everything = [name for name in BASE if name != "run"]
+    worlds = {"stages": everything, "over": [{"market": {}, "null": {"01_data_rules": {"dials": {"detail": 2}}}},
+                                             {s: {"01_data_rules": {"seed": s}} for s in (1, 2)}]}
+    plan = {stage.name: stage for stage in plan_run(unfold(BASE | {"sweep": [BANDS | {}, worlds | {
+        "stages": ["01_data_rules", "02_contrastive", "04_runner_up_mining-top", "04_runner_up_mining-band",
+                   "02_contrastive-rum-top", "02_contrastive-rum-band", "11_leaderboard"]}]}, source="p")).stages}
+    assert len(plan) == 7 * 4
+    assert plan["01_data_rules-null-2"].parameters["seed"] == 2
+    assert plan["01_data_rules-null-2"].parameters["dials"] == {"detail": 2}
+    assert plan["02_contrastive-rum-top-null-2"].inputs == [
+        "reports/x/01_data_rules-null-2", "reports/x/04_runner_up_mining-top-null-2"]
+    board = plan["11_leaderboard-market-1"].parameters
+    assert board["data"] == "reports/x/01_data_rules-market-1"
+    assert board["arm_stages"] == {f"rum-{arm}": f"reports/x/02_contrastive-rum-{arm}-market-1"
+                                   for arm in ("top", "band")}
+
+
+@pytest.mark.parametrize("entry, sentence", [
+    ({"stages": []}, "needs stages .a list. and over"),
+    ({"stages": ["03_none"], "over": []}, "varies '03_none', but the file has no such section"),
+    ({"stages": ["02_contrastive-rum"], "over": [{"a": {"01_data_rules": {"seed": 2}}}]},
+     "changes '01_data_rules', which is not among its stages")])
+def test_wrong_forms_are_refused(entry, sentence):
+    with pytest.raises(ParameterError, match=sentence):
+        unfold(BASE | {"sweep": [entry]}, source="p")
