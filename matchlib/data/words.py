@@ -12,11 +12,19 @@ UNSPACED = ("\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khm
             "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff")  # Chinese characters
 _RUN = re.compile(f"[{UNSPACED}]+")
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_PIECE = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
     """Lower-cased words of a text; a Chinese, Japanese or Thai character is a word of its own."""
     return _WORD.findall(text.lower())
+
+
+def cut_at_words(text: str, n: int) -> list[str]:
+    """Consecutive pieces of n words each, nothing left out; at least one. What stands between spaces is a word."""
+    ends = [word.end() for word in _PIECE.finditer(text)][n - 1::n]
+    ends = [*ends, len(text)] if not ends or text[ends[-1]:].strip() else ends
+    return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def spaced(text: str, *, segment: str = "characters") -> str:

@@ -8,11 +8,10 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from matchlib.data.words import UNSPACED
+from matchlib.data.words import cut_at_words
 from matchlib.language.llm import Prompt
 
 TEMPLATES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
 def few_shot(name: str, examples: Sequence[tuple[str, str]], target: str, *, max_words: int) -> Prompt:
@@ -37,13 +36,7 @@ def fence(text: str, *, max_words: int) -> str:
 
     What looks like one of our marks is defused, so that a document cannot pretend to open or close another.
     """
-    cut = cut_words(text, max_words)
+    cut = cut_at_words(text, max_words)[0]
     defused = re.sub(r"<(?=\s*/?\s*document\b)", "(", cut, flags=re.I)
     mark = hashlib.sha256(defused.encode()).hexdigest()[:12]
     return f"<document {mark}>\n{defused}\n</document {mark}>"
-
-
-def cut_words(text: str, n: int) -> str:
-    """The text up to its n-th word."""
-    ends = [word.end() for word, _ in zip(_WORD.finditer(text), range(n), strict=False)]
-    return text[:ends[-1]] if len(ends) == n else text

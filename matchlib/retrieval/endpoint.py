@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from functools import cached_property
 
 import numpy as np
 
-from matchlib.data.words import UNSPACED
+from matchlib.data.words import cut_at_words
 from matchlib.retrieval.models import EncoderError
 
-WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 RETRIES = 6
 TIMEOUT_S = 120
 
@@ -45,11 +43,7 @@ class Endpoint:
 
     def cut(self, text: str) -> list[str]:
         """A text's passages of max_words words each; at least one."""
-        if self.max_words is None:
-            return [text]
-        ends = [word.end() for word in WORD.finditer(text)][self.max_words - 1::self.max_words]
-        ends = [*ends, len(text)] if not ends or text[ends[-1]:].strip() else ends
-        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [text] if self.max_words is None else cut_at_words(text, self.max_words)
 
     def embed(self, texts: list[str]) -> np.ndarray:
         """(n, dim) float32 unit vectors; one request for `batch_size` texts. Raises EncoderError on any refusal."""

@@ -4,7 +4,7 @@ import pytest
 
 from matchlib.data.schema import DataError
 from matchlib.data.splits import near_duplicate_pairs
-from matchlib.data.words import spaced, words
+from matchlib.data.words import cut_at_words, spaced, words
 from matchlib.retrieval.search import search_bm25
 
 JOBS = ["医院招聘护士，需要三年经验", "餐厅招聘厨师，负责中餐", "招聘Python开发工程师"]
@@ -14,6 +14,13 @@ RESUMES = ["我是厨师，会做中餐和西餐", "三年Python开发经验", "
 def test_words_of_scripts_without_spaces_are_characters():
     assert words("用Python3开发 Web") == ["用", "python3", "开", "发", "web"]
     assert spaced("an English text, unchanged") == "an English text, unchanged"
+
+
+@pytest.mark.parametrize("text, pieces", [
+    ("one two  three four", ["one two  three", " four"]), ("one two", ["one two"]), ("", [""]),
+    ("one two three \n", ["one two three"]), ("招聘护士三名", ["招聘护", "士三名"])])
+def test_texts_are_cut_at_words_and_nothing_is_left_out(text, pieces):
+    assert cut_at_words(text, 3) == pieces and "".join(pieces) == text.rstrip()
 
 
 @pytest.mark.parametrize("segment", ["characters", "jieba"])
