@@ -21,7 +21,9 @@ from matchlib.stage import Finished
 ROOT = Path(__file__).parents[2]
 MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
 CANARY = "sk-canary-5f1d0c"
-STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "11_leaderboard"]
+STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-knn", "02_contrastive-rum",
+          "03_hyre", "04_runner_up_mining", "11_leaderboard", "12_ledger"]
+SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "rum", "knn"}
 
 
 def run(*arguments, environment=None, **options):
@@ -62,9 +64,9 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
     board = pd.read_csv(smoke / "11_leaderboard" / "leaderboard.csv")
     assert {"dataset", "label_source", "channel", "system", "task", "measure", "value", "low", "high", "n", "seed",
             "baseline", "p"} <= set(board.columns)
-    assert set(board["system"]) == {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf"}
+    assert set(board["system"]) == SYSTEMS
     cells = board[["system", "task", "channel", "measure", "baseline"]]
-    assert len(cells.drop_duplicates()) == len(board) == 7 * 2 * (4 + 3) * 2  # Judged@10 on observed labels only
+    assert len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * 2  # Judged@10 on observed labels only
     assert board["value"].between(0, 1).all()
     assert board["p"].isna().sum() == 2 * (4 + 3) * 2  # only a baseline against itself has no test
 
@@ -126,11 +128,11 @@ def test_report_renders_and_refuses_an_unknown_run(smoke, names):
     assert done.returncode == 1 and "holds no finished stage" in done.stderr and "Traceback" not in done.stderr
 
 
-def papermill(notebook, out_dir, *parameters, cwd="."):
+def papermill(notebook, out_dir, *parameters, cwd=".", environment=None):
     flags = [word for name, value in parameters for word in ("-p", name, str(value))]
     out_dir.mkdir(parents=True, exist_ok=True)
     return run(sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(out_dir / "out.ipynb"),
-               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd)
+               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd, environment=environment)
 
 
 def test_notebooks_run_one_by_one_by_plain_papermill(names):
@@ -146,7 +148,18 @@ def test_notebooks_run_one_by_one_by_plain_papermill(names):
     done = papermill("11_leaderboard", base / "11_leaderboard", ("data", base / "01_data_rules"),
                      ("stage1", base / "02_contrastive"), ("shuffled", ""))
     assert done.returncode == 0, done.stderr[-3000:]
+    done = papermill("03_hyre", base / "03_hyre", ("data", base / "01_data_rules"), ("generator", "repeat"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = papermill("04_runner_up_mining", base / "04_runner_up_mining", ("data", base / "01_data_rules"),
+                     ("encoder", base / "02_contrastive"), ("miner", "sampled_runner_ups"), ("low", 0.1), ("high", 0.3))
+    assert done.returncode == 0, done.stderr[-3000:]
+    mined = pd.read_parquet(ROOT / base / "04_runner_up_mining" / "mined.parquet")
+    assert list(mined) == ["query_id", "candidate_id", "task", "score", "rank", "percentile", "miner"]
     assert Finished(ROOT / base / "11_leaderboard").manifest["inputs"]["stage1"]["stage"] == "02_contrastive"
+    done = papermill("03_hyre", base / "03_hyre-few_shot", ("data", base / "01_data_rules"),
+                     ("generator", "few_shot"), ("language_model", "m"), environment={"OPENAI_API_KEY": ""})
+    assert done.returncode != 0 and "OPENAI_API_KEY is not set, which a service needs" in done.stderr
+    assert not (ROOT / base / "03_hyre-few_shot" / "manifest.json").exists()
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
