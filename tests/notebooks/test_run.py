@@ -66,7 +66,7 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
             "baseline", "p"} <= set(board.columns)
     assert set(board["system"]) == SYSTEMS
     cells = board[["system", "task", "channel", "measure", "baseline"]]
-    assert len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * 2  # Judged@10 on observed labels only
+    assert len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * 2  # Judged@10: observed labels
     assert board["value"].between(0, 1).all()
     assert board["p"].isna().sum() == 2 * (4 + 3) * 2  # only a baseline against itself has no test
 
@@ -91,7 +91,7 @@ def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke
     params = yaml.safe_load((smoke / "params.yaml").read_text())
     params["11_leaderboard"]["depth"] = 7
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(params))
-    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "report"}
+    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "12_ledger", "report"}
 
 
 def test_saving_a_notebook_with_outputs_reruns_nothing(smoke):
@@ -132,7 +132,8 @@ def papermill(notebook, out_dir, *parameters, cwd=".", environment=None):
     flags = [word for name, value in parameters for word in ("-p", name, str(value))]
     out_dir.mkdir(parents=True, exist_ok=True)
     return run(sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(out_dir / "out.ipynb"),
-               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd, environment=environment)
+               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd,
+               environment=environment)
 
 
 def test_notebooks_run_one_by_one_by_plain_papermill(names):
