@@ -100,7 +100,7 @@ def nearest_accepted(tables: Mapping[str, pd.DataFrame], side: Side, own_vectors
 
 def written(tables: Mapping[str, pd.DataFrame], side: Side, model: LanguageModel, *, n_examples: int, max_words: int,
             seed: int) -> pd.DataFrame:
-    """HyRE proper: a language model is shown n accepted training pairs, the same for every query, and writes.
+    """HyRE proper: a language model is shown n accepted training pairs, the same for every other query, and writes.
 
     Refused, truncated and empty answers give no text; model.usage counts them. max_words cuts every document shown.
     """
@@ -108,11 +108,14 @@ def written(tables: Mapping[str, pd.DataFrame], side: Side, model: LanguageModel
     accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)]
     if len(accepted) < n_examples:
         raise DataError(f"{len(accepted)} accepted training pairs are fewer than the {n_examples} examples asked for")
-    shown = accepted.sample(n_examples, random_state=seed)
+    shown = accepted.sample(min(len(accepted), 10 * n_examples), random_state=seed)
     own, other = (tables[table].set_index(column)["text"] for table, column in
                   ((side.own, side.own_id), (side.other, side.other_id)))
-    examples = [(own[a], other[b]) for a, b in zip(shown[side.own_id], shown[side.other_id], strict=True)]
-    prompts = [few_shot(side.prompt, examples, text, max_words=max_words) for text in own]
+    pairs = list(zip(shown[side.own_id], shown[side.other_id], strict=True))
+    prompts = []
+    for name, text in own.items():  # a query that is among the examples is not shown its own answer
+        examples = [(own[a], other[b]) for a, b in pairs if own[a] != text][:n_examples]
+        prompts.append(few_shot(side.prompt, examples, text, max_words=max_words))
     answers = model.complete(prompts)
     return _frame((name, "", "" if answer.problem else answer.text.strip())
                   for name, answer in zip(own.index, answers, strict=True))

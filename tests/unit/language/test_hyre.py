@@ -86,6 +86,8 @@ def test_written_texts_are_in_order_and_bad_answers_are_left_out(tables):
     assert model.usage.problems == {"refused": 1, "truncated": 1, "empty": 1}
     jobs = tables["jobs"]
     assert all(text.splitlines()[0] in prompt.user for text, prompt in zip(jobs["text"], asked, strict=True))
+    assert all(prompt.user.count(text) == 1 for text, prompt in zip(jobs["text"], asked, strict=True))
+    assert all(prompt.user.count("Accepted resume:") == 2 for prompt in asked)
     held_out = tables["resumes"].query("split != 'train'")["text"]
     assert not any(text in prompt.user for text in held_out for prompt in asked)
     richer = hyre.enrich(jobs, SIDES["jobs"], found)["text"]
