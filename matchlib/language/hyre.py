@@ -113,7 +113,7 @@ def written(tables: Mapping[str, pd.DataFrame], side: Side, model: LanguageModel
                   ((side.own, side.own_id), (side.other, side.other_id)))
     pairs = list(zip(shown[side.own_id], shown[side.other_id], strict=True))
     prompts = []
-    for name, text in own.items():  # a query that is among the examples is not shown its own answer
+    for text in own:  # a query that is among the examples is not shown its own answer
         examples = [(own[a], other[b]) for a, b in pairs if own[a] != text][:n_examples]
         prompts.append(few_shot(side.prompt, examples, text, max_words=max_words))
     answers = model.complete(prompts)

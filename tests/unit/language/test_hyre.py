@@ -81,7 +81,7 @@ def test_written_texts_are_in_order_and_bad_answers_are_left_out(tables):
         return bad.get(len(asked) - 1, Answer(f"resume {len(asked) - 1}"))
 
     model = LanguageModel(Canned(answer))
-    found = hyre.written(tables, SIDES["jobs"], model, n_examples=2, max_words=50, seed=1)
+    found = hyre.written(tables, SIDES["jobs"], model, n_examples=2, max_words=500, seed=1)
     assert found["text"].tolist() == [f"resume {i}" if i not in bad else "" for i in range(len(found))]
     assert model.usage.problems == {"refused": 1, "truncated": 1, "empty": 1}
     jobs = tables["jobs"]
