@@ -153,9 +153,11 @@ def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) 
 
 
 def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
-    from matchlib.pipeline import code_hash, notebook_parameters
+    from matchlib.pipeline import code_hash, notebook_parameters, stage_inputs
     from matchlib.stage import hash_sources
-    wanted = {**notebook_parameters(stage.notebook), **stage.parameters}
+    defaults = notebook_parameters(stage.notebook)
+    wanted = {**defaults, **stage.parameters}
+    inputs = stage_inputs(wanted, defaults)
     wanted.pop("out_dir")
     found = [f"{stage.name}: {key} is {manifest['parameters'].get(key)!r}, the params file says {value!r}"
              for key, value in wanted.items() if manifest["parameters"].get(key) != value]
@@ -164,7 +166,7 @@ def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
     found += [f"{stage.name}: {wanted[key]} has changed since; run it again"
               for key, value in manifest["sources"].items() if hash_sources(wanted).get(key) != value]
     for key, value in manifest["inputs"].items():
-        if ids.get(wanted[key]) != value["id"]:
+        if ids.get(inputs.get(key)) != value["id"]:
             found.append(f"{stage.name}: {value['stage']} was made again since; run it again")
     return found
 

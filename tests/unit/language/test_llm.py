@@ -24,7 +24,8 @@ from matchlib.retrieval.models import find_model
 PROMPTS = [Prompt("be brief", f"question {i}") for i in range(30)]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
 WORKER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from pathlib import Path
 from matchlib.language.llm import LanguageModel, Prompt
 from matchlib.language.service import Service
