@@ -41,8 +41,11 @@ def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -
     documents = {"jobs": train["jobs"].reset_index(drop=True), "resumes": train["resumes"].reset_index(drop=True)}
     ids, vectors = {"jobs": "job_id", "resumes": "resume_id"}, {"jobs": [], "resumes": []}
     for encoder in encoders:
+        dim = None  # of the jobs' embeddings, for the resumes'
         for side, encode in (("jobs", encoder.encode_jobs), ("resumes", encoder.encode_resumes)):
-            vectors[side].append(check_vectors(encode(list(documents[side]["text"])), documents[side][ids[side]]))
+            matrix = check_vectors(encode(list(documents[side]["text"])), documents[side][ids[side]], dim=dim)
+            vectors[side].append(matrix)
+            dim = matrix.shape[1]
     found = []
     for task, asking, asked in (("rank_resumes", "jobs", "resumes"), ("rank_jobs", "resumes", "jobs")):
         queries, candidates = documents[asking], documents[asked]

@@ -89,6 +89,18 @@ def test_a_broken_embedding_is_named_by_its_document():
         check_vectors(vectors, ["a", "b", "c"])
 
 
+def test_an_encoder_that_gives_other_lengths_for_resumes_is_stopped(train):
+    class Uneven:
+        def encode_jobs(self, texts):
+            return np.ones((len(texts), 4), dtype=np.float32)
+
+        def encode_resumes(self, texts):
+            return np.ones((len(texts), 5), dtype=np.float32)
+
+    with pytest.raises(DataError, match=r"embeddings of length 5 for \d+ documents and length 4; clear the cache"):
+        directions(train, [Uneven()])
+
+
 def test_mined_negatives_replace_the_rejected_ones_for_the_side_that_asked(train, part):
     mined = mine(part, "runner_ups", low=0.1, high=0.3, n=3)
     jobs, resumes, labels = train["jobs"], train["resumes"], train["labels"]
