@@ -8,6 +8,8 @@
             band: {04_runner_up_mining: {low: 0.03, high: 0.04}}
 
 A section such as 02_contrastive-rum becomes 02_contrastive-rum-top and -band. Several dicts under `over` are crossed.
+A change to a notebook's own section (02_contrastive) also goes to its further ones among the stages, unless they change
+the same. A section that a value sets to null is left out of that arm, and of every dict of stages there.
 An input that is a dict of stages (11's arm_stages) takes every arm of a stage that it names; several entries of
 `sweep` are unfolded one after the other.
 """
@@ -38,30 +40,34 @@ def unfold(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 def _crossed(over: list[Mapping[str, Mapping]], stages: list[str], source: str):
     """(name, changes by section) of every combination of values."""
     for combination in product(*(dictionary.items() for dictionary in over)):
-        changes: dict[str, dict] = {}
+        changes: dict[str, dict | None] = {}
         for _, value in combination:
             for section, parameters in (value or {}).items():
                 if section not in stages:
                     raise ParameterError(f"{source}: the sweep changes {section!r}, which is not among its stages "
                                          f"{', '.join(stages)}; add it and the stages that read it")
-                changes[section] = {**changes.get(section, {}), **parameters}
+                before = changes.get(section, {})
+                changes[section] = None if parameters is None or before is None else {**before, **parameters}
         yield "-".join(str(name) for name, _ in combination), changes
 
 
 def _unfold_one(raw: dict[str, Any], stages: list[str], arms: list[tuple[str, dict]]) -> dict[str, Any]:
+    left_out = {(name, arm) for arm, changes in arms for name, value in changes.items() if value is None}
     whole = {name: raw[name] if name == "run" else _complete(raw, name) for name in raw}
     unfolded = {name: section for name, section in whole.items() if name not in stages}
     for name, section in unfolded.items():
         for key, value in (() if name == "run" else input_stages(section, _defaults(name)).items()):
             if isinstance(value, dict):
                 section[key] = {k: s for k, stage in value.items() for k, s in (
-                    [(f"{k}-{arm}", f"{stage}-{arm}") for arm, _ in arms] if stage in stages else [(k, stage)])}
+                    [(f"{k}-{arm}", f"{stage}-{arm}") for arm, _ in arms if (stage, arm) not in left_out]
+                    if stage in stages else [(k, stage)])}
     for arm, changes in arms:
-        for name in stages:
-            section = {**whole[name], **changes.get(name, {})}
+        for name in (name for name in stages if (name, arm) not in left_out):
+            section = {**whole[name], **(changes.get(name.split("-")[0]) or {}), **changes.get(name, {})}
             for key, value in input_stages(section, _defaults(name)).items():
                 if isinstance(value, dict):
-                    section[key] = {k: f"{s}-{arm}" if s in stages else s for k, s in value.items()}
+                    section[key] = {k: f"{s}-{arm}" if s in stages else s for k, s in value.items()
+                                    if (s, arm) not in left_out}
                 elif value in stages:
                     section[key] = f"{value}-{arm}"
             unfolded[f"{name}-{arm}"] = section

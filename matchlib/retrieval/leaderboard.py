@@ -183,6 +183,20 @@ def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> 
     return table.join(first[["n", "n_clusters", "difference", "p"]]).reset_index()
 
 
+def beside_validation(board: pd.DataFrame, arms: Mapping[str, Mapping[str, float]], *, measure: str) -> pd.DataFrame:
+    """One row a trained arm, best on validation first, beside what the test says: means of both tasks, by channel.
+
+    arms: name -> facts known before the test was looked at, `validation` among them. The choice is the first row's;
+    that another row is better on the test is what choosing costs.
+    """
+    part = board[board["measure"].eq(measure) & board["system"].isin(list(arms))]
+    once = part.drop_duplicates(["channel", "system", "task"])
+    means = once.pivot_table(index="system", columns="channel", values="value", sort=False)
+    known = pd.DataFrame.from_dict(arms, orient="index").rename_axis("system")
+    table = known.join(means.add_prefix("test, ")).sort_values("validation", ascending=False, kind="stable")
+    return table.reset_index()
+
+
 def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> str:
     """The answer in words: a system against every baseline, by task, on the channel furthest from the labels."""
     channel = board["channel"].iloc[-1]

@@ -42,6 +42,26 @@ def test_values_are_crossed_and_whole_worlds_repeated():
                                    for arm in ("top", "band")}
 
 
+def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
+    stages = ["02_contrastive", "04_runner_up_mining", "02_contrastive-rum"]
+    over = [{"short": {"02_contrastive": {"epochs": 0.2}}}, {2: {"02_contrastive-rum": {"seed": 2}}}]
+    plan = {stage.name: stage.parameters for stage in plan_run(unfold(BASE | {"sweep": [{"stages": stages, "over": over}
+                                                                                       ]}, source="p")).stages}
+    assert [plan[f"02_contrastive{arm}-short-2"]["epochs"] for arm in ("", "-rum")] == [0.2, 0.2]
+    assert plan["02_contrastive-rum-short-2"]["seed"] == 2 and "seed" not in plan["02_contrastive-short-2"]
+
+
+def test_an_arm_leaves_out_what_it_sets_to_null():
+    stages = ["02_contrastive", "04_runner_up_mining", "02_contrastive-rum", "11_leaderboard"]
+    over = [{"all": {}, "few": {"04_runner_up_mining": None, "02_contrastive-rum": None}}]
+    plan = {stage.name: stage for stage in plan_run(unfold(BASE | {"sweep": [{"stages": stages, "over": over}]},
+                                                           source="p")).stages}
+    assert set(plan) == {"01_data_rules", *(f"{stage}-all" for stage in stages), "02_contrastive-few",
+                         "11_leaderboard-few"}
+    assert plan["11_leaderboard-few"].parameters["arm_stages"] == {}
+    assert list(plan["11_leaderboard-all"].parameters["arm_stages"]) == ["rum"]
+
+
 @pytest.mark.parametrize("entry, sentence", [
     ({"stages": []}, "needs stages .a list. and over"),
     ({"stages": ["03_none"], "over": []}, "varies '03_none', but the file has no such section"),

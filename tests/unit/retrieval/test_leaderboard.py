@@ -179,6 +179,13 @@ def test_overview_has_one_row_a_system(board):
     assert table.set_index("system").loc["stage1", "RR"] == "1.000 [1.000, 1.000]"
 
 
+def test_the_choice_is_by_validation_whatever_the_test_says(board):
+    table = lb.beside_validation(board, {"stage1": {"validation": 0.4}, "raw": {"validation": 0.5}}, measure="RR")
+    assert table["system"].tolist() == ["raw", "stage1"]
+    assert table.loc[1, "test, true_fit"] == 1.0
+    assert list(table.columns) == ["system", "validation", "test, observed", "test, true_fit"]
+
+
 def test_headline_and_key_figures_speak_of_the_last_channel(board):
     assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(board, measure="RR")
     figures = lb.key_figures(board, measure="RR")
