@@ -1,7 +1,6 @@
 # A run as a graph: one rule a stage, its manifest the one declared output, the HTML a rule of its own.
 # Usage: matchlib run params/demo.yaml, or: snakemake --profile profiles/default --config params=params/demo.yaml
 import sys
-from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -9,7 +8,7 @@ import yaml
 from matchlib.pipeline import code_hash, files_hash, plan_run, read_params
 
 PLAN = plan_run(read_params(Path(config.get("params", "params/demo.yaml"))))
-TIMES = Counter(stage.notebook for stage in PLAN.stages)
+BESIDE = PLAN.count_beside()
 MANIFESTS = [f"{stage.folder}/manifest.json" for stage in PLAN.stages]
 
 
@@ -33,9 +32,8 @@ for stage in PLAN.stages:
         params:
             command=stage.command,
             code=code_hash(stage.notebook),
-        # two one-thread trainings on two cores are 1.2 times faster than one after the other with two: a notebook that
-        # a run holds several times gets one, one that it holds once gets all
-        threads: 1 if TIMES[stage.notebook] > 1 else workflow.cores
+        # two one-thread trainings on two cores are 1.2 times faster than one after the other with two
+        threads: max(1, workflow.cores // (1 + BESIDE[stage.folder]))
         shell:
             # faiss and torch share OpenMP: its thread count is set once, before either is loaded
             "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false PYTHONWARNINGS='ignore:IProgress not found' {params.command} > {log} 2>&1"

@@ -64,6 +64,14 @@ class RunPlan:
     def folder(self) -> Path:
         return Path("reports") / self.run
 
+    def count_beside(self) -> dict[str, int]:
+        """By folder, how many stages may run at the same time as this one: neither needs the other."""
+        needs: dict[str, set[str]] = {}
+        for stage in self.stages:
+            needs[stage.folder] = set(stage.inputs).union(*(needs[below] for below in stage.inputs))
+        return {own: sum(own not in needs[other] and other not in below for other in needs) - 1
+                for own, below in needs.items()}
+
 
 def find_root() -> Path:
     """The repository's root: the nearest folder from here upwards that holds the Snakefile."""
