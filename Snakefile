@@ -8,7 +8,7 @@ import yaml
 from matchlib.pipeline import code_hash, files_hash, plan_run, read_params
 
 PLAN = plan_run(read_params(Path(config.get("params", "params/demo.yaml"))))
-BESIDE = PLAN.count_beside()
+WAITING, BESIDE = PLAN.count_waiting(), PLAN.count_beside()
 MANIFESTS = [f"{stage.folder}/manifest.json" for stage in PLAN.stages]
 
 
@@ -32,6 +32,7 @@ for stage in PLAN.stages:
         params:
             command=stage.command,
             code=code_hash(stage.notebook),
+        priority: WAITING[stage.folder]
         # two one-thread trainings on two cores are 1.2 times faster than one after the other with two
         threads: max(1, workflow.cores // (1 + BESIDE[stage.folder]))
         shell:

@@ -64,13 +64,21 @@ class RunPlan:
     def folder(self) -> Path:
         return Path("reports") / self.run
 
+    def count_waiting(self) -> dict[str, int]:
+        """By folder, how many stages need this one, directly or through others."""
+        needs = self._needs()
+        return {own: sum(own in below for below in needs.values()) for own in needs}
+
     def count_beside(self) -> dict[str, int]:
         """By folder, how many stages may run at the same time as this one: neither needs the other."""
+        waiting = self.count_waiting()
+        return {own: len(self.stages) - 1 - len(below) - waiting[own] for own, below in self._needs().items()}
+
+    def _needs(self) -> dict[str, set[str]]:
         needs: dict[str, set[str]] = {}
         for stage in self.stages:
             needs[stage.folder] = set(stage.inputs).union(*(needs[below] for below in stage.inputs))
-        return {own: sum(own not in needs[other] and other not in below for other in needs) - 1
-                for own, below in needs.items()}
+        return needs
 
 
 def find_root() -> Path:

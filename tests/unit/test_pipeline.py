@@ -50,12 +50,14 @@ def test_stages_come_after_their_inputs_and_paths_belong_to_the_run():
 
 def test_stages_that_do_not_need_each_other_may_run_side_by_side():
     arms = {f"02_contrastive-{arm}": {} for arm in ("shuffled", "a", "b")}
-    beside = plan_run({"run": "x", "01_data_rules": None, "02_contrastive": None, **arms,
-                       "04_runner_up_mining": {"encoder": "02_contrastive"},
-                       "11_leaderboard": {"arm_stages": {"a": "02_contrastive-a"}}}).count_beside()
-    assert {folder.split("/")[-1]: n for folder, n in beside.items()} == {
-        "01_data_rules": 0, "02_contrastive": 3, "04_runner_up_mining": 4, "02_contrastive-shuffled": 4,
-        "02_contrastive-a": 4, "02_contrastive-b": 5, "11_leaderboard": 2}
+    plan = plan_run({"run": "x", "01_data_rules": None, "02_contrastive": None, **arms,
+                     "04_runner_up_mining": {"encoder": "02_contrastive"},
+                     "11_leaderboard": {"arm_stages": {"a": "02_contrastive-a"}}})
+    waiting, beside = plan.count_waiting(), plan.count_beside()
+    assert {folder.split("/")[-1]: (waiting[folder], n) for folder, n in beside.items()} == {
+        "01_data_rules": (6, 0), "02_contrastive": (2, 3), "04_runner_up_mining": (0, 4),
+        "02_contrastive-shuffled": (1, 4), "02_contrastive-a": (1, 4), "02_contrastive-b": (0, 5),
+        "11_leaderboard": (0, 2)}
 
 
 def test_stages_may_be_named_by_optional_parameters_and_by_dicts():
