@@ -16,8 +16,9 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 from matchlib.data.market import Market
 from matchlib.data.readers import read_rjdb
-from matchlib.learning.contrastive import Settings, freeze_layers, train_contrastive
+from matchlib.learning.contrastive import train_contrastive
 from matchlib.learning.pairs import PairCollator, build_pairs
+from matchlib.learning.training import Settings, freeze_layers
 from matchlib.retrieval.models import find_model, load_model
 
 N_PAIRS, BATCH, ROUNDS, SPEED_BAR, PADDING_BAR = 96, 16, 7, 0.95, 1.3

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from random import Random
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -289,3 +290,8 @@ def _level(years: float, typical: float) -> str:
 def _uniform(key: str) -> float:
     """A number in [0, 1) that depends on the key alone."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) / 2**64
+
+
+def market_of(parameters: Mapping[str, Any]) -> Market | None:
+    """The market that the parameters of notebook 01 name; None if its tables come from elsewhere."""
+    return Market(parameters["seed"], **parameters["dials"]) if parameters["source"] == "market" else None

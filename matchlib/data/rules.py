@@ -134,6 +134,20 @@ BY_NAME: dict[str, Callable[[], Rule]] = {
     "degree": degree_at_least, "hard_constraints": hard_constraints}
 
 
+def label_by_rules(names: list[str], jobs: pd.DataFrame, resumes: pd.DataFrame, *, per_job: int = 0,
+                   seed: int = 1) -> pd.DataFrame:
+    """The labels table (job_id, resume_id, label 1, source rule) of pairs for which all the named rules hold.
+
+    per_job: at most so many of each job, drawn by seed; 0 takes all. Raises DataError on an unknown name or none.
+    """
+    if not names:
+        raise DataError("no rule is named; choose from " + ", ".join(BY_NAME))
+    pairs = select_pairs(list(rules_by_name(names).values())[-1], jobs, resumes)[["job_id", "resume_id"]]
+    if per_job:
+        pairs = pairs.sample(frac=1, random_state=seed).groupby("job_id").head(per_job).sort_index()
+    return pairs.assign(label=1, source="rule").reset_index(drop=True)
+
+
 def rules_by_name(names: list[str]) -> dict[str, Rule]:
     """The named rules and, where there are several, "all" of them together. Raises DataError on an unknown name."""
     if unknown := [name for name in names if name not in BY_NAME]:

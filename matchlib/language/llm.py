@@ -190,17 +190,18 @@ class Canned:
 
 def language_model_from(generator: str, name: str, *, adapter: str = "", sampling: Sampling | None = None,
                         limits: Mapping[str, float] | None = None) -> LanguageModel | None:
-    """The language model that a notebook's parameters name: few_shot asks a service, local runs one here; else None.
+    """The language model that a notebook's parameters name: few_shot and service ask a service, local runs one here;
+    all else needs none: None.
 
     Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the working folder.
     """
-    if generator not in ("few_shot", "local"):
+    if generator not in ("few_shot", "service", "local"):
         return None
     if not name:
         raise LanguageModelError(f"generator {generator!r} needs a language model; set language_model to "
-                                 + ("the name that the service knows" if generator == "few_shot" else "a folder"))
+                                 + ("a folder" if generator == "local" else "the name that the service knows"))
     from matchlib.language.local import Local
     from matchlib.language.service import Service
-    backend = Service(name) if generator == "few_shot" else Local(name, adapter=adapter or None)
+    backend = Local(name, adapter=adapter or None) if generator == "local" else Service(name)
     cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
     return LanguageModel(backend, sampling=sampling, cache=cache, limits=Limits(**(limits or {})))

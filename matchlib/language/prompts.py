@@ -26,6 +26,14 @@ def few_shot(name: str, examples: Sequence[tuple[str, str]], target: str, *, max
                                             target=fence(target, max_words=max_words)))
 
 
+def compare(job: str, first: str, second: str, *, max_words: int) -> Prompt:
+    """The prompt that asks which of two resumes fits a job; every document is cut at max_words."""
+    template = {part: text.strip("\n") for part, text in TEMPLATES["judge"].items()}
+    return Prompt(template["system"], _fill(template["user"], job=fence(job, max_words=max_words),
+                                            first=fence(first, max_words=max_words),
+                                            second=fence(second, max_words=max_words)))
+
+
 def _fill(template: str, **fields: str) -> str:
     """Fill {names} in one pass, so that braces inside a document stay what they are."""
     return re.sub(r"\{(\w+)\}", lambda match: fields[match[1]], template)

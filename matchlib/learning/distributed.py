@@ -17,8 +17,9 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from sentence_transformers import SentenceTransformer
 
-from matchlib.learning.contrastive import RankingEvaluator, Settings, train_contrastive
+from matchlib.learning.contrastive import RankingEvaluator, train_contrastive
 from matchlib.learning.pairs import Pairs
+from matchlib.learning.training import Settings
 from matchlib.retrieval.models import load_model
 
 VALIDATION = ("jobs", "resumes", "labels")

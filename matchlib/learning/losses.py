@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
@@ -32,6 +35,38 @@ def confit_loss(jobs: Tensor, resumes: Tensor, hard_jobs: Tensor, hard_resumes: 
     to_jobs = resumes @ torch.cat([jobs, hard_jobs]).T / temperature
     to_resumes = jobs @ torch.cat([resumes, hard_resumes]).T / temperature
     return (softmax_loss(to_jobs, masked=masked_jobs) + softmax_loss(to_resumes, masked=masked_resumes)) / 2
+
+
+def preference_loss(margins: Tensor, reference: Tensor | None = None, *, kind: str = "sigmoid", beta: float = 2.0,
+                    temperature: float = 0.1, gamma: float = 0.0, smoothing: float = 0.0, sft_weight: float = 0.0,
+                    weights: Tensor | None = None) -> Tensor:
+    """Weighted mean loss of preferring one candidate to another, by the margin of their scores.
+
+    margins: (B,) score of the chosen minus score of the rejected candidate (cosines); reference: (B,) the same margins
+    by a frozen encoder, taken off first, or None (reference-free, SimRankPO). With a = margins - reference and
+    z = a / temperature - gamma, and e the smoothing: kind sigmoid is -(1 - e) log sig(beta z) - e log sig(-beta z),
+    hinge max(0, 1 - beta z). sft_weight adds the two-way softmax of the margins alone, -log sig(margins / temperature).
+    weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError on another kind.
+    Source: RankPO (arXiv 2503.10723) and its code; `OBJECTIVES` names the special cases.
+    """
+    if kind not in ("sigmoid", "hinge"):
+        raise ValueError(f"kind {kind!r} is neither sigmoid nor hinge")
+    z = (margins if reference is None else margins - reference) / temperature - gamma
+    if kind == "hinge":
+        losses = F.relu(1 - beta * z)
+    else:
+        losses = -(1 - smoothing) * F.logsigmoid(beta * z) - smoothing * F.logsigmoid(-beta * z)
+    losses = losses + sft_weight * F.softplus(-margins / temperature) if sft_weight else losses
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+OBJECTIVES: dict[str, dict] = {
+    "rankpo": {},
+    "simrankpo": {"reference": None},
+    "sft": {"reference": None, "kind": "sigmoid", "beta": 1.0, "gamma": 0.0, "smoothing": 0.0},
+    "dpo": {"kind": "sigmoid", "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0},
+}
+"""Special cases of `preference_loss`: what each fixes. SFT is the two-way softmax; DPO-style has no margin gamma."""
 
 
 def false_negatives(queries: Tensor, candidates: Tensor, positives: Tensor, n_candidates: int) -> Tensor:
@@ -99,3 +134,47 @@ def gather_rows(rows: Tensor) -> Tensor:
     gathered = [share[:int(n)] for share, n in zip(shares, lengths, strict=True)]
     gathered[distributed.get_rank()] = rows
     return torch.cat(gathered)
+
+
+class PreferenceLoss(nn.Module):
+    """`preference_loss` on batches of `preferences.PreferencePairs`.
+
+    model: a SentenceTransformer; settings: keywords of `preference_loss`; reference (or None) and weights: (N,).
+    replay: weight of `confit_loss` on the replayed stage-1 pairs, without hard negatives and with known positives
+    masked; it goes beyond the paper and holds what stage 1 learned.
+    """
+
+    def __init__(self, model: nn.Module, settings: Mapping[str, Any], *, reference: Tensor | None, weights: Tensor,
+                 replay: float = 0.0, replay_temperature: float = 0.05, known_positives: Tensor | None = None,
+                 n_jobs: int = 0, n_resumes: int = 0):
+        super().__init__()
+        self.model, self.settings, self.replay, self.replay_temperature = model, settings, replay, replay_temperature
+        self.n_jobs, self.n_resumes = n_jobs, n_resumes
+        self.register_buffer("reference", reference, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+        if replay:
+            job, resume = known_positives.T
+            self.register_buffer("job_major", job * n_resumes + resume, persistent=False)
+            self.register_buffer("resume_major", resume * n_jobs + job, persistent=False)
+
+    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
+        """sentence_features: chunks of documents; labels: (B, 11) int from PairCollator. Returns a scalar."""
+        vectors = torch.cat([self.model(chunk)["sentence_embedding"] for chunk in sentence_features])
+        vectors = F.normalize(vectors, dim=-1)
+        jobs, chosen, rejected = (vectors[labels[:, column]] for column in range(3))
+        number = labels[:, -1]
+        reference = None if self.reference is None else self.reference[number]
+        margins = (jobs * (chosen - rejected)).sum(dim=-1)
+        loss = preference_loss(margins, reference, weights=self.weights[number], **self.settings)
+        if self.replay:
+            loss = loss + self.replay * self._replayed(vectors, labels)
+        if not torch.isfinite(loss):
+            raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
+        return loss
+
+    def _replayed(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        jobs, resumes, job, resume = vectors[labels[:, 3]], vectors[labels[:, 4]], labels[:, -3], labels[:, -2]
+        none = vectors[:0]
+        return confit_loss(jobs, resumes, none, none, temperature=self.replay_temperature,
+                           masked_jobs=false_negatives(resume, job, self.resume_major, self.n_jobs),
+                           masked_resumes=false_negatives(job, resume, self.job_major, self.n_resumes))

@@ -12,6 +12,9 @@ from sentence_transformers import SentenceTransformer
 
 from matchlib.data.schema import TASKS
 
+JOB_RESUME = (0, 1, 0, 1)
+"""Which column of Pairs.rows is a job (0) and which a resume (1)."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -79,8 +82,11 @@ def _draw(options: dict[int, list[int]], queries: np.ndarray, rng: np.random.Gen
 class PairCollator:
     """Turns rows of Pairs into chunks of tokenised documents, shortest first, so that little is padded.
 
-    A document that occurs twice in a batch is encoded once. The batch's `label` is (B, 8): the rows of the
-    concatenated chunks that hold job, resume, hard job, hard resume, then their numbers (-1: none).
+    A document that occurs twice in a batch is encoded once. sides: the leading columns of a row that are documents,
+    jobs (0) or resumes (1); the third and fourth are dropped beyond `hard_negatives` a batch, and what follows the
+    documents is passed on. The batch's `label` is (B, documents + columns): the rows of the concatenated chunks that
+    hold each document, then the row itself (-1: none). Of Pairs as they are: 8 columns, job, resume, hard job, hard
+    resume, then their numbers.
     """
     model: SentenceTransformer
     pairs: Pairs
@@ -88,6 +94,7 @@ class PairCollator:
     chunk_size: int = 16
     job_prompt: str = ""
     resume_prompt: str = ""
+    sides: tuple[int, ...] = JOB_RESUME
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
     padded_tokens: int = 0
     real_tokens: int = 0
@@ -97,10 +104,11 @@ class PairCollator:
         for side in (2, 3):
             with_negative = np.flatnonzero(numbers[:, side] >= 0)
             numbers[with_negative[self.hard_negatives:], side] = -1
-        documents = list(dict.fromkeys((column % 2, n) for row in numbers for column, n in enumerate(row) if n >= 0))
+        of_row = [list(zip(self.sides, row, strict=False)) for row in numbers]
+        documents = list(dict.fromkeys(document for row in of_row for document in row if document[1] >= 0))
         documents.sort(key=lambda document: len(self._text(*document)))
         place = {document: i for i, document in enumerate(documents)}
-        rows = [[place.get((column % 2, n), -1) for column, n in enumerate(row)] for row in numbers]
+        rows = [[place.get(document, -1) for document in row] for row in of_row]
         batch = {"label": torch.tensor(np.column_stack([rows, numbers]))}
         for start in range(0, len(documents), self.chunk_size):
             texts = [self._text(*document) for document in documents[start:start + self.chunk_size]]

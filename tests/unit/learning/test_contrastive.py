@@ -8,17 +8,11 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 from matchlib.data.schema import DataError
 from matchlib.data.splits import shuffle_within
-from matchlib.learning import contrastive
-from matchlib.learning.contrastive import (
-    RankingEvaluator,
-    Settings,
-    freeze_layers,
-    rank_changes,
-    save_encoder,
-    train_contrastive,
-)
+from matchlib.learning import training
+from matchlib.learning.contrastive import RankingEvaluator, rank_changes, train_contrastive
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import PairCollator, build_pairs
+from matchlib.learning.training import Settings, freeze_layers, save_encoder
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
 
@@ -154,9 +148,9 @@ def test_a_checkpoint_torn_by_a_kill_is_removed(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert contrastive._last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert training._last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
-    assert contrastive._last_whole_checkpoint(tmp_path / "none") is None
+    assert training._last_whole_checkpoint(tmp_path / "none") is None
 
 
 def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_model_folder):
@@ -181,11 +175,11 @@ def test_a_best_checkpoint_that_was_not_loaded_is_noticed(tmp_path, tiny_model_f
     model = load_model(tiny_model_folder)
     (tmp_path / "checkpoint-1").mkdir()
     save_model(model, str(tmp_path / "checkpoint-1" / "model.safetensors"))
-    contrastive._check_best(model, tmp_path / "checkpoint-1")
+    training._check_best(model, tmp_path / "checkpoint-1")
     with torch.no_grad():
         next(model.parameters()).add_(1)
     with pytest.raises(RuntimeError, match="was not loaded"):
-        contrastive._check_best(model, tmp_path / "checkpoint-1")
+        training._check_best(model, tmp_path / "checkpoint-1")
 
 
 def test_divergence_stops_with_a_sentence(tmp_path, tiny_model_folder, small_tables):

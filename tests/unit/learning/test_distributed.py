@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 
-from matchlib.learning.contrastive import RankingEvaluator, Settings
+from matchlib.learning.contrastive import RankingEvaluator
 from matchlib.learning.distributed import train_on_processes
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import build_pairs
+from matchlib.learning.training import Settings
 from matchlib.retrieval.models import load_model
 
 GRADIENTS = """

@@ -1,0 +1,192 @@
+"""Who prefers which of two resumes for a job: the market's oracle, a file, or a language model; every pair both ways.
+
+Source: RankPO (arXiv 2503.10723), whose annotator compares, chooses A or B and gives a confidence from 0 to 100.
+Deviation: each pair is asked in both orders, and a choice that follows the slot becomes a tie.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.files import read_rows
+from matchlib.data.market import Market
+from matchlib.data.schema import DataError, check_table
+from matchlib.language.llm import LanguageModel, LanguageModelError
+from matchlib.language.prompts import compare
+
+ANNOTATORS = ("oracle", "file", "service", "local")
+KEYS = ["job_id", "resume_a", "resume_b"]
+_CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
+_CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
+
+
+def annotate(pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *, market: Market | None = None,
+             model: LanguageModel | None = None, noise: float = 0.0, slot_bias: float = 0.0, seed: int = 1,
+             max_words: int = 300) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Have pairs judged both ways, by a language model where there is one, else by the market's oracle.
+
+    Returns the asked table of `merge_orders` and the counts of pairs without a usable answer.
+    Raises DataError without either.
+    """
+    if model is not None:
+        text = jobs.set_index("job_id")["text"], resumes.set_index("resume_id")["text"]
+        return ask_model(pairs, *text, model, max_words=max_words, name=model.backend.key)
+    if market is None:
+        raise DataError("the oracle knows the simulated market only; set annotator to file, service or local")
+    return oracle(pairs, text_fit(market, pairs, jobs, resumes), noise=noise, slot_bias=slot_bias, seed=seed), {}
+
+
+def text_fit(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+    """(n, 2) text fit of each pair's resume_a and resume_b for its job."""
+    rows, columns = (pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"]))
+    fit = market.channels(jobs, resumes)["text_fit"]
+    return np.column_stack([fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"])
+
+
+def oracle(pairs: pd.DataFrame, fit: np.ndarray, *, noise: float, slot_bias: float, seed: int,
+           name: str = "oracle") -> pd.DataFrame:
+    """Judge pairs by how well each text fits the job, as a reader with an opinion of his own would.
+
+    pairs: job_id, resume_a, resume_b; fit: (n, 2) text fit of a and of b, from 0 to 1. The reader's opinion of a resume
+    for a job is fit * exp(noise * N(0, 1)), drawn once by seed and pair of ids, so that two seeds are two readers and
+    a resume without anything asked for stays so; slot_bias is what the first slot gains.
+    Returns the asked table of `merge_orders`.
+    """
+    opinions = np.column_stack([fit[:, side] * np.exp(noise * _draws(pairs["job_id"], pairs[f"resume_{slot}"], seed))
+                                for side, slot in enumerate("ab")])
+    gap = opinions[:, 0] - opinions[:, 1]
+    asked = pairs[KEYS].copy()
+    asked["first_wins"], asked["swapped_first_wins"] = gap + slot_bias > 0, -gap + slot_bias > 0
+    for column, seen in (("confidence", np.abs(gap + slot_bias)), ("swapped_confidence", np.abs(slot_bias - gap))):
+        asked[column] = np.round(50 + 50 * (1 - np.exp(-seen / 0.2)))
+    return asked.assign(annotator=name)
+
+
+def _draws(jobs: pd.Series, resumes: pd.Series, seed: int) -> np.ndarray:
+    """Standard normal draws that depend on seed, job and resume alone."""
+    keys = pd.util.hash_array((jobs + "\0" + resumes).to_numpy(dtype=object), hash_key=f"{seed:016d}")
+    return np.array([np.random.default_rng([seed, int(key)]).standard_normal() for key in keys])
+
+
+def ask_model(pairs: pd.DataFrame, jobs: Mapping[str, str], resumes: Mapping[str, str], model: LanguageModel, *,
+              max_words: int, name: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Let a language model compare every pair, in both orders.
+
+    jobs, resumes: id -> text, cut at max_words and marked off as data. Returns the asked table of `merge_orders`,
+    without the pairs whose answers cannot be used, and their counts by reason.
+    Raises LanguageModelError if no answer can be used.
+    """
+    prompts = [compare(jobs[row.job_id], resumes[first], resumes[second], max_words=max_words)
+               for row in pairs.itertuples() for first, second in ((row.resume_a, row.resume_b),
+                                                                   (row.resume_b, row.resume_a))]
+    answers = model.complete(prompts)
+    rows, left_out = [], {}
+    for row, first, second in zip(pairs[KEYS].itertuples(index=False), answers[::2], answers[1::2], strict=True):
+        problem = first.problem or second.problem
+        both = () if problem else (parse_answer(first.text), parse_answer(second.text))
+        if problem or None in both:
+            reason = problem or "no line 'Choice: A' or 'Choice: B'"
+            left_out[reason] = left_out.get(reason, 0) + 1
+            continue
+        (wins, confidence), (swapped_wins, swapped_confidence) = both
+        rows.append((*row, wins, swapped_wins, confidence, swapped_confidence))
+    if not rows:
+        raise LanguageModelError(f"none of {len(pairs):,} pairs got two usable answers ({left_out}); try a larger "
+                                 f"model, or look at the answers in the cache")
+    columns = [*KEYS, "first_wins", "swapped_first_wins", "confidence", "swapped_confidence"]
+    return pd.DataFrame(rows, columns=columns).assign(annotator=name), left_out
+
+
+def parse_answer(text: str) -> tuple[bool, float] | None:
+    """(whether the first slot wins, confidence) from the last "Choice:" and "Confidence:" lines; None without both."""
+    choices, confidences = _CHOICE.findall(text), _CONFIDENCE.findall(text)
+    if not choices or not confidences or int(confidences[-1]) > 100:
+        return None
+    return choices[-1].upper() == "A", float(confidences[-1])
+
+
+def merge_orders(asked: pd.DataFrame) -> pd.DataFrame:
+    """The preferences table of pairs asked both ways: a choice that follows the slot, not the resume, is a tie.
+
+    asked: job_id, resume_a, resume_b, first_wins (asked as a, b), swapped_first_wins (asked as b, a), confidence,
+    swapped_confidence, annotator. The confidence is the mean of both, of a tie 0.
+    """
+    consistent = asked["first_wins"] != asked["swapped_first_wins"]
+    preferred = np.where(~consistent, "tie", np.where(asked["first_wins"], "a", "b"))
+    confidence = np.where(consistent, (asked["confidence"] + asked["swapped_confidence"]) / 2, 0.0)
+    merged = asked[KEYS].assign(preferred=preferred, confidence=confidence, annotator=asked["annotator"])
+    return check_table("preferences", merged)
+
+
+def read_preferences(path: Path, jobs: pd.DataFrame, resumes: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Preferences of any table file (csv, parquet, jsonl) with the columns of the preferences table.
+
+    confidence (100) and annotator ("file") may be absent. Rows with unknown ids, and pairs that contradict each other,
+    are left out and counted. Raises DataError if nothing usable is left.
+    """
+    frame = pd.DataFrame([row for _, row in read_rows(path)])
+    if frame.empty:
+        raise DataError(f"{path}: no rows; a preference has {', '.join(KEYS)}, preferred (a, b or tie)")
+    for column, default in (("confidence", "100"), ("annotator", "file")):
+        frame[column] = frame.get(column, default)
+    frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
+    check_table("preferences", frame, source=str(path))
+    return require_usable(frame, jobs, resumes, source=str(path))
+
+
+def require_usable(preferences: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *,
+                   source: str) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The preferences whose ids are known and that do not contradict each other, and counts of the others.
+
+    Raises DataError if none is left, or all are ties.
+    """
+    known = preferences["job_id"].isin(jobs["job_id"]) & (preferences["resume_a"] != preferences["resume_b"])
+    for column in ("resume_a", "resume_b"):
+        known &= preferences[column].isin(resumes["resume_id"])
+    kept = preferences[known]
+    turned = kept["resume_a"] > kept["resume_b"]
+    low, high = kept["resume_a"].mask(turned, kept["resume_b"]), kept["resume_b"].mask(turned, kept["resume_a"])
+    winner = kept["resume_a"].where(kept["preferred"] == "a", kept["resume_b"]).where(kept["preferred"] != "tie", "")
+    keys = pd.DataFrame({"job": kept["job_id"], "low": low, "high": high, "annotator": kept["annotator"]})
+    answers = winner.groupby([keys[column] for column in keys]).transform("nunique")
+    agreed, first = answers == 1, ~keys.duplicated()
+    counts = {"unknown ids": int((~known).sum()), "contradictions": int((~agreed).sum()),
+              "repeated": int((agreed & ~first).sum())}
+    kept = kept[agreed & first].reset_index(drop=True)
+    if not (kept["preferred"] != "tie").any():
+        raise DataError(f"{source}: no preference can be used: {len(preferences):,} rows, {counts['unknown ids']:,} "
+                        f"name unknown ids, {counts['contradictions']:,} contradict each other, {len(kept):,} are ties")
+    return kept, counts
+
+
+def position_bias(asked: pd.DataFrame) -> dict[str, float]:
+    """How much slots decide: the share of first-slot wins over both orders, and of pairs with the same winner in both.
+
+    Returns asked, first_slot, first_slot_low, first_slot_high (95%, clustered by pair), consistent and its interval.
+    """
+    wins = (asked["first_wins"].to_numpy(float) + asked["swapped_first_wins"].to_numpy(float)) / 2
+    same = (asked["first_wins"] != asked["swapped_first_wins"]).to_numpy(float)
+    row: dict[str, float] = {"asked": len(asked)}
+    for name, values in (("first_slot", wins), ("consistent", same)):
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        low, high = np.clip([values.mean() - half, values.mean() + half], 0, 1)
+        row |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def calibration(preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 5) -> pd.DataFrame:
+    """Confidence against being right, in bins of equal width from 50 to 100.
+
+    better: (n,) "a", "b" or "tie", what is taken for the truth. Returns confidence (mean), right (share), n.
+    """
+    decided = (preferences["preferred"] != "tie").to_numpy() & (better != "tie")
+    part = pd.DataFrame({"confidence": preferences["confidence"], "right": preferences["preferred"] == better})[decided]
+    edges = pd.cut(part["confidence"], np.linspace(50, 100, bins + 1), include_lowest=True)
+    table = part.groupby(edges, observed=True).agg(mean_confidence=("confidence", "mean"), right=("right", "mean"),
+                                                   n=("right", "size"))
+    return table.reset_index(names="confidence").astype({"confidence": str})
