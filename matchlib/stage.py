@@ -64,6 +64,12 @@ class Finished:
         """Read the table `name`.parquet."""
         return pd.read_parquet(self.path(f"{name}.parquet"))
 
+    def splits(self, *names: str) -> dict[str, dict[str, pd.DataFrame]]:
+        """{split: {name: rows}} of the named tables that the stage wrote; splits without a job are left out."""
+        tables = {name: self.table(name) for name in names if self.has(name)}
+        return {split: {name: frame[frame["split"] == split].reset_index(drop=True) for name, frame in tables.items()}
+                for split in ("train", "valid", "test") if (tables["jobs"]["split"] == split).any()}
+
     def has(self, name: str) -> bool:
         """True if the stage wrote a table, a file or a folder `name`."""
         return any(file in (name, f"{name}.parquet") or file.startswith(f"{name}/") for file in self.manifest["files"])

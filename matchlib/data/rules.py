@@ -135,14 +135,20 @@ BY_NAME: dict[str, Callable[[], Rule]] = {
 
 
 def label_by_rules(names: list[str], jobs: pd.DataFrame, resumes: pd.DataFrame, *, per_job: int = 0,
-                   seed: int = 1) -> pd.DataFrame:
+                   seed: int = 1, block: int = 512) -> pd.DataFrame:
     """The labels table (job_id, resume_id, label 1, source rule) of pairs for which all the named rules hold.
 
     per_job: at most so many of each job, drawn by seed; 0 takes all. Raises DataError on an unknown name or none.
     """
     if not names:
         raise DataError("no rule is named; choose from " + ", ".join(BY_NAME))
-    pairs = select_pairs(list(rules_by_name(names).values())[-1], jobs, resumes)[["job_id", "resume_id"]]
+    rule, found = list(rules_by_name(names).values())[-1], []
+    for start in range(0, len(jobs), block):
+        part = jobs.iloc[start:start + block]
+        row, column = np.nonzero(rule.holds(part, resumes))
+        found.append(pd.DataFrame({"job_id": part["job_id"].to_numpy()[row],
+                                   "resume_id": resumes["resume_id"].to_numpy()[column]}))
+    pairs = pd.concat(found, ignore_index=True)
     if per_job:
         pairs = pairs.sample(frac=1, random_state=seed).groupby("job_id").head(per_job).sort_index()
     return pairs.assign(label=1, source="rule").reset_index(drop=True)

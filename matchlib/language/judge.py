@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,27 +26,32 @@ _CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
 _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 
 
-def annotate(pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *, market: Market | None = None,
+class Disagreement(NamedTuple):
+    """Pairs that labels decide (one resume accepted, the other not): how many, the share in which the reader agrees,
+    and those in which he does not, the most confident first."""
+    n: int
+    agree: float
+    examples: pd.DataFrame
+
+
+def annotate(pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], *, market: Market | None = None,
              model: LanguageModel | None = None, noise: float = 0.0, slot_bias: float = 0.0, seed: int = 1,
              max_words: int = 300) -> tuple[pd.DataFrame, dict[str, int]]:
     """Have pairs judged both ways, by a language model where there is one, else by the market's oracle.
 
-    Returns the asked table of `merge_orders` and the counts of pairs without a usable answer.
-    Raises DataError without either.
+    part: jobs and resumes. Returns the asked table of `merge_orders`, and counts of pairs without a usable answer.
+    Raises DataError without a model and a market.
     """
     if model is not None:
-        text = jobs.set_index("job_id")["text"], resumes.set_index("resume_id")["text"]
-        return ask_model(pairs, *text, model, max_words=max_words, name=model.backend.key)
+        texts = (part[f"{side}s"].set_index(f"{side}_id")["text"] for side in ("job", "resume"))
+        return ask_model(pairs, *texts, model, max_words=max_words, name=model.backend.key)
     if market is None:
         raise DataError("the oracle knows the simulated market only; set annotator to file, service or local")
-    return oracle(pairs, text_fit(market, pairs, jobs, resumes), noise=noise, slot_bias=slot_bias, seed=seed), {}
-
-
-def text_fit(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-    """(n, 2) text fit of each pair's resume_a and resume_b for its job."""
-    rows, columns = (pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"]))
-    fit = market.channels(jobs, resumes)["text_fit"]
-    return np.column_stack([fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"])
+    rows, columns = (pd.Series(range(len(ids)), index=ids)
+                     for ids in (part["jobs"]["job_id"], part["resumes"]["resume_id"]))
+    all_fit = market.channels(part["jobs"], part["resumes"])["text_fit"]
+    fit = np.column_stack([all_fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"])
+    return oracle(pairs, fit, noise=noise, slot_bias=slot_bias, seed=seed), {}
 
 
 def oracle(pairs: pd.DataFrame, fit: np.ndarray, *, noise: float, slot_bias: float, seed: int,
@@ -123,11 +129,11 @@ def merge_orders(asked: pd.DataFrame) -> pd.DataFrame:
     return check_table("preferences", merged)
 
 
-def read_preferences(path: Path, jobs: pd.DataFrame, resumes: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+def read_preferences(path: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
     """Preferences of any table file (csv, parquet, jsonl) with the columns of the preferences table.
 
-    confidence (100) and annotator ("file") may be absent. Rows with unknown ids, and pairs that contradict each other,
-    are left out and counted. Raises DataError if nothing usable is left.
+    tables: jobs and resumes. confidence (100) and annotator ("file") may be absent. Rows with unknown ids, and pairs
+    that contradict each other, are left out and counted. Raises DataError if nothing usable is left.
     """
     frame = pd.DataFrame([row for _, row in read_rows(path)])
     if frame.empty:
@@ -136,15 +142,16 @@ def read_preferences(path: Path, jobs: pd.DataFrame, resumes: pd.DataFrame) -> t
         frame[column] = frame.get(column, default)
     frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
     check_table("preferences", frame, source=str(path))
-    return require_usable(frame, jobs, resumes, source=str(path))
+    return require_usable(frame, tables, source=str(path))
 
 
-def require_usable(preferences: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *,
+def require_usable(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *,
                    source: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """The preferences whose ids are known and that do not contradict each other, and counts of the others.
 
-    Raises DataError if none is left, or all are ties.
+    Each gets the split of its job, where tables have one. Raises DataError if none is left, or all are ties.
     """
+    jobs, resumes = tables["jobs"], tables["resumes"]
     known = preferences["job_id"].isin(jobs["job_id"]) & (preferences["resume_a"] != preferences["resume_b"])
     for column in ("resume_a", "resume_b"):
         known &= preferences[column].isin(resumes["resume_id"])
@@ -161,7 +168,22 @@ def require_usable(preferences: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.Da
     if not (kept["preferred"] != "tie").any():
         raise DataError(f"{source}: no preference can be used: {len(preferences):,} rows, {counts['unknown ids']:,} "
                         f"name unknown ids, {counts['contradictions']:,} contradict each other, {len(kept):,} are ties")
-    return kept, counts
+    if "split" in jobs:
+        kept = kept.assign(split=kept["job_id"].map(jobs.set_index("job_id")["split"]))
+    return kept, {reason: n for reason, n in counts.items() if n}
+
+
+def summary(judged: Mapping[tuple[str, ...], pd.DataFrame]) -> pd.DataFrame:
+    """One row a judged set: pairs, ties, how often the first slot is preferred (with its 95% interval), confidence."""
+    rows = []
+    for key, table in judged.items():
+        decided = table[table["preferred"] != "tie"]
+        share, n = decided["preferred"].eq("a").mean(), len(decided)
+        half = 1.96 * np.sqrt(share * (1 - share) / n) if n else np.nan
+        rows.append({"pairs": " ".join(key), "judged": len(table), "ties, %": 100 * (1 - n / len(table)),
+                     "a preferred, %": 100 * share, "low": 100 * (share - half), "high": 100 * (share + half),
+                     "mean confidence": decided["confidence"].mean()})
+    return pd.DataFrame(rows)
 
 
 def position_bias(asked: pd.DataFrame) -> dict[str, float]:
@@ -190,3 +212,24 @@ def calibration(preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 5)
     table = part.groupby(edges, observed=True).agg(mean_confidence=("confidence", "mean"), right=("right", "mean"),
                                                    n=("right", "size"))
     return table.reset_index(names="confidence").astype({"confidence": str})
+
+
+def compare_with_labels(preferences: pd.DataFrame, labels: pd.DataFrame) -> Disagreement:
+    """Where a reader and labels (or rules) disagree; a pair without a label counts as not accepted."""
+    accepted = pd.MultiIndex.from_frame(labels.loc[labels["label"] == 1, ["job_id", "resume_id"]])
+    a, b = (pd.MultiIndex.from_frame(preferences[["job_id", f"resume_{slot}"]]).isin(accepted) for slot in "ab")
+    decided = preferences[(a != b) & (preferences["preferred"] != "tie").to_numpy()]
+    by_labels = pd.Series(np.where(a, "a", "b"), index=preferences.index)[decided.index]
+    agrees = decided["preferred"] == by_labels
+    against = decided[~agrees].sort_values("confidence", ascending=False, kind="stable")
+    return Disagreement(len(decided), float(agrees.mean()) if len(decided) else np.nan, against)
+
+
+def with_texts(preferences: pd.DataFrame, part: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Preferences as a reader sees them: the texts of the job, of the preferred resume and of the other."""
+    job, resume = part["jobs"].set_index("job_id")["text"], part["resumes"].set_index("resume_id")["text"]
+    a_wins = preferences["preferred"] == "a"
+    better = preferences["resume_a"].where(a_wins, preferences["resume_b"])
+    worse = preferences["resume_b"].where(a_wins, preferences["resume_a"])
+    return pd.DataFrame({"job": job.loc[preferences["job_id"]].to_numpy(), "preferred": resume.loc[better].to_numpy(),
+                         "other": resume.loc[worse].to_numpy()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,25 +18,26 @@ PREFERENCE_SIDES = (0, 1, 1, 0, 1)
 """Jobs (0) and resumes (1) among the columns of PreferencePairs.pairs.rows."""
 
 
-def sample_pairs(scores: np.ndarray, jobs: pd.DataFrame, resumes: pd.DataFrame, *, top_k: int, scheme: str,
-                 per_job: int, seed: int, known_positives: pd.DataFrame | None = None) -> pd.DataFrame:
+def sample_pairs(scores: np.ndarray, part: Mapping[str, pd.DataFrame], *, top_k: int, scheme: str, per_job: int,
+                 seed: int, both_positive: bool = False) -> pd.DataFrame:
     """Draw pairs of each job's candidates, in random slots, none twice.
 
-    scores: (J, R), by stage 1; candidates are each job's top_k, or all with top_k 0. scheme: uniform draws both from
-    these; near at most a tenth of their ranks apart; far one from the best and one from the worst quarter.
-    known_positives: labels; no pair has both its resumes among the job's accepted ones (None allows it). A job with
-    too few candidates gives fewer pairs. Returns job_id, resume_a, resume_b, rank_a, rank_b (1 is best).
+    part: jobs, resumes and labels of one split; scores: (J, R) of these, by stage 1; candidates are each job's top_k,
+    or all with top_k 0. scheme: uniform draws both from these; near at most a tenth of their ranks apart; far one from
+    the best and one from the worst quarter. both_positive: allow pairs of which the job accepted both.
+    A job with too few candidates gives fewer pairs. Returns job_id, resume_a, resume_b, rank_a, rank_b (1 is best).
     Raises DataError on another scheme, or fewer than 4 candidates.
     """
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, :top_k or None]
-    job_ids, resume_ids, n_candidates = list(jobs["job_id"]), list(resumes["resume_id"]), ranked.shape[1]
+    job_ids, resume_ids = list(part["jobs"]["job_id"]), list(part["resumes"]["resume_id"])
+    n_candidates = ranked.shape[1]
     if scheme not in SCHEMES:
         raise DataError(f"scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
     if n_candidates < 4:
         raise DataError(f"{n_candidates} candidates a job are too few to draw pairs from; raise top_k")
     positives = defaultdict(set)
-    if known_positives is not None:
-        accepted = known_positives[known_positives["label"] == 1]
+    if not both_positive:
+        accepted = part["labels"][part["labels"]["label"] == 1]
         for job, resume in zip(accepted["job_id"], accepted["resume_id"], strict=True):
             positives[job].add(resume)
     rng, rows = np.random.default_rng(seed), []
@@ -75,22 +77,22 @@ class PreferencePairs:
     weights: np.ndarray
 
 
-def build_preference_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, preferences: pd.DataFrame, *,
-                           by_confidence: bool = False, replayed: pd.DataFrame | None = None,
-                           seed: int = 1) -> PreferencePairs:
+def build_preference_pairs(part: Mapping[str, pd.DataFrame], preferences: pd.DataFrame, *, by_confidence: bool = False,
+                           replayed: pd.DataFrame | None = None, seed: int = 1) -> PreferencePairs:
     """Number the texts of decided preferences; ties are left out.
 
-    by_confidence: weigh pairs by confidence / 100 instead of equally. replayed: accepted labels of stage 1 (job_id,
-    resume_id), of which each row gets one at random. Raises DataError if all preferences are ties.
+    part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally. replayed: accepted
+    labels of stage 1 (job_id, resume_id), of which each row gets one at random.
+    Raises DataError if all preferences are ties.
     """
     decided = preferences[preferences["preferred"] != "tie"].reset_index(drop=True)
     if decided.empty:
         raise DataError(f"all {len(preferences):,} preferences are ties: nothing can be learned from them")
     a_wins = decided["preferred"] == "a"
     replayed = pd.DataFrame(columns=["job_id", "resume_id"]) if replayed is None else replayed
-    codes, job_texts = _number(jobs.set_index("job_id")["text"], decided["job_id"], replayed["job_id"])
+    codes, job_texts = _number(part["jobs"].set_index("job_id")["text"], decided["job_id"], replayed["job_id"])
     numbers, resume_texts = _number(
-        resumes.set_index("resume_id")["text"], decided["resume_a"].where(a_wins, decided["resume_b"]),
+        part["resumes"].set_index("resume_id")["text"], decided["resume_a"].where(a_wins, decided["resume_b"]),
         decided["resume_b"].where(a_wins, decided["resume_a"]), replayed["resume_id"])
     known = np.column_stack([codes[1], numbers[2]]).astype(np.int64)
     drawn = np.full((len(decided), 2), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +14,65 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
 from matchlib.learning.losses import OBJECTIVES, PreferenceLoss
-from matchlib.learning.preferences import PREFERENCE_SIDES, PreferencePairs
+from matchlib.learning.preferences import PREFERENCE_SIDES, PreferencePairs, reference_margins
 from matchlib.learning.training import Settings, fit
 from matchlib.retrieval.alignment import by_job, compare_with, strict_ndcg
 from matchlib.retrieval.encoder import Encoder, embed
+from matchlib.retrieval.models import load_model
+
+PUBLISHED = pd.DataFrame(
+    [("start", "", 0.46, 0.706), ("sft", "5e-7", 0.56, 0.69), ("rankpo sigmoid", "5e-7", 0.54, 0.70),
+     ("sft", "5e-6", 0.65, 0.18), ("simrankpo hinge", "5e-6", 0.66, 0.30), ("rankpo sigmoid", "5e-6", 0.60, 0.47),
+     ("rankpo hinge", "5e-6", 0.64, 0.50), ("sft", "1e-5", 0.66, 0.05), ("rankpo sigmoid", "1e-5", 0.64, 0.31)],
+    columns=["system", "learning_rate", "alignment", "ndcg"])
+"""RankPO's figure: alignment with the language model and nDCG@20 by its repository, one seed, other data."""
 
 
 class FrontierEvaluator(SentenceEvaluator):
     """A point of the frontier on validation: alignment with the judge, and nDCG@20 on stage 1's labels.
 
-    jobs, resumes: the validation split; preferences: judged pairs of it; labels: the accepted pairs that stage 1
-    learns from. floor: the nDCG below which a checkpoint is not chosen while another is above; the measure `score` is
-    the alignment, less 1 below the floor.
+    part: jobs and resumes of the validation split; preferences: judged pairs of it; labels: the accepted pairs that
+    stage 1 learns from. floor: the nDCG below which a checkpoint is not chosen while another is above; the measure
+    `score` is the alignment, less 1 below the floor.
     """
 
-    def __init__(self, jobs: pd.DataFrame, resumes: pd.DataFrame, preferences: pd.DataFrame, labels: pd.DataFrame, *,
+    def __init__(self, part: Mapping[str, pd.DataFrame], preferences: pd.DataFrame, labels: pd.DataFrame, *,
                  floor: float = 0.0, job_prompt: str = "", resume_prompt: str = ""):
         super().__init__()
         self.primary_metric = "score"
-        self.jobs, self.resumes, self.preferences, self.labels = jobs, resumes, preferences, labels
+        self.part, self.preferences, self.labels = part, preferences, labels
         self.floor, self.prompts = floor, (job_prompt, resume_prompt)
 
     def __call__(self, model, output_path=None, epoch: float = -1, steps: int = -1) -> dict[str, float]:
-        jobs = embed(model, [self.prompts[0] + text for text in self.jobs["text"]])
-        resumes = embed(model, [self.prompts[1] + text for text in self.resumes["text"]])
+        jobs = embed(model, [self.prompts[0] + text for text in self.part["jobs"]["text"]])
+        resumes = embed(model, [self.prompts[1] + text for text in self.part["resumes"]["text"]])
         return self.measure(jobs @ resumes.T)
 
     def measure(self, scores: np.ndarray) -> dict[str, float]:
         """alignment, ndcg and score of (J, R) scores."""
-        aligned = by_job(compare_with(self.preferences, scores, self.jobs, self.resumes)).mean()
-        ndcg = strict_ndcg(scores, self.jobs, self.resumes, self.labels)["value"].mean()
+        aligned = by_job(compare_with(self.preferences, scores, self.part)).mean()
+        ndcg = strict_ndcg(scores, self.part, self.labels)["value"].mean()
         return {"alignment": float(aligned), "ndcg": float(ndcg), "score": float(aligned - (ndcg < self.floor))}
+
+
+def obstacle(encoder: Encoder, train: pd.DataFrame | None, valid: pd.DataFrame | None) -> str:
+    """Why nothing should be trained, in a sentence; "" if nothing stands in the way. train, valid: judged pairs."""
+    if encoder.is_endpoint:
+        return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
+    for name, judged in (("training", train), ("validation", valid)):
+        if judged is None or not (judged["preferred"] != "tie").any():
+            return f"There is no decided preference on {name} jobs."
+    return ""
+
+
+def copy_of(encoder: Encoder) -> SentenceTransformer:
+    """The encoder's model, loaded again: what is trained must not be the frozen reference."""
+    return load_model(encoder.folder, pooling=encoder.pooling, max_tokens=encoder.max_tokens, device=encoder.device)
+
+
+def pooled(encoder: Encoder, pooling: str) -> Encoder:
+    """The encoder with long texts as passages, pooled by mean or max, or cut; "as set" leaves it as it is."""
+    return encoder if pooling == "as set" else replace(encoder, passages=None if pooling == "cut" else pooling)
 
 
 def require_same_kind(model: SentenceTransformer, reference: SentenceTransformer) -> None:
@@ -57,27 +86,29 @@ def require_same_kind(model: SentenceTransformer, reference: SentenceTransformer
 
 def train_rankpo(model: SentenceTransformer, preferences: PreferencePairs, *, objective: str, settings: Settings,
                  loss_settings: Mapping[str, Any], checkpoints: Path, reference: Encoder | None = None,
-                 margins: np.ndarray | None = None, replay: float = 0.0, evaluator: FrontierEvaluator | None = None,
-                 job_prompt: str = "", resume_prompt: str = "") -> pd.DataFrame:
+                 replay: float = 0.0, evaluator: FrontierEvaluator | None = None, job_prompt: str = "",
+                 resume_prompt: str = "") -> pd.DataFrame:
     """Train `model` in place on decided preferences; checkpoints, resuming and the log are those of `training.fit`.
 
     objective: a key of `losses.OBJECTIVES`, which overrides loss_settings (keywords of `losses.preference_loss`) where
-    it fixes them. margins: (n,) of the frozen reference, from `preferences.reference_margins`; objectives with a
-    reference need them. replay: weight of the contrastive term. Raises ValueError on what does not fit together.
+    it fixes them. reference: the frozen encoder, whose margins are computed once, before training; objectives with a
+    reference need it. replay: weight of the contrastive term. Raises ValueError on what does not fit together.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
-    fixed = dict(OBJECTIVES[objective])
-    anchored = "reference" not in fixed
-    fixed.pop("reference", None)
-    if anchored and margins is None:
-        raise ValueError(f"objective {objective!r} needs the reference's margins")
-    if replay and (preferences.pairs.rows[:, 3] < 0).any():
+    fixed, margins, pairs = dict(OBJECTIVES[objective]), None, preferences.pairs
+    if "reference" in fixed:
+        del fixed["reference"]
+    elif reference is None:
+        raise ValueError(f"objective {objective!r} needs a reference; sft and simrankpo do without")
+    else:
+        require_same_kind(model, reference.model)
+        margins = torch.tensor(reference_margins(reference, pairs))
+    if replay and (pairs.rows[:, 3] < 0).any():
         raise ValueError("replay needs stage-1 pairs in the rows; build them with replayed=")
-    pairs = preferences.pairs
     loss = PreferenceLoss(
-        model, {**loss_settings, **fixed}, reference=torch.tensor(margins) if anchored else None,
-        weights=torch.tensor(preferences.weights), replay=replay, replay_temperature=settings.temperature,
-        known_positives=torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts), n_resumes=len(pairs.resume_texts))
+        model, {**loss_settings, **fixed}, reference=margins, weights=torch.tensor(preferences.weights), replay=replay,
+        replay_temperature=settings.temperature, known_positives=torch.tensor(pairs.positives),
+        n_jobs=len(pairs.job_texts), n_resumes=len(pairs.resume_texts))
     return fit(model, pairs, loss, settings=settings, checkpoints=checkpoints, evaluator=evaluator,
                job_prompt=job_prompt, resume_prompt=resume_prompt, sides=PREFERENCE_SIDES)

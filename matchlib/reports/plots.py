@@ -64,6 +64,41 @@ def plot_training(log: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_path(log: pd.DataFrame, *, floor: float) -> Figure:
+    """Training loss over steps, and the path of validation over alignment and nDCG@20, from stage 1 (the cross).
+
+    log: step, loss, alignment, ndcg; floor: the nDCG below which no checkpoint is chosen.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
+    loss, path = log.dropna(subset=["loss"]), log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="first")
+    left.plot(loss["step"], loss["loss"], marker="o", markersize=3)
+    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    right.plot(path["alignment"], path["ndcg"], marker="o", markersize=4)
+    right.plot(*path.iloc[0][["alignment", "ndcg"]], "X", markersize=9, color=PALETTE[1])
+    right.axhline(floor, color="0.5", linestyle=":")
+    right.set(xlabel="validation alignment", ylabel="validation nDCG@20")
+    return figure
+
+
+def plot_frontier(points: pd.DataFrame, limit: pd.DataFrame | None, published: pd.DataFrame) -> Figure:
+    """Left, systems and the limit on alignment against nDCG@20; right, the paper's points, axes of their own.
+
+    points: system, alignment, low, high, nDCG@20; limit: alignment, ndcg, or None; published: system, alignment, ndcg.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+    if limit is not None:
+        left.plot(limit["alignment"], limit["ndcg"], color="0.5", label="limit")
+    for axis, frame, y in ((left, points, "nDCG@20"), (right, published, "ndcg")):
+        for marker, (system, rows) in zip("osD^vPX*<>hp", frame.groupby("system", sort=False), strict=False):
+            axis.plot(rows["alignment"], rows[y], marker, label=_label(system))
+        axis.set(xlabel="alignment", ylabel="nDCG@20")
+        axis.legend(fontsize=7)
+    left.hlines(points["nDCG@20"], points["low"], points["high"], color="0.6", linewidth=1, zorder=0)
+    left.set_title("this test")
+    right.set_title("RankPO, other data")
+    return figure
+
+
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
     """Every system's value with its 95% interval, one panel a channel and task."""
     part = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])

@@ -12,26 +12,39 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels, rank, score_queries
+from matchlib.retrieval.search import bm25_rows
+
+Part = Mapping[str, pd.DataFrame]
+"""Tables jobs and resumes of one split; scores are (J, R) arrays in their order."""
 
 
-def compare_with(preferences: pd.DataFrame, scores: np.ndarray, jobs: pd.DataFrame,
-                 resumes: pd.DataFrame) -> pd.DataFrame:
+def score_all(encoder: Encoder, part: Part) -> np.ndarray:
+    """(J, R) cosines of every job and resume."""
+    return encoder.encode_jobs(list(part["jobs"]["text"])) @ encoder.encode_resumes(list(part["resumes"]["text"])).T
+
+
+def score_bm25(part: Part) -> np.ndarray:
+    """(J, R) BM25 scores of every resume for every job."""
+    return np.stack(list(bm25_rows(list(part["jobs"]["text"]), list(part["resumes"]["text"]))))
+
+
+def compare_with(preferences: pd.DataFrame, scores: np.ndarray, part: Part) -> pd.DataFrame:
     """The decided preferences with `right`: 1 where scores order the pair as the judge does, .5 where they tie, else 0.
-
-    scores: (J, R), rows and columns in the order of jobs and resumes.
     """
     decided = preferences[preferences["preferred"] != "tie"]
-    job, a, b = positions(jobs, resumes, decided)
+    job, a, b = positions(decided, part)
     gap = scores[job, a] - scores[job, b]
     sign = np.where(decided["preferred"] == "a", 1, -1)
     right = np.where(gap == 0, 0.5, (gap * sign > 0).astype(float))
     return decided.assign(right=right)
 
 
-def positions(jobs: pd.DataFrame, resumes: pd.DataFrame, pairs: pd.DataFrame) -> tuple[np.ndarray, ...]:
+def positions(pairs: pd.DataFrame, part: Part) -> tuple[np.ndarray, ...]:
     """(n,) row numbers of each pair's job, resume_a and resume_b."""
-    row_of, column_of = (pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"]))
+    ids = part["jobs"]["job_id"], part["resumes"]["resume_id"]
+    row_of, column_of = (pd.Series(range(len(column)), index=column) for column in ids)
     return (row_of.loc[pairs["job_id"]].to_numpy(), column_of.loc[pairs["resume_a"]].to_numpy(),
             column_of.loc[pairs["resume_b"]].to_numpy())
 
@@ -84,41 +97,111 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
     return {"only_first": only_first, "only_second": only_second, "p": float(p)}
 
 
-def strict_ndcg(scores: np.ndarray, jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *,
-                k: int = 20) -> pd.DataFrame:
+def strict_ndcg(scores: np.ndarray, part: Part, labels: pd.DataFrame, *, k: int = 20) -> pd.DataFrame:
     """nDCG@k of each job (query_id, value) with all its positives in the ideal ranking."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    ranking = rank(list(jobs["job_id"]), list(resumes["resume_id"]), order, np.take_along_axis(scores, order, axis=1))
+    ranking = rank(list(part["jobs"]["job_id"]), list(part["resumes"]["resume_id"]), order,
+                   np.take_along_axis(scores, order, axis=1))
     return score_queries(ranking, qrels_from_labels(labels, "rank_resumes"), [f"nDCG@{k}"])[["query_id", "value"]]
 
 
-def retrieved_ndcg(scores: np.ndarray, jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *,
-                   k: int = 20) -> pd.DataFrame:
+def retrieved_ndcg(scores: np.ndarray, part: Part, labels: pd.DataFrame, *, k: int = 20) -> pd.DataFrame:
     """nDCG@k as RankPO's repository computes it: the ideal ranking counts only the positives retrieved in the top k.
 
     Never below `strict_ndcg`: thirty positives of which three stand at ranks 1 to 3 give 1.
     """
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    positives = set(zip(labels.loc[labels["label"] == 1, "job_id"], labels.loc[labels["label"] == 1, "resume_id"],
-                        strict=True))
-    with_positive = {job for job, _ in positives}
-    ids, discount = resumes["resume_id"].to_numpy(), 1 / np.log2(np.arange(2, k + 2))
+    accepted = labels[labels["label"] == 1].groupby("job_id")["resume_id"].agg(set)
+    ids, discount = part["resumes"]["resume_id"].to_numpy(), 1 / np.log2(np.arange(2, k + 2))
     rows = []
-    for job, found in zip(jobs["job_id"], order, strict=True):
-        if job in with_positive:
-            gains = np.array([(job, ids[place]) in positives for place in found], dtype=float)
+    for job, found in zip(part["jobs"]["job_id"], order, strict=True):
+        if job in accepted:
+            gains = np.isin(ids[found], list(accepted[job])).astype(float)
             ideal = discount[:int(gains.sum())].sum()
             rows.append((job, float(gains @ discount[:len(gains)] / ideal) if ideal else 0.0))
     return pd.DataFrame(rows, columns=["query_id", "value"])
 
 
-def frontier(text_fit: np.ndarray, rule: np.ndarray, measure, *, steps: int = 11) -> pd.DataFrame:
+def table(systems: Mapping[str, np.ndarray], tests: Mapping[str, pd.DataFrame],
+          teachers: Mapping[str, pd.DataFrame | None], part: Part, labels: pd.DataFrame,
+          clusters: pd.Series | None) -> pd.DataFrame:
+    """Every system on every judged set: `summarise`, nDCG@20 and its repository's variant on labels.
+
+    systems: name -> scores; tests: name -> the examiner's preferences; teachers: the same pairs by the teacher, whose
+    agreement with the examiner is the ceiling, or None. "always a" is who looks at slots alone.
+    """
+    ndcg = {name: (strict_ndcg(scores, part, labels), retrieved_ndcg(scores, part, labels))
+            for name, scores in systems.items()} if len(labels) else {}
+    rows = []
+    for where, judged in tests.items():
+        judges = {"always a": always_a(judged)}
+        if teachers.get(where) is not None:
+            judges["teacher"] = agreement(teachers[where], judged)
+        compared = judges | {name: compare_with(judged, scores, part) for name, scores in systems.items()}
+        for name, right in compared.items():
+            row = {"pairs": where, "system": name, **summarise(right, judged, clusters)}
+            if name in ndcg:
+                interval = mean_interval(ndcg[name][0]["value"].to_numpy())
+                row |= {"nDCG@20": interval["value"], "nDCG@20 low": interval["low"], "nDCG@20 high": interval["high"],
+                        "as in the repository": ndcg[name][1]["value"].mean()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def frontier(part: Part, text_fit: np.ndarray, labels: pd.DataFrame, tests: Mapping[str, pd.DataFrame], *,
+             steps: int = 11) -> pd.DataFrame:
     """The limit: orders by lambda * rule + (1 - lambda) * text_fit, from reading only to ruling only.
 
-    text_fit, rule: (J, R), known on the market; measure: scores -> Mapping of measures. Returns lambda and these.
+    text_fit: (J, R), known on the market; labels: the rule's pairs. Returns pairs, lambda, alignment, ndcg.
     """
-    rows: list[Mapping[str, float]] = []
+    rule = np.zeros_like(text_fit)
+    row, column, _ = positions(labels.assign(resume_a=labels["resume_id"], resume_b=labels["resume_id"]), part)
+    rule[row, column] = 1
+    rows = []
     for share in np.linspace(0, 1, steps):
         mixed = share * rule + (1 - share) * text_fit
-        rows.append({"lambda": share, **measure(mixed)})
+        ndcg = strict_ndcg(mixed, part, labels)["value"].mean()
+        rows += [{"pairs": where, "lambda": share, "alignment": by_job(compare_with(judged, mixed, part)).mean(),
+                  "ndcg": ndcg} for where, judged in tests.items()]
     return pd.DataFrame(rows)
+
+
+def at_equal_alignment(points: pd.DataFrame, start: Mapping[str, float], *, steps: int = 101) -> pd.DataFrame:
+    """nDCG that each curve keeps at equal alignment: the mean over the alignments that every curve reaches.
+
+    points: curve, alignment, ndcg, several a curve; start: alignment and ndcg of stage 1, where all curves begin.
+    A curve is the best nDCG with at least that alignment, linear between its points. Returns curve, ndcg, reached
+    (its highest alignment), from and to (the range); ndcg is NaN where a curve gains no alignment at all.
+    """
+    curves, reached = {}, {}
+    for name, rows in points.groupby("curve", sort=False):
+        known = [(start["alignment"], start["ndcg"]), *zip(rows["alignment"], rows["ndcg"], strict=True)]
+        known = sorted(point for point in known if point[0] >= start["alignment"])
+        best = [(x, max(y for other, y in known if other >= x)) for x, _ in known]
+        curves[name], reached[name] = np.array(best).T, known[-1][0]
+    end = min(reached.values())
+    grid = np.linspace(start["alignment"], end, steps)
+    return pd.DataFrame([{"curve": name, "ndcg": float(np.interp(grid, x, y).mean()) if end > grid[0] else np.nan,
+                          "reached": reached[name], "from": grid[0], "to": end} for name, (x, y) in curves.items()])
+
+
+def answer(rows: pd.DataFrame, where: str, *, system: str, baseline: str,
+           limit: pd.DataFrame | None = None) -> tuple[dict[str, float], str]:
+    """Key figures and a sentence: a system's alignment and nDCG@20 against a baseline's, from `table`."""
+    part = rows[rows["pairs"] == where].set_index("system")
+    after, before = part.loc[system], part.loc[baseline]
+    metrics = {f"alignment, {name}": round(row["alignment"], 4) for name, row in part.iterrows()}
+    sentence = (f"On {where} pairs {system} agrees with the examiner in {after['alignment']:.3f} "
+                f"[{after['low']:.3f}, {after['high']:.3f}]")
+    if system != baseline:
+        sentence += f", {baseline} in {before['alignment']:.3f}"
+    if "nDCG@20" in rows:
+        metrics |= {f"nDCG@20, {name}": round(row["nDCG@20"], 4) for name, row in part.iterrows()
+                    if not np.isnan(row["nDCG@20"])}
+        sentence += f"; nDCG@20 on the rules is {after['nDCG@20']:.3f}, before {before['nDCG@20']:.3f}"
+    if limit is not None and system != baseline:
+        best = limit.loc[limit["pairs"] == where, "alignment"].max()
+        share = (after["alignment"] - before["alignment"]) / (best - before["alignment"])
+        metrics["share of what the limit leaves to gain"] = round(share, 4)
+        sentence += f"; that is {share:.0%} of what a perfect reader could gain ({best:.3f})"
+    return metrics, sentence + ". One run, no verdict."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.retrieval.evaluation import mean_interval
-from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines
+from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines, score_matrix
 
 
 def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *,
@@ -32,7 +32,7 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     other[order] = job[np.roll(order, np.bincount(job).max())]
     rows = [{"system": "length", **_row(*(np.tile(_wins(lines[better], lines[worse]), (2, 1))), hard)}]
     for system, hits in systems.items():
-        scores = _score_matrix(hits, corpus)
+        scores = score_matrix(hits, corpus)
         own, control = (_wins(scores[j, better], scores[j, worse]) for j in (job, other))
         rows.append({"system": system, **_row(own, control, hard)})
     return pd.DataFrame(rows)
@@ -55,12 +55,3 @@ def _wins(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
 
 def _positions(ids: pd.Series, wanted: pd.Series) -> np.ndarray:
     return pd.Series(range(len(ids)), index=ids).loc[wanted].to_numpy()
-
-
-def _score_matrix(hits: BothWays, corpus: Corpus) -> np.ndarray:
-    """(J, R) scores of rank_resumes; -inf where a resume was not retrieved."""
-    found = hits["rank_resumes"]
-    scores = np.full((len(corpus.jobs), len(corpus.resumes)), -np.inf)
-    row, column = np.nonzero(found.positions >= 0)
-    scores[row, found.positions[row, column]] = found.scores[row, column]
-    return scores

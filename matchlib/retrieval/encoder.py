@@ -136,6 +136,14 @@ def encoder_from(parameters: Mapping[str, Any], folder: Path | None = None) -> E
     return Encoder(p["model_name"], p["max_tokens"], p["pooling"] or None, revision=p["revision"] or None, **how)
 
 
+def trained_encoder(stage: Any) -> Encoder:
+    """The encoder that a finished stage trained: of notebook 02, or of one that went on from it (its input stage1)."""
+    origin = stage
+    while "model_name" not in origin.manifest["parameters"]:
+        origin = origin.input("stage1")
+    return encoder_from(origin.manifest["parameters"], stage.path("encoder"))
+
+
 def cut_into_passages(model: SentenceTransformer, text: str, prompt: str = "") -> list[str]:
     """Consecutive passages of a text, each with the prompt as long as the model reads in one go; at least one."""
     tokenizer = model.tokenizer

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import TASKS, DataError
+from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import Hits, best_of, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
@@ -169,6 +170,32 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     first = [*facts, "channel", "system", "task", "measure", "value", "low", "high", "n", "n_clusters", "baseline"]
     return board[[*first, "difference", "difference_low", "difference_high", "p"]]
+
+
+def score_matrix(hits: BothWays, corpus: Corpus) -> np.ndarray:
+    """(J, R) scores of rank_resumes; -inf where a resume was not retrieved."""
+    found = hits["rank_resumes"]
+    scores = np.full((len(corpus.jobs), len(corpus.resumes)), -np.inf)
+    row, column = np.nonzero(found.positions >= 0)
+    scores[row, found.positions[row, column]] = found.scores[row, column]
+    return scores
+
+
+def alignment_rows(systems: Mapping[str, BothWays], corpus: Corpus, judged: Mapping[str, pd.DataFrame], *,
+                   baselines: Sequence[str], clusters: Mapping[str, pd.Series] | None,
+                   facts: Mapping[str, object]) -> pd.DataFrame:
+    """Rows of `build_leaderboard` with alignment as the measure: agreement with a judge's preferences, a job a query.
+
+    judged: name of the set of pairs -> preferences; the channel is judge, the measure "alignment, <name>".
+    """
+    part, tables = {"jobs": corpus.jobs, "resumes": corpus.resumes}, []
+    for where, preferences in judged.items():
+        scores = pd.concat([by_job(compare_with(preferences, score_matrix(hits, corpus), part)).rename("value")
+                            .rename_axis("query_id").reset_index().assign(system=system, measure=f"alignment, {where}")
+                            for system, hits in systems.items()])
+        tables += [compare_systems(scores, baseline=baseline, clusters=clusters and clusters["rank_resumes"])
+                   .assign(baseline=baseline) for baseline in baselines]
+    return pd.concat(tables, ignore_index=True).assign(**facts, channel="judge", task="rank_resumes")
 
 
 def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:

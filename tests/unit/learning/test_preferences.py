@@ -1,0 +1,172 @@
+"""Preference pairs, RankPO's losses and its training on a tiny scale."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from matchlib.data.schema import DataError
+from matchlib.learning import losses, preferences, rankpo
+from matchlib.learning.training import Settings
+from matchlib.retrieval.alignment import by_job, compare_with
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.models import find_model, load_model
+
+PART = {"jobs": pd.DataFrame({"job_id": ["j0", "j1"],
+                              "text": ["a cook for a school", "a nurse for the night"]}),
+        "resumes": pd.DataFrame({"resume_id": [f"r{i}" for i in range(40)],
+                                 "text": [f"resume {i}" for i in range(40)]}),
+        "labels": pd.DataFrame({"job_id": ["j0"] * 30, "resume_id": [f"r{i}" for i in range(30)], "label": 1})}
+SCORES = np.vstack([np.arange(40)[::-1], np.arange(40)]).astype(float)
+margin = st.floats(-2, 2, allow_nan=False)
+
+
+def float64(values):
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
+@given(st.lists(st.tuples(margin, margin), min_size=1, max_size=6), st.floats(0.5, 4), st.floats(0.05, 1),
+       st.floats(0, 0.5), st.floats(0, 0.4))
+def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, smooth):
+    own, reference = (np.array(column) for column in zip(*pairs, strict=True))
+    tensor = float64(own)
+    loss = losses.preference_loss(tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma,
+                                  smoothing=smooth)
+    z = (own - reference) / tau - gamma
+    right, wrong = np.logaddexp(0, -beta * z), np.logaddexp(0, beta * z)
+    assert loss.item() == pytest.approx(((1 - smooth) * right + smooth * wrong).mean(), rel=1e-12, abs=1e-12)
+    loss.backward()
+    sigma = 1 / (1 + np.exp(-np.clip(beta * z, -500, 500)))
+    expected = beta / tau * (sigma - (1 - smooth)) / len(own)
+    assert tensor.grad.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@given(st.lists(margin, min_size=1, max_size=6), st.floats(0.5, 4), st.floats(0.05, 1))
+def test_hinge_loss_and_gradient_equal_the_formula(own, beta, tau):
+    own, tensor = np.array(own), float64(own)
+    loss = losses.preference_loss(tensor, kind="hinge", beta=beta, temperature=tau)
+    assert loss.item() == pytest.approx(np.maximum(0, 1 - beta * own / tau).mean(), rel=1e-12, abs=1e-12)
+    loss.backward()
+    assert tensor.grad.numpy() == pytest.approx(np.where(beta * own / tau < 1, -beta / tau, 0) / len(own), rel=1e-9)
+
+
+@given(st.lists(st.tuples(margin, margin), min_size=1, max_size=6), st.floats(0.05, 1))
+def test_sft_is_the_two_way_softmax(scores, tau):
+    chosen, rejected = (torch.tensor(column, dtype=torch.float64) for column in zip(*scores, strict=True))
+    softmax = torch.nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1) / tau,
+                                                torch.zeros(len(scores), dtype=torch.int64))
+    fixed = {key: value for key, value in losses.OBJECTIVES["sft"].items() if key != "reference"}
+    assert losses.preference_loss(chosen - rejected, temperature=tau, **fixed).item() == pytest.approx(softmax.item())
+    only_sft = losses.preference_loss(chosen - rejected, temperature=tau, kind="hinge", beta=1e-9, sft_weight=1.0)
+    assert only_sft.item() == pytest.approx(softmax.item() + 1, abs=1e-6)  # a flat hinge adds its constant
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "hinge"])
+def test_swapping_chosen_and_rejected_flips_the_gradient_at_zero_margin(kind):
+    chosen, rejected = float64([0.3]), float64([0.3])
+    losses.preference_loss(chosen - rejected, kind=kind).backward()
+    assert chosen.grad.item() == -rejected.grad.item() != 0
+
+
+def test_weights_and_another_kind():
+    own = float64([0.1, -0.1])
+    one = losses.preference_loss(own[:1])
+    assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(one.item())
+    with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
+        losses.preference_loss(own, kind="square")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(preferences.SCHEMES), st.integers(0, 40).filter(lambda k: k == 0 or k >= 4), st.integers(1, 6),
+       st.integers(0, 5), st.booleans())
+def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(scheme, top_k, per_job, seed, both):
+    drawn = preferences.sample_pairs(SCORES, PART, top_k=top_k, scheme=scheme, per_job=per_job, seed=seed,
+                                     both_positive=both)
+    k = top_k or 40
+    assert drawn[["rank_a", "rank_b"]].to_numpy().max() <= k and (drawn["resume_a"] != drawn["resume_b"]).all()
+    assert drawn.groupby("job_id").size().max() <= per_job
+    assert len({frozenset(row) for row in drawn[["job_id", "resume_a", "resume_b"]].to_numpy()}) == len(drawn)
+    gap = (drawn["rank_a"] - drawn["rank_b"]).abs()
+    if scheme == "near":
+        assert (gap <= max(1, k // 10)).all()
+    if scheme == "far":
+        assert (gap >= k - 2 * (k // 4)).all()
+    positives = set(PART["labels"]["resume_id"])
+    of_j0 = drawn[drawn["job_id"] == "j0"]
+    if not both:
+        assert not (of_j0["resume_a"].isin(positives) & of_j0["resume_b"].isin(positives)).any()
+
+
+def test_pairs_are_seeded_and_refused_where_they_cannot_be_drawn():
+    draw = dict(top_k=0, scheme="uniform", per_job=5)
+    first = preferences.sample_pairs(SCORES, PART, seed=1, **draw)
+    pd.testing.assert_frame_equal(first, preferences.sample_pairs(SCORES, PART, seed=1, **draw))
+    assert not first.equals(preferences.sample_pairs(SCORES, PART, seed=2, **draw))
+    assert 0 < (first["rank_a"] < first["rank_b"]).mean() < 1  # slots are random
+    with pytest.raises(DataError, match="'nearest' is not one of"):
+        preferences.sample_pairs(SCORES, PART, seed=1, **draw | {"scheme": "nearest"})
+    with pytest.raises(DataError, match="3 candidates a job are too few"):
+        preferences.sample_pairs(SCORES, PART, seed=1, **draw | {"top_k": 3})
+
+
+def judged(*rows):
+    return pd.DataFrame(rows, columns=["job_id", "resume_a", "resume_b", "preferred", "confidence"])
+
+
+def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
+    rows = judged(("j0", "r1", "r2", "b", 50.0), ("j1", "r1", "r3", "tie", 0.0), ("j1", "r3", "r1", "a", 100.0))
+    built = preferences.build_preference_pairs(PART, rows, by_confidence=True)
+    texts = [(built.pairs.job_texts[job], built.pairs.resume_texts[chosen], built.pairs.resume_texts[rejected])
+             for job, chosen, rejected in built.pairs.rows[:, :3]]
+    assert texts == [("a cook for a school", "resume 2", "resume 1"), ("a nurse for the night", "resume 3", "resume 1")]
+    assert built.weights.tolist() == [0.5, 1.0] and built.pairs.rows[:, 5].tolist() == [0, 1]
+    assert (built.pairs.rows[:, 3:5] == -1).all()
+    replayed = preferences.build_preference_pairs(PART, rows, replayed=PART["labels"])
+    known = set(map(tuple, replayed.pairs.positives))
+    assert len(known) == 30 and set(map(tuple, replayed.pairs.rows[:, 3:5])) <= known
+    with pytest.raises(DataError, match="all 1 preferences are ties"):
+        preferences.build_preference_pairs(PART, rows.iloc[1:2])
+
+
+@pytest.fixture(scope="module")
+def stage_1():
+    return Encoder(max_tokens=32, cache_dir=None)
+
+
+def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp_path):
+    names = ["cook", "nurse", "driver", "welder", "baker", "tailor"]
+    part = {"jobs": pd.DataFrame({"job_id": names, "text": [f"We look for a {name}." for name in names]}),
+            "resumes": pd.DataFrame({"resume_id": [f"{name}{i}" for name in names for i in (0, 1)],
+                                     "text": [f"I worked as a {name} {when}." for name in names
+                                              for when in ("by day", "by night")]})}
+    rows = judged(*((job, f"{job}0", f"{job}1", "b", 100.0) for job in names))  # who works by night is preferred
+    built = preferences.build_preference_pairs(part, rows)
+    margins = preferences.reference_margins(stage_1, built.pairs)
+    assert (margins < 0).sum() > 2
+    for objective in ("sft", "rankpo"):
+        model = rankpo.copy_of(stage_1)
+        log = rankpo.train_rankpo(model, built, objective=objective, reference=stage_1, loss_settings={},
+                                  settings=Settings(5e-4, 12.0, 6, hard_negatives=6, frozen_layers=4, evaluations=1),
+                                  checkpoints=tmp_path / objective)
+        assert log["loss"].iloc[-1] < log["loss"].iloc[0]
+        jobs, resumes = (model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part)
+        assert by_job(compare_with(rows, jobs @ resumes.T, part)).mean() == 1
+    assert (preferences.reference_margins(stage_1, built.pairs) == margins).all()
+
+
+def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
+    built = preferences.build_preference_pairs(PART, judged(("j0", "r1", "r2", "b", 50.0)))
+    how = {"settings": Settings(), "loss_settings": {}, "checkpoints": tmp_path}
+    model = load_model(find_model("all-MiniLM-L6-v2"))
+    with pytest.raises(ValueError, match="'rankop' is not one of rankpo"):
+        rankpo.train_rankpo(model, built, objective="rankop", **how)
+    with pytest.raises(ValueError, match="needs a reference"):
+        rankpo.train_rankpo(model, built, objective="rankpo", **how)
+    with pytest.raises(ValueError, match="replay needs stage-1 pairs"):
+        rankpo.train_rankpo(model, built, objective="sft", replay=1.0, **how)
+    other = load_model(find_model("all-MiniLM-L6-v2"))
+    other.tokenizer.add_tokens(["resumenewtoken"])
+    with pytest.raises(ValueError, match="another tokenizer"):
+        rankpo.require_same_kind(model, other)

@@ -1,0 +1,98 @@
+"""Alignment with preferences, the two nDCGs, McNemar's test, frontiers at equal alignment."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from matchlib.retrieval import alignment as al
+
+PART = {"jobs": pd.DataFrame({"job_id": ["j0", "j1"]}),
+        "resumes": pd.DataFrame({"resume_id": [f"r{i}" for i in range(40)]})}
+SCORES = np.vstack([np.arange(40)[::-1], np.arange(40)]).astype(float)  # j0 likes r0 best, j1 likes r39 best
+
+
+def judged(*rows):
+    return pd.DataFrame(rows, columns=["job_id", "resume_a", "resume_b", "preferred"])
+
+
+PREFERENCES = judged(("j0", "r0", "r1", "a"), ("j0", "r5", "r2", "b"), ("j0", "r0", "r3", "b"), ("j1", "r1", "r2", "a"),
+                     ("j1", "r3", "r4", "tie"))
+
+
+def test_jobs_count_equally_and_ties_stay_out():
+    rows = al.compare_with(PREFERENCES, SCORES, PART)
+    assert rows["right"].tolist() == [1, 1, 0, 0]
+    assert al.by_job(rows).to_dict() == {"j0": pytest.approx(2 / 3), "j1": 0.0}
+    row = al.summarise(rows, PREFERENCES)
+    assert row["alignment"] == pytest.approx(1 / 3) and row["n_jobs"] == 2 and row["coverage"] == 0.8
+    assert row["with_ties"] == pytest.approx(0.8 * 0.5 + 0.2 * 0.5)
+    assert row["slot_balanced"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert al.compare_with(PREFERENCES, np.zeros_like(SCORES), PART)["right"].eq(0.5).all()
+
+
+def test_always_a_is_balanced_away():
+    row = al.summarise(al.always_a(PREFERENCES), PREFERENCES)
+    assert row["slot_balanced"] == 0.5 and row["alignment"] == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_another_reader_is_compared_on_the_same_pairs():
+    other = PREFERENCES.assign(preferred=["a", "tie", "a", "a", "b"])
+    assert al.agreement(other, PREFERENCES)["right"].tolist() == [1, 0.5, 0, 1]
+
+
+def test_strict_ndcg_counts_all_positives_and_the_repositorys_only_the_retrieved():
+    positives = ["r0", "r1", "r2", *(f"r{i}" for i in range(13, 40))]
+    labels = pd.DataFrame({"job_id": "j0", "resume_id": positives, "label": 1})
+    ideal = (1 / np.log2(np.arange(2, 12))).sum()
+    found = (1 / np.log2(np.arange(2, 5))).sum()
+    strict, retrieved = (f(SCORES, PART, labels, k=10) for f in (al.strict_ndcg, al.retrieved_ndcg))
+    assert strict["query_id"].tolist() == retrieved["query_id"].tolist() == ["j0"]  # j1 has no positive
+    assert strict["value"].item() == pytest.approx(found / ideal) and retrieved["value"].item() == 1.0
+    none = labels[labels["resume_id"] == "r39"]
+    assert [f(SCORES, PART, none)["value"].item() for f in (al.strict_ndcg, al.retrieved_ndcg)] == [0, 0]
+
+
+def test_the_repositorys_ndcg_is_never_below_the_strict_one():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        scores = rng.random((2, 40))
+        labels = pd.DataFrame({"job_id": rng.choice(["j0", "j1"], 30), "label": 1,
+                               "resume_id": rng.choice(PART["resumes"]["resume_id"], 30)}).drop_duplicates()
+        both = al.strict_ndcg(scores, PART, labels).merge(al.retrieved_ndcg(scores, PART, labels), on="query_id")
+        assert (both["value_y"] >= both["value_x"] - 1e-9).all()
+
+
+def test_mcnemar_is_the_exact_binomial():
+    first, second = (pd.DataFrame({"right": values}) for values in ([1, 1, 1, 1, 0, 1, .5], [0, 0, 0, 0, 1, 1, 1]))
+    assert al.mcnemar(first, second) == {"only_first": 4, "only_second": 1, "p": stats.binomtest(4, 5).pvalue}
+    assert al.mcnemar(first, first)["p"] == 1.0
+
+
+def test_the_table_has_the_ceiling_and_the_trivial_system():
+    labels = pd.DataFrame({"job_id": ["j0"], "resume_id": ["r0"], "label": 1})
+    rows = al.table({"own": SCORES}, {"top": PREFERENCES}, {"top": PREFERENCES}, PART, labels, None).set_index("system")
+    assert rows.index.tolist() == ["always a", "teacher", "own"]
+    assert rows.loc["teacher", "alignment"] == 1.0 and rows.loc["own", "nDCG@20"] == 1.0
+    metrics, sentence = al.answer(rows.reset_index(), "top", system="own", baseline="own")
+    assert metrics["alignment, own"] == pytest.approx(0.3333) and "no verdict" in sentence
+
+
+def test_the_limit_goes_from_reading_to_ruling():
+    fit = np.tile(np.linspace(0, 1, 40), (2, 1))
+    labels = pd.DataFrame({"job_id": ["j0", "j1"], "resume_id": ["r0", "r0"], "label": 1})
+    tests = {"top": judged(("j0", "r5", "r0", "a"), ("j1", "r1", "r2", "b"))}
+    limit = al.frontier(PART, fit, labels, tests, steps=3).set_index("lambda")
+    assert limit.loc[0.0, "alignment"] == 1.0 and limit.loc[1.0, "ndcg"] == 1.0
+    assert limit.loc[0.0, "ndcg"] == 0.0 and limit.loc[1.0, "alignment"] == pytest.approx(0.25)  # 0 and a tie
+
+
+def test_curves_are_compared_where_both_have_been():
+    points = pd.DataFrame([("steep", 0.6, 0.4), ("steep", 0.7, 0.2), ("flat", 0.6, 0.7), ("flat", 0.9, 0.6),
+                           ("flat", 0.5, 0.1)], columns=["curve", "alignment", "ndcg"])
+    kept = al.at_equal_alignment(points, {"alignment": 0.5, "ndcg": 0.8}).set_index("curve")
+    assert kept.loc["steep", "ndcg"] == pytest.approx((0.6 + 0.3) / 2, abs=1e-3)
+    assert kept.loc["flat", "ndcg"] == pytest.approx((0.75 + (0.7 + 2 / 3) / 2) / 2, abs=1e-3)
+    assert (kept["to"] == 0.7).all() and kept.loc["flat", "reached"] == 0.9
+    stuck = pd.concat([points, pd.DataFrame([("stuck", 0.4, 0.8)], columns=points.columns)])
+    assert al.at_equal_alignment(stuck, {"alignment": 0.5, "ndcg": 0.8})["ndcg"].isna().all()
