@@ -90,7 +90,10 @@ def find_root() -> Path:
 
 
 def read_params(path: Path) -> dict[str, Any]:
-    """Read a params file; `base: other.yaml` fills in what the file leaves out, section by section."""
+    """Read a params file.
+
+    `base: other.yaml` fills in what the file leaves out, section by section, but for the sections named in `without`.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -104,6 +107,10 @@ def read_params(path: Path) -> dict[str, Any]:
         below = read_params(path.parent / base)
         for key, value in below.items():
             raw[key] = {**value, **(raw.get(key) or {})} if isinstance(value, dict) else raw.get(key, value)
+    for name in raw.pop("without", []):
+        if name not in raw:
+            raise ParameterError(f"{path}: without names {name!r}, which is no section here or in its base")
+        del raw[name]
     return raw
 
 

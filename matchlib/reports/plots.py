@@ -77,6 +77,7 @@ def plot_path(log: pd.DataFrame, *, floor: float) -> Figure:
     right.plot(*path.iloc[0][["alignment", "ndcg"]], "X", markersize=9, color=PALETTE[1])
     right.axhline(floor, color="0.5", linestyle=":")
     right.set(xlabel="validation alignment", ylabel="validation nDCG@20")
+    right.locator_params(nbins=6)
     return figure
 
 

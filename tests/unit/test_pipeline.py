@@ -85,6 +85,15 @@ def test_plans_that_cannot_run_are_refused(raw, sentence):
         plan_run(raw)
 
 
+def test_a_file_may_do_without_sections_of_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text("01_data_rules: {seed: 1}\n02_contrastive: {}\n")
+    (tmp_path / "own.yaml").write_text("base: base.yaml\nwithout: [02_contrastive]\n")
+    assert read_params(tmp_path / "own.yaml") == {"run": "own", "01_data_rules": {"seed": 1}}
+    (tmp_path / "own.yaml").write_text("base: base.yaml\nwithout: [03_hyre]\n")
+    with pytest.raises(ParameterError, match="without names '03_hyre', which is no section here or in its base"):
+        read_params(tmp_path / "own.yaml")
+
+
 def test_base_fills_in_section_by_section(tmp_path):
     (tmp_path / "low.yaml").write_text("01_data_rules: {seed: 3, train_jobs: 5}\n02_contrastive: {epochs: 2.0}\n")
     (tmp_path / "high.yaml").write_text("base: low.yaml\n01_data_rules: {seed: 4}\n")

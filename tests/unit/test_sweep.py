@@ -43,7 +43,7 @@ def test_values_are_crossed_and_whole_worlds_repeated():
 
 
 def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
-    stages = ["02_contrastive", "04_runner_up_mining", "02_contrastive-rum"]
+    stages = ["02_contrastive", "04_runner_up_mining", "02_contrastive-rum", "11_leaderboard"]
     over = [{"short": {"02_contrastive": {"epochs": 0.2}}}, {2: {"02_contrastive-rum": {"seed": 2}}}]
     plan = {stage.name: stage.parameters for stage in plan_run(unfold(BASE | {"sweep": [{"stages": stages, "over": over}
                                                                                        ]}, source="p")).stages}
