@@ -100,6 +100,21 @@ def plot_frontier(points: pd.DataFrame, limit: pd.DataFrame | None, published: p
     return figure
 
 
+def plot_curves(points: pd.DataFrame, start: dict[str, float]) -> Figure:
+    """Alignment against nDCG@20, a line a curve by rising learning rate, all from stage 1 (the cross).
+
+    points: curve, alignment, ndcg in the order of learning rates; start: alignment, ndcg.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.8))
+    for marker, (curve, rows) in zip("osD^vPX*", points.groupby("curve", sort=False), strict=False):
+        axes.plot([start["alignment"], *rows["alignment"]], [start["ndcg"], *rows["ndcg"]], marker=marker,
+                  markersize=5, label=_label(curve))
+    axes.plot(start["alignment"], start["ndcg"], "X", markersize=10, color="0.3")
+    axes.set(xlabel="alignment", ylabel="nDCG@20")
+    axes.legend(fontsize=8)
+    return figure
+
+
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
     """Every system's value with its 95% interval, one panel a channel and task."""
     part = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])

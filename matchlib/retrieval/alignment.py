@@ -7,6 +7,7 @@ nDCG@20 on rule labels. Deviations: jobs count equally, intervals, ties out of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -164,6 +165,23 @@ def frontier(part: Part, text_fit: np.ndarray, labels: pd.DataFrame, tests: Mapp
         rows += [{"pairs": where, "lambda": share, "alignment": by_job(compare_with(judged, mixed, part)).mean(),
                   "ndcg": ndcg} for where, judged in tests.items()]
     return pd.DataFrame(rows)
+
+
+def frontier_points(stages: Mapping[str, Any], *, where: str = "uniform") -> tuple[pd.DataFrame, dict[str, float]]:
+    """The test points of finished stages 05: (arm, curve, learning_rate, alignment, ndcg), and stage 1's.
+
+    Arms that share objective, kind and replay make one curve.
+    """
+    rows, start = [], {}
+    for arm, stage in stages.items():
+        table, how = pd.read_csv(stage.path("alignment.csv")), stage.manifest["parameters"]
+        part = table[table["pairs"] == where].set_index("system")
+        start = {"alignment": part.loc["stage1", "alignment"], "ndcg": part.loc["stage1", "nDCG@20"]}
+        curve = " ".join([how["objective"], how["kind"] if how["objective"] != "sft" else "",
+                          "with replay" if how["replay"] else ""]).replace("  ", " ").strip()
+        rows.append({"arm": arm, "curve": curve, "learning_rate": how["learning_rate"],
+                     "alignment": part["alignment"].iloc[-1], "ndcg": part["nDCG@20"].iloc[-1]})
+    return pd.DataFrame(rows).sort_values(["curve", "learning_rate"], kind="stable").reset_index(drop=True), start
 
 
 def at_equal_alignment(points: pd.DataFrame, start: Mapping[str, float], *, steps: int = 101) -> pd.DataFrame:

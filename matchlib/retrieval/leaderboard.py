@@ -198,6 +198,12 @@ def alignment_rows(systems: Mapping[str, BothWays], corpus: Corpus, judged: Mapp
     return pd.concat(tables, ignore_index=True).assign(**facts, channel="judge", task="rank_resumes")
 
 
+def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFrame:
+    """Rows of `build_leaderboard` from `alignment.at_equal_alignment`, a curve a system, for the ledger to read."""
+    rows = kept.rename(columns={"curve": "system", "ndcg": "value"})[["system", "value"]]
+    return rows.assign(**facts, channel="rule", task="rank_resumes", measure="nDCG@20 at equal alignment")
+
+
 def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:
     """One row a system: each measure's value with its interval in brackets, n, and the test of the first measure."""
     part = board[board["channel"].eq(channel) & board["task"].eq(task) & board["baseline"].eq(baseline)]

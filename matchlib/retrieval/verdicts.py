@@ -23,19 +23,20 @@ KINDS = ("above", "not below")
 
 
 def seed_values(boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, channel: str) -> pd.DataFrame:
-    """One row a world, seed and system: the mean of both tasks.
+    """One row a world, seed and system: the mean of the tasks that have the measure (both, or rank_resumes alone).
 
-    boards: (world, seed) -> leaderboard of `build_leaderboard`. Returns world, seed, system, value.
+    boards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure give no row.
+    Returns world, seed, system, measure, channel, value. Raises DataError if no board has the measure.
     """
     rows = []
     for (world, seed), board in boards.items():
         part = board[board["measure"].eq(measure) & board["channel"].eq(channel)]
-        if part.empty:
-            raise DataError(f"the board of {world}, seed {seed} has no {measure} against {channel}; it has "
-                            f"{', '.join(sorted(set(board['measure'])))}")
         values = part.drop_duplicates(["system", "task"]).groupby("system")["value"].mean()
-        rows += [(world, seed, system, value) for system, value in values.items()]
-    return pd.DataFrame(rows, columns=["world", "seed", "system", "value"])
+        rows += [(world, seed, system, measure, channel, value) for system, value in values.items()]
+    if not rows:
+        known = sorted({name for board in boards.values() for name in board["measure"]})
+        raise DataError(f"no board has {measure} against {channel}; they have {', '.join(known)}")
+    return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "channel", "value"])
 
 
 def paired_difference(differences: np.ndarray) -> dict[str, float]:
@@ -52,15 +53,18 @@ def paired_difference(differences: np.ndarray) -> dict[str, float]:
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
     """Every claim against every of its baselines, by the rule above.
 
-    claims: claim (its sentence), world, system, baselines, kind ("above", by default, or "not below").
-    Returns claim, world, system, baseline, estimate, low, high, p, p_holm, seeds, verdict (holds, does not, undecided,
-    too few seeds). Raises DataError if a claim names what was not run.
+    claims: claim (its sentence), world, system, baselines, kind ("above", by default, or "not below"), measure and
+    channel where values hold several. Returns claim, world, system, baseline, kind, estimate, low, high, p, p_holm,
+    seeds, verdict (holds, does not, undecided, too few seeds). Raises DataError if a claim names what was not run.
     """
     rows = []
     for claim in claims:
         if claim.get("kind", "above") not in KINDS:
             raise DataError(f"claim {claim['claim']!r}: kind {claim['kind']!r} is not one of {', '.join(KINDS)}")
-        table = values[values["world"] == claim["world"]].pivot(index="seed", columns="system", values="value")
+        chosen = values["world"] == claim["world"]
+        for key in ("measure", "channel"):
+            chosen &= values[key] == claim.get(key, values[key].iloc[0])
+        table = values[chosen].pivot(index="seed", columns="system", values="value")
         for baseline in claim["baselines"]:
             if absent := {claim["system"], baseline} - set(table.columns):
                 raise DataError(f"claim {claim['claim']!r}: {sorted(absent)[0]!r} was not run in the world "

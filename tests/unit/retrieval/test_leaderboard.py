@@ -190,3 +190,15 @@ def test_headline_and_key_figures_speak_of_the_last_channel(board):
     assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(board, measure="RR")
     figures = lb.key_figures(board, measure="RR")
     assert figures["stage1, rank resumes"] == 1.0 and len(figures) == 6
+
+
+def test_alignment_is_a_measure_of_the_board(corpus):
+    preferences = pd.DataFrame({"job_id": corpus.jobs["job_id"], "resume_a": corpus.resumes["resume_id"][:6],
+                                "resume_b": corpus.resumes["resume_id"][6], "preferred": "a"})
+    systems = {name: planted(corpus, right=right, seed=1) for name, right in (("raw", 0), ("stage1", 6))}
+    rows = lb.alignment_rows(systems, corpus, {"top": preferences}, baselines=["raw"], clusters=None, facts={"seed": 1})
+    own = rows[rows["system"] == "stage1"].iloc[0]
+    assert own[["measure", "channel", "task"]].tolist() == ["alignment, top", "judge", "rank_resumes"]
+    assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "raw"
+    kept = pd.DataFrame({"curve": ["sft"], "ndcg": [0.4], "reached": [0.7]})
+    assert lb.frontier_rows(kept, {"seed": 1})["measure"].tolist() == ["nDCG@20 at equal alignment"]

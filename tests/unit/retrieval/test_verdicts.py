@@ -12,7 +12,8 @@ SEEDS = range(6)
 
 def table(**systems):
     rows = [("market", seed, name, values[seed]) for name, values in systems.items() for seed in range(len(values))]
-    return pd.DataFrame(rows, columns=["world", "seed", "system", "value"])
+    frame = pd.DataFrame(rows, columns=["world", "seed", "system", "value"])
+    return frame.assign(measure="nDCG@10", channel="true_fit")
 
 
 def claim(system, *baselines, kind="above"):
@@ -59,11 +60,17 @@ def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
     board = pd.DataFrame({"system": ["a", "a", "a"], "task": ["rank_resumes", "rank_jobs", "rank_jobs"],
                           "measure": ["nDCG@10"] * 3, "channel": ["true_fit"] * 3, "value": [0.2, 0.4, 0.4]})
     values = seed_values({("market", "1"): board}, measure="nDCG@10", channel="true_fit")
-    assert values.to_dict("records") == [{"world": "market", "seed": "1", "system": "a",
-                                          "value": pytest.approx(0.3)}]
-    with pytest.raises(DataError, match="market, seed 1 has no RR against true_fit"):
+    assert values.to_dict("records") == [{"world": "market", "seed": "1", "system": "a", "measure": "nDCG@10",
+                                          "channel": "true_fit", "value": pytest.approx(0.3)}]
+    with pytest.raises(DataError, match="no board has RR against true_fit; they have nDCG@10"):
         seed_values({("market", "1"): board}, measure="RR", channel="true_fit")
     with pytest.raises(DataError, match="'z' was not run in the world 'market', which has a, b"):
         judge([claim("z", "b")], table(a=BASE, b=BASE))
     with pytest.raises(DataError, match="kind 'better' is not one of"):
         judge([claim("a", "b", kind="better")], table(a=BASE, b=BASE))
+
+
+def test_claims_may_name_their_own_measure():
+    above, below = table(a=BASE + 0.1 + WIGGLE, b=BASE), table(a=BASE - 0.1 + WIGGLE, b=BASE)
+    judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR"}], pd.concat([above, below.assign(measure="RR")]))
+    assert judged["verdict"].tolist() == ["holds", "does not"]
