@@ -72,5 +72,6 @@ def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
 
 def test_claims_may_name_their_own_measure():
     above, below = table(a=BASE + 0.1 + WIGGLE, b=BASE), table(a=BASE - 0.1 + WIGGLE, b=BASE)
-    judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR"}], pd.concat([above, below.assign(measure="RR")]))
+    values = pd.concat([above, below.assign(measure="RR")])
+    judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR"}], values)
     assert judged["verdict"].tolist() == ["holds", "does not"]
