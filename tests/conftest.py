@@ -6,7 +6,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import contextlib
+import json
 import shutil
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -50,3 +56,47 @@ def small_tables():
 
     market = Market(3, occupations=4, true_fit_share=0.05)
     return market.tables({"train": (40, 60), "valid": (12, 24), "test": (12, 24)})
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A service with /v1/chat/completions that answers by `answer` (by default "answer to <user>"); `failures` are
+    statuses to give first, `delay` seconds, `reply` a body in the place of the answer; `received` counts prompts by
+    their Idempotency-Key. OPENAI_BASE_URL and OPENAI_API_KEY name it."""
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            mark, asked = self.headers["Idempotency-Key"], body["messages"][-1]["content"]
+            with service.lock:
+                service.received[mark] += 1
+                status = service.failures.pop(0) if service.failures else 200
+            time.sleep(service.delay)
+            message = {"role": "assistant", "content": service.answer(asked)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice],
+                      "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}}
+            content = json.dumps(answer).encode() if service.reply is None else service.reply
+            if status != 200:
+                content = json.dumps({"error": {"message": "no", "type": "x"}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            service.answered += status == 200
+            with contextlib.suppress(OSError):  # the client was killed
+                self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.lock, service.received = threading.Lock(), Counter()
+    service.answer = lambda asked: f"answer to {asked}"
+    service.failures, service.delay, service.reply, service.answered = [], 0.0, None, 0
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{service.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-key")
+    yield service
+    service.shutdown()
+    service.server_close()

@@ -36,22 +36,22 @@ class Disagreement(NamedTuple):
 
 def annotate(pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], *, market: Market | None = None,
              model: LanguageModel | None = None, noise: float = 0.0, slot_bias: float = 0.0, seed: int = 1,
-             max_words: int = 300) -> tuple[pd.DataFrame, dict[str, int]]:
+             max_words: int = 300, name: str = "oracle") -> tuple[pd.DataFrame, dict[str, int]]:
     """Have pairs judged both ways, by a language model where there is one, else by the market's oracle.
 
-    part: jobs and resumes. Returns the asked table of `merge_orders`, and counts of pairs without a usable answer.
+    part: jobs and resumes; name: of the annotator. Returns the asked table of `merge_orders`, and counts of pairs without a usable answer.
     Raises DataError without a model and a market.
     """
     if model is not None:
         texts = (part[f"{side}s"].set_index(f"{side}_id")["text"] for side in ("job", "resume"))
-        return ask_model(pairs, *texts, model, max_words=max_words, name=model.backend.key)
+        return ask_model(pairs, *texts, model, max_words=max_words, name=name)
     if market is None:
         raise DataError("the oracle knows the simulated market only; set annotator to file, service or local")
     rows, columns = (pd.Series(range(len(ids)), index=ids)
                      for ids in (part["jobs"]["job_id"], part["resumes"]["resume_id"]))
     all_fit = market.channels(part["jobs"], part["resumes"])["text_fit"]
     fit = np.column_stack([all_fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"])
-    return oracle(pairs, fit, noise=noise, slot_bias=slot_bias, seed=seed), {}
+    return oracle(pairs, fit, noise=noise, slot_bias=slot_bias, seed=seed, name=name), {}
 
 
 def oracle(pairs: pd.DataFrame, fit: np.ndarray, *, noise: float, slot_bias: float, seed: int,

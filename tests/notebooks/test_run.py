@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
 CANARY = "sk-canary-5f1d0c"
 STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-knn", "02_contrastive-rum",
-          "03_hyre", "04_runner_up_mining", "11_leaderboard", "12_ledger"]
-SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "rum", "knn"}
+          "02_contrastive-rule", "03_hyre", "04_runner_up_mining", "05_rankpo", "11_leaderboard", "12_ledger"]
+SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "rum", "knn", "rule", "rankpo"}
 
 
 def run(*arguments, environment=None, **options):
@@ -161,6 +161,33 @@ def test_notebooks_run_one_by_one_by_plain_papermill(names):
                      ("generator", "few_shot"), ("language_model", "m"), environment={"OPENAI_API_KEY": ""})
     assert done.returncode != 0 and "OPENAI_API_KEY is not set, which a service needs" in done.stderr
     assert not (ROOT / base / "03_hyre-few_shot" / "manifest.json").exists()
+
+
+def likes_a_skill(prompt):
+    """What a language model might answer to HyRE's prompt and to a judge's."""
+    if "Which resume fits" not in prompt:
+        return "## Experience\nAn invented person who knows the work."
+    first, second = prompt.split("Resume A:")[1].split("Resume B:")
+    return f"One knows more.\nChoice: {'A' if len(first) >= len(second) else 'B'}\nConfidence: 70"
+
+
+def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, server, tmp_path):
+    server.answer = likes_a_skill
+    tables, base = Path("reports") / smoke.name / "01_data_rules", Path("reports") / names["plain"]
+    cache = {"MATCHLIB_CACHE": str(tmp_path)}
+    done = papermill("03_hyre", base / "03_hyre-few_shot", ("data", tables), ("generator", "few_shot"),
+                     ("language_model", "m"), ("max_tokens", 64), environment=cache)
+    assert done.returncode == 0, done.stderr[-3000:]
+    hyre = Finished(ROOT / base / "03_hyre-few_shot")
+    assert "100% of the jobs" in hyre.manifest["headline"] and "no language model" not in hyre.manifest["headline"]
+    assert hyre.table("jobs")["text"].str.contains("An invented person who knows the work").all()
+    done = papermill("05_rankpo", base / "05_rankpo", ("data", tables), ("annotator", "service"),
+                     ("language_model", "m"), ("stage1", tables.parent / "02_contrastive-rule"),
+                     ("pairs_per_job", 1), ("test_pairs_per_job", 2), ("epochs", 1.0), ("frozen_layers", 5), ("evaluations", 1),
+                     ("objective", "sft"), ("top_k", 10), environment=cache)
+    assert done.returncode == 0, done.stderr[-3000:]
+    judged = Finished(ROOT / base / "05_rankpo").table("preferences")
+    assert set(judged["annotator"]) == {"m"} and (judged["preferred"] != "tie").mean() > 0.8
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):

@@ -57,7 +57,7 @@ def answers(prompt):
 
 
 def test_a_language_model_is_asked_both_ways():
-    asked, left_out = judge.annotate(PAIRS, PART, model=LanguageModel(Canned(answers)))
+    asked, left_out = judge.annotate(PAIRS, PART, model=LanguageModel(Canned(answers)), name="canned")
     assert left_out == {}
     merged = judge.merge_orders(asked)
     assert merged["preferred"].tolist() == ["a", "b", "tie", "tie"]

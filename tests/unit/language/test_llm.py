@@ -1,16 +1,11 @@
 """Language models: order, cache, limits, failures and kills against servers on this machine."""
 
-import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -33,48 +28,6 @@ model = LanguageModel(Service("m", concurrency=4), cache=Path(sys.argv[1]))
 texts = [a.text for a in model.complete([Prompt("be brief", f"question {i}") for i in range(30)])]
 assert texts == [f"answer to question {i}" for i in range(30)], texts
 """
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """/v1/chat/completions that answers "answer to <user>"; `failures` are statuses to give first, `delay` seconds,
-    `reply` a body in the place of the answer; `received` counts prompts by their Idempotency-Key."""
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            mark, asked = self.headers["Idempotency-Key"], body["messages"][-1]["content"]
-            with service.lock:
-                service.received[mark] += 1
-                status = service.failures.pop(0) if service.failures else 200
-            time.sleep(service.delay)
-            text = f"answer to {asked}"
-            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice],
-                      "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}}
-            content = json.dumps(answer).encode() if service.reply is None else service.reply
-            if status != 200:
-                content = json.dumps({"error": {"message": "no", "type": "x"}}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Retry-After", "0")
-            self.end_headers()
-            service.answered += status == 200
-            with contextlib.suppress(OSError):  # the client was killed
-                self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.lock, service.received = threading.Lock(), Counter()
-    service.failures, service.delay, service.reply, service.answered = [], 0.0, None, 0
-    threading.Thread(target=service.serve_forever, daemon=True).start()
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{service.server_port}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "canary-key")
-    yield service
-    service.shutdown()
-    service.server_close()
 
 
 def test_answers_are_in_order_cached_and_counted(server, tmp_path):
