@@ -39,7 +39,8 @@ def annotate(pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], *, market: M
              max_words: int = 300, name: str = "oracle") -> tuple[pd.DataFrame, dict[str, int]]:
     """Have pairs judged both ways, by a language model where there is one, else by the market's oracle.
 
-    part: jobs and resumes; name: of the annotator. Returns the asked table of `merge_orders`, and counts of pairs without a usable answer.
+    part: jobs and resumes; name: of the annotator. Returns the asked table of `merge_orders`, and counts of pairs
+    without a usable answer.
     Raises DataError without a model and a market.
     """
     if model is not None:

@@ -82,7 +82,7 @@ def build_preference_pairs(part: Mapping[str, pd.DataFrame], preferences: pd.Dat
     """Number the texts of decided preferences; ties are left out.
 
     part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally. replayed: accepted
-    labels of stage 1 (job_id, resume_id), of which each row gets one at random.
+    labels of stage 1 (job_id, resume_id), of which each row gets one at random, of its own job where it has any.
     Raises DataError if all preferences are ties.
     """
     decided = preferences[preferences["preferred"] != "tie"].reset_index(drop=True)
@@ -95,12 +95,20 @@ def build_preference_pairs(part: Mapping[str, pd.DataFrame], preferences: pd.Dat
         part["resumes"].set_index("resume_id")["text"], decided["resume_a"].where(a_wins, decided["resume_b"]),
         decided["resume_b"].where(a_wins, decided["resume_a"]), replayed["resume_id"])
     known = np.column_stack([codes[1], numbers[2]]).astype(np.int64)
-    drawn = np.full((len(decided), 2), -1)
-    if len(known):
-        drawn = known[np.random.default_rng(seed).choice(len(known), len(decided), replace=len(known) < len(decided))]
+    drawn = _draw_replayed(codes[0], known, seed)
     rows = np.column_stack([codes[0], *numbers[:2], drawn, np.arange(len(decided))]).astype(np.int64)
     weights = decided["confidence"].to_numpy(np.float32) / 100 if by_confidence else np.ones(len(decided), np.float32)
     return PreferencePairs(Pairs(job_texts, resume_texts, rows, np.unique(known, axis=0)), weights)
+
+
+def _draw_replayed(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
+    """(n, 2) one of `known` for each row: of the row's own job, whose text is in the batch anyway, or else any."""
+    if not len(known):
+        return np.full((len(jobs), 2), -1)
+    rng, of_job = np.random.default_rng(seed), defaultdict(list)
+    for place, job in enumerate(known[:, 0]):
+        of_job[job].append(place)
+    return known[[rng.choice(of_job[job]) if job in of_job else rng.integers(len(known)) for job in jobs]]
 
 
 def _number(text_of: pd.Series, *columns: pd.Series) -> tuple[list[np.ndarray], list[str]]:

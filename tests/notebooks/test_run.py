@@ -183,8 +183,8 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
     assert hyre.table("jobs")["text"].str.contains("An invented person who knows the work").all()
     done = papermill("05_rankpo", base / "05_rankpo", ("data", tables), ("annotator", "service"),
                      ("language_model", "m"), ("stage1", tables.parent / "02_contrastive-rule"),
-                     ("pairs_per_job", 1), ("test_pairs_per_job", 2), ("epochs", 1.0), ("frozen_layers", 5), ("evaluations", 1),
-                     ("objective", "sft"), ("top_k", 10), environment=cache)
+                     ("pairs_per_job", 1), ("test_pairs_per_job", 2), ("epochs", 1.0), ("frozen_layers", 5),
+                     ("evaluations", 1), ("objective", "sft"), ("top_k", 10), environment=cache)
     assert done.returncode == 0, done.stderr[-3000:]
     judged = Finished(ROOT / base / "05_rankpo").table("preferences")
     assert set(judged["annotator"]) == {"m"} and (judged["preferred"] != "tie").mean() > 0.8

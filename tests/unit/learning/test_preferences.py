@@ -126,6 +126,7 @@ def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
     replayed = preferences.build_preference_pairs(PART, rows, replayed=PART["labels"])
     known = set(map(tuple, replayed.pairs.positives))
     assert len(known) == 30 and set(map(tuple, replayed.pairs.rows[:, 3:5])) <= known
+    assert replayed.pairs.rows[0, 3] == replayed.pairs.rows[0, 0]  # of its own job; the other job has none
     with pytest.raises(DataError, match="all 1 preferences are ties"):
         preferences.build_preference_pairs(PART, rows.iloc[1:2])
 
