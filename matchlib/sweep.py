@@ -16,10 +16,10 @@ An input that is a dict of stages (11's arm_stages) takes every arm of a stage t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matchlib.pipeline import ParameterError, find_root, input_stages, notebook_parameters
 
@@ -37,40 +37,47 @@ def unfold(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     return unfolded
 
 
-def _crossed(over: list[Mapping[str, Mapping]], stages: list[str], source: str):
-    """(name, changes by section) of every combination of values."""
+class Arm(NamedTuple):
+    """One combination of values: its name, its changes by section, and the sections that it leaves out."""
+    name: str
+    changes: dict[str, dict]
+    without: set[str]
+
+
+def _crossed(over: list[Mapping[str, Mapping]], stages: list[str], source: str) -> Iterator[Arm]:
     for combination in product(*(dictionary.items() for dictionary in over)):
-        changes: dict[str, dict | None] = {}
+        arm = Arm("-".join(str(name) for name, _ in combination), {}, set())
         for _, value in combination:
             for section, parameters in (value or {}).items():
                 if section not in stages:
                     raise ParameterError(f"{source}: the sweep changes {section!r}, which is not among its stages "
                                          f"{', '.join(stages)}; add it and the stages that read it")
-                before = changes.get(section, {})
-                changes[section] = None if parameters is None or before is None else {**before, **parameters}
-        yield "-".join(str(name) for name, _ in combination), changes
+                if parameters is None:
+                    arm.without.add(section)
+                else:
+                    arm.changes[section] = {**arm.changes.get(section, {}), **parameters}
+        yield arm
 
 
-def _unfold_one(raw: dict[str, Any], stages: list[str], arms: list[tuple[str, dict]]) -> dict[str, Any]:
-    left_out = {(name, arm) for arm, changes in arms for name, value in changes.items() if value is None}
+def _unfold_one(raw: dict[str, Any], stages: list[str], arms: list[Arm]) -> dict[str, Any]:
     whole = {name: raw[name] if name == "run" else _complete(raw, name) for name in raw}
     unfolded = {name: section for name, section in whole.items() if name not in stages}
     for name, section in unfolded.items():
         for key, value in (() if name == "run" else input_stages(section, _defaults(name)).items()):
             if isinstance(value, dict):
                 section[key] = {k: s for k, stage in value.items() for k, s in (
-                    [(f"{k}-{arm}", f"{stage}-{arm}") for arm, _ in arms if (stage, arm) not in left_out]
+                    [(f"{k}-{arm.name}", f"{stage}-{arm.name}") for arm in arms if stage not in arm.without]
                     if stage in stages else [(k, stage)])}
-    for arm, changes in arms:
-        for name in (name for name in stages if (name, arm) not in left_out):
-            section = {**whole[name], **(changes.get(name.split("-")[0]) or {}), **changes.get(name, {})}
+    for arm in arms:
+        for name in (name for name in stages if name not in arm.without):
+            section = {**whole[name], **arm.changes.get(name.split("-")[0], {}), **arm.changes.get(name, {})}
             for key, value in input_stages(section, _defaults(name)).items():
                 if isinstance(value, dict):
-                    section[key] = {k: f"{s}-{arm}" if s in stages else s for k, s in value.items()
-                                    if (s, arm) not in left_out}
+                    section[key] = {k: f"{s}-{arm.name}" if s in stages else s for k, s in value.items()
+                                    if s not in arm.without}
                 elif value in stages:
-                    section[key] = f"{value}-{arm}"
-            unfolded[f"{name}-{arm}"] = section
+                    section[key] = f"{value}-{arm.name}"
+            unfolded[f"{name}-{arm.name}"] = section
     return unfolded
 
 

@@ -49,6 +49,12 @@ def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
                                                                                        ]}, source="p")).stages}
     assert [plan[f"02_contrastive{arm}-short-2"]["epochs"] for arm in ("", "-rum")] == [0.2, 0.2]
     assert plan["02_contrastive-rum-short-2"]["seed"] == 2 and "seed" not in plan["02_contrastive-short-2"]
+    # left out, it still speaks for its arms
+    over = [{"few": {"02_contrastive": None}}, {2: {"02_contrastive": {"seed": 2}}}]
+    raw = BASE | {"04_runner_up_mining": {"encoder": ""},
+                  "11_leaderboard": {"stage1": "02_contrastive-rum", "shuffled": ""}}
+    plan = unfold(raw | {"sweep": [{"stages": stages, "over": over}]}, source="p")
+    assert plan["02_contrastive-rum-few-2"]["seed"] == 2 and "02_contrastive-few-2" not in plan
 
 
 def test_an_arm_leaves_out_what_it_sets_to_null():
