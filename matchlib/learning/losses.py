@@ -83,20 +83,37 @@ def false_negatives(queries: Tensor, candidates: Tensor, positives: Tensor, n_ca
     return masked
 
 
+class KnownPositives(nn.Module):
+    """The accepted pairs of training, kept as numbers on the loss's device, and the masks that follow from them.
+
+    pairs: (P, 2) int64 tensor of (job, resume) numbers; n_jobs, n_resumes: how many numbers there are.
+    """
+
+    def __init__(self, pairs: Tensor, *, n_jobs: int, n_resumes: int):
+        super().__init__()
+        self.n_jobs, self.n_resumes = n_jobs, n_resumes
+        job, resume = pairs.T
+        self.register_buffer("job_major", job * n_resumes + resume, persistent=False)
+        self.register_buffer("resume_major", resume * n_jobs + job, persistent=False)
+
+    def masks(self, job: Tensor, resume: Tensor, hard_job: Tensor, hard_resume: Tensor) -> dict[str, Tensor]:
+        """masked_jobs and masked_resumes of `confit_loss` for the numbers of a batch's documents."""
+        return {"masked_jobs": false_negatives(resume, torch.cat([job, hard_job]), self.resume_major, self.n_jobs),
+                "masked_resumes": false_negatives(job, torch.cat([resume, hard_resume]), self.job_major,
+                                                  self.n_resumes)}
+
+
 class ConFitLoss(nn.Module):
     """ConFit v2's loss on the batches of `contrastive.PairCollator`, for the SentenceTransformerTrainer.
 
-    model: a SentenceTransformer; known_positives: (P, 2) int64 tensor of (job, resume) numbers;
-    n_jobs, n_resumes: how many numbers there are. See `confit_loss` for the formula and the source.
+    model: a SentenceTransformer; known_positives, n_jobs, n_resumes: as `KnownPositives` takes them. See `confit_loss`
+    for the formula and the source.
     """
 
     def __init__(self, model: nn.Module, known_positives: Tensor, *, n_jobs: int, n_resumes: int, temperature: float):
         super().__init__()
         self.model, self.temperature = model, temperature
-        self.n_jobs, self.n_resumes = n_jobs, n_resumes
-        job, resume = known_positives.T
-        self.register_buffer("job_major", job * n_resumes + resume, persistent=False)
-        self.register_buffer("resume_major", resume * n_jobs + job, persistent=False)
+        self.known = KnownPositives(known_positives, n_jobs=n_jobs, n_resumes=n_resumes)
 
     def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """sentence_features: chunks of documents; labels: (B, 8) int from PairCollator. Returns a scalar."""
@@ -105,11 +122,8 @@ class ConFitLoss(nn.Module):
         # by column: jobs, resumes, hard jobs, hard resumes; each with its vectors and its numbers
         columns = [(row[row >= 0], number[number >= 0]) for row, number in zip(labels.T[:4], labels.T[4:], strict=True)]
         jobs, resumes, hard_jobs, hard_resumes = (gather_rows(vectors[row]) for row, _ in columns)
-        job, resume, hard_job, hard_resume = (gather_rows(number) for _, number in columns)
-        loss = confit_loss(
-            jobs, resumes, hard_jobs, hard_resumes, temperature=self.temperature,
-            masked_jobs=false_negatives(resume, torch.cat([job, hard_job]), self.resume_major, self.n_jobs),
-            masked_resumes=false_negatives(job, torch.cat([resume, hard_resume]), self.job_major, self.n_resumes))
+        masks = self.known.masks(*(gather_rows(number) for _, number in columns))
+        loss = confit_loss(jobs, resumes, hard_jobs, hard_resumes, temperature=self.temperature, **masks)
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
         processes = distributed.get_world_size() if distributed.is_initialized() else 1
@@ -145,17 +159,12 @@ class PreferenceLoss(nn.Module):
     """
 
     def __init__(self, model: nn.Module, settings: Mapping[str, Any], *, reference: Tensor | None, weights: Tensor,
-                 replay: float = 0.0, replay_temperature: float = 0.05, known_positives: Tensor | None = None,
-                 n_jobs: int = 0, n_resumes: int = 0):
+                 replay: float = 0.0, replay_temperature: float = 0.05, known: KnownPositives | None = None):
         super().__init__()
-        self.model, self.settings, self.replay, self.replay_temperature = model, settings, replay, replay_temperature
-        self.n_jobs, self.n_resumes = n_jobs, n_resumes
+        self.model, self.settings, self.known = model, settings, known
+        self.replay, self.replay_temperature = replay, replay_temperature
         self.register_buffer("reference", reference, persistent=False)
         self.register_buffer("weights", weights, persistent=False)
-        if replay:
-            job, resume = known_positives.T
-            self.register_buffer("job_major", job * n_resumes + resume, persistent=False)
-            self.register_buffer("resume_major", resume * n_jobs + job, persistent=False)
 
     def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
         """sentence_features: chunks of documents; labels: (B, 11) int from PairCollator. Returns a scalar."""
@@ -173,8 +182,7 @@ class PreferenceLoss(nn.Module):
         return loss
 
     def _replayed(self, vectors: Tensor, labels: Tensor) -> Tensor:
-        jobs, resumes, job, resume = vectors[labels[:, 3]], vectors[labels[:, 4]], labels[:, -3], labels[:, -2]
-        none = vectors[:0]
-        return confit_loss(jobs, resumes, none, none, temperature=self.replay_temperature,
-                           masked_jobs=false_negatives(resume, job, self.resume_major, self.n_jobs),
-                           masked_resumes=false_negatives(job, resume, self.job_major, self.n_resumes))
+        none, no_number = vectors[:0], labels[:0, 0]
+        return confit_loss(vectors[labels[:, 3]], vectors[labels[:, 4]], none, none,
+                           temperature=self.replay_temperature,
+                           **self.known.masks(labels[:, -3], labels[:, -2], no_number, no_number))

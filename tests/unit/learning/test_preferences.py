@@ -143,14 +143,15 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
                                      "text": [f"I worked as a {name} {when}." for name in names
                                               for when in ("by day", "by night")]})}
     rows = judged(*((job, f"{job}0", f"{job}1", "b", 100.0) for job in names))  # who works by night is preferred
-    built = preferences.build_preference_pairs(part, rows)
+    accepted = pd.DataFrame({"job_id": names, "resume_id": [f"{name}0" for name in names]})
+    built = preferences.build_preference_pairs(part, rows, replayed=accepted)
     margins = preferences.reference_margins(stage_1, built.pairs)
     assert (margins < 0).sum() > 2
-    for objective in ("sft", "rankpo"):
+    for objective, replay in (("sft", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_of(stage_1)
         log = rankpo.train_rankpo(model, built, objective=objective, reference=stage_1, loss_settings={},
                                   settings=Settings(5e-4, 12.0, 6, hard_negatives=6, frozen_layers=4, evaluations=1),
-                                  checkpoints=tmp_path / objective)
+                                  checkpoints=tmp_path / f"{objective}{replay}", replay=replay)
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
         jobs, resumes = (model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part)
         assert by_job(compare_with(rows, jobs @ resumes.T, part)).mean() == 1
