@@ -64,6 +64,11 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
     board = pd.read_csv(smoke / "11_leaderboard" / "leaderboard.csv")
     assert {"dataset", "label_source", "channel", "system", "task", "measure", "value", "low", "high", "n", "seed",
             "baseline", "p"} <= set(board.columns)
+    judged, curves = (board[board["channel"] == channel] for channel in ("judge", "rule"))
+    assert set(judged["system"]) == SYSTEMS and len(judged) == len(SYSTEMS) * 2 * 2  # top and uniform, two baselines
+    assert set(judged["measure"]) == {"alignment, top", "alignment, uniform"}
+    assert curves["system"].tolist() == ["rankpo sigmoid with replay"]
+    board = board[board["channel"].isin(["observed", "true_fit"])]
     assert set(board["system"]) == SYSTEMS
     cells = board[["system", "task", "channel", "measure", "baseline"]]
     assert len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * 2  # Judged@10: observed labels
@@ -167,7 +172,7 @@ def likes_a_skill(prompt):
     """What a language model might answer to HyRE's prompt and to a judge's."""
     if "Which resume fits" not in prompt:
         return "## Experience\nAn invented person who knows the work."
-    first, second = prompt.split("Resume A:")[1].split("Resume B:")
+    first, second = prompt.split("Resume A:")[1].split("\n\nWhich resume")[0].split("\n\nResume B:")
     return f"One knows more.\nChoice: {'A' if len(first) >= len(second) else 'B'}\nConfidence: 70"
 
 
