@@ -130,13 +130,13 @@ def merge_orders(asked: pd.DataFrame) -> pd.DataFrame:
     return check_table("preferences", merged)
 
 
-def read_preferences(path: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
+def read_preferences(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
     """Preferences of any table file (csv, parquet, jsonl) with the columns of the preferences table.
 
     tables: jobs and resumes. confidence (100) and annotator ("file") may be absent. Rows with unknown ids, and pairs
     that contradict each other, are left out and counted. Raises DataError if nothing usable is left.
     """
-    frame = pd.DataFrame([row for _, row in read_rows(path)])
+    frame = pd.DataFrame([row for _, row in read_rows(Path(path))])
     if frame.empty:
         raise DataError(f"{path}: no rows; a preference has {', '.join(KEYS)}, preferred (a, b or tie)")
     for column, default in (("confidence", "100"), ("annotator", "file")):

@@ -102,7 +102,7 @@ def test_files_lose_unknown_ids_and_contradictions_and_say_so(tmp_path):
     rows = preferences(("j", "good", "bad", "a"), ("j", "bad", "good", "a"), ("j", "good", "same", "b"),
                        ("j", "good", "same", "b"), ("j", "nobody", "good", "a"), ("j", "none", "empty", "tie"))
     rows.drop(columns="annotator").to_csv(tmp_path / "p.csv", index=False)
-    kept, counts = judge.read_preferences(tmp_path / "p.csv", PART)
+    kept, counts = judge.read_preferences(str(tmp_path / "p.csv"), PART)
     assert counts == {"unknown ids": 1, "contradictions": 2, "repeated": 1}
     assert kept["resume_b"].tolist() == ["same", "empty"]
     with pytest.raises(DataError, match="no preference can be used: 3 rows, 1 name unknown ids, 0 contradict"):
