@@ -22,6 +22,8 @@ from matchlib.language.prompts import compare
 
 ANNOTATORS = ("oracle", "file", "service", "local")
 KEYS = ["job_id", "resume_a", "resume_b"]
+RANKS = ["rank_a", "rank_b"]
+"""Where stage 1 ranked the two; carried along where they are known."""
 _CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
 _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 
@@ -67,7 +69,7 @@ def oracle(pairs: pd.DataFrame, fit: np.ndarray, *, noise: float, slot_bias: flo
     opinions = np.column_stack([fit[:, side] * np.exp(noise * _draws(pairs["job_id"], pairs[f"resume_{slot}"], seed))
                                 for side, slot in enumerate("ab")])
     gap = opinions[:, 0] - opinions[:, 1]
-    asked = pairs[KEYS].copy()
+    asked = pairs[[*KEYS, *(name for name in RANKS if name in pairs)]].copy()
     asked["first_wins"], asked["swapped_first_wins"] = gap + slot_bias > 0, -gap + slot_bias > 0
     for column, seen in (("confidence", np.abs(gap + slot_bias)), ("swapped_confidence", np.abs(slot_bias - gap))):
         asked[column] = np.round(50 + 50 * (1 - np.exp(-seen / 0.2)))
@@ -92,8 +94,8 @@ def ask_model(pairs: pd.DataFrame, jobs: Mapping[str, str], resumes: Mapping[str
                for row in pairs.itertuples() for first, second in ((row.resume_a, row.resume_b),
                                                                    (row.resume_b, row.resume_a))]
     answers = model.complete(prompts)
-    rows, left_out = [], {}
-    for row, first, second in zip(pairs[KEYS].itertuples(index=False), answers[::2], answers[1::2], strict=True):
+    rows, left_out, kept = [], {}, []
+    for place, (first, second) in enumerate(zip(answers[::2], answers[1::2], strict=True)):
         problem = first.problem or second.problem
         both = () if problem else (parse_answer(first.text), parse_answer(second.text))
         if problem or None in both:
@@ -101,12 +103,14 @@ def ask_model(pairs: pd.DataFrame, jobs: Mapping[str, str], resumes: Mapping[str
             left_out[reason] = left_out.get(reason, 0) + 1
             continue
         (wins, confidence), (swapped_wins, swapped_confidence) = both
-        rows.append((*row, wins, swapped_wins, confidence, swapped_confidence))
+        rows.append((wins, swapped_wins, confidence, swapped_confidence))
+        kept.append(place)
     if not rows:
         raise LanguageModelError(f"none of {len(pairs):,} pairs got two usable answers ({left_out}); try a larger "
                                  f"model, or look at the answers in the cache")
-    columns = [*KEYS, "first_wins", "swapped_first_wins", "confidence", "swapped_confidence"]
-    return pd.DataFrame(rows, columns=columns).assign(annotator=name), left_out
+    columns = ["first_wins", "swapped_first_wins", "confidence", "swapped_confidence"]
+    asked = pairs[[*KEYS, *(column for column in RANKS if column in pairs)]].iloc[kept].reset_index(drop=True)
+    return asked.join(pd.DataFrame(rows, columns=columns)).assign(annotator=name), left_out
 
 
 def parse_answer(text: str) -> tuple[bool, float] | None:
@@ -126,7 +130,8 @@ def merge_orders(asked: pd.DataFrame) -> pd.DataFrame:
     consistent = asked["first_wins"] != asked["swapped_first_wins"]
     preferred = np.where(~consistent, "tie", np.where(asked["first_wins"], "a", "b"))
     confidence = np.where(consistent, (asked["confidence"] + asked["swapped_confidence"]) / 2, 0.0)
-    merged = asked[KEYS].assign(preferred=preferred, confidence=confidence, annotator=asked["annotator"])
+    merged = asked[[*KEYS, *(name for name in RANKS if name in asked)]].assign(
+        preferred=preferred, confidence=confidence, annotator=asked["annotator"])
     return check_table("preferences", merged)
 
 
@@ -175,7 +180,9 @@ def require_usable(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
 
 
 def summary(judged: Mapping[tuple[str, ...], pd.DataFrame]) -> pd.DataFrame:
-    """One row a judged set: pairs, ties, how often the first slot is preferred (with its 95% interval), confidence."""
+    """One row a judged set: pairs, ties, how often the first slot is preferred (with its 95% interval), how often the
+    one that stage 1 ranked better, where ranks are known, and the mean confidence.
+    """
     rows = []
     for key, table in judged.items():
         decided = table[table["preferred"] != "tie"]
@@ -183,8 +190,15 @@ def summary(judged: Mapping[tuple[str, ...], pd.DataFrame]) -> pd.DataFrame:
         half = 1.96 * np.sqrt(share * (1 - share) / n) if n else np.nan
         rows.append({"pairs": " ".join(key), "judged": len(table), "ties, %": 100 * (1 - n / len(table)),
                      "a preferred, %": 100 * share, "low": 100 * (share - half), "high": 100 * (share + half),
-                     "mean confidence": decided["confidence"].mean()})
+                     "stage 1 agrees, %": _stage_1_agrees(decided), "mean confidence": decided["confidence"].mean()})
     return pd.DataFrame(rows)
+
+
+def _stage_1_agrees(decided: pd.DataFrame) -> float:
+    if decided.empty or not set(RANKS) <= set(decided):
+        return np.nan
+    a_ranked_better = pd.to_numeric(decided["rank_a"]) < pd.to_numeric(decided["rank_b"])
+    return 100 * float((a_ranked_better == (decided["preferred"] == "a")).mean())
 
 
 def position_bias(asked: pd.DataFrame) -> dict[str, float]:

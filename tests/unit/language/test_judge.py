@@ -117,6 +117,22 @@ def test_where_reader_and_labels_disagree():
     assert shown.iloc[0].tolist() == ["a job", "bad", "GOOD too"]
 
 
+def test_the_summary_knows_slots_and_ranks():
+    table = preferences(("j", "good", "bad", "a"), ("j", "same", "bad", "a"), ("j", "none", "bad", "b"),
+                        ("j", "none", "empty", "tie")).assign(rank_a=["1", "5", "7", "8"], rank_b=["2", "4", "6", "9"])
+    row = judge.summary({("test", "top"): table}).iloc[0]
+    assert row["ties, %"] == 25 and row["a preferred, %"] == pytest.approx(200 / 3)
+    assert row["stage 1 agrees, %"] == pytest.approx(200 / 3)
+    assert np.isnan(judge.summary({("x",): table.drop(columns="rank_a")}).iloc[0]["stage 1 agrees, %"])
+
+
+def test_ranks_travel_with_the_pairs():
+    ranked = PAIRS.assign(rank_a=range(4), rank_b=range(4, 8))
+    for merged in (judge.merge_orders(judge.oracle(ranked, FIT, noise=0.0, slot_bias=0.05, seed=1)),
+                   judge.merge_orders(judge.annotate(ranked, PART, model=LanguageModel(Canned(answers)))[0])):
+        assert merged["rank_b"].tolist() == [4, 5, 6, 7] and merged["preferred"].tolist() == ["a", "b", "tie", "tie"]
+
+
 def test_calibration_bins_confidence():
     rows = preferences(*(("j", "good", "bad", "a") for _ in range(4))).assign(confidence=[55.0, 55.0, 95.0, 95.0])
     table = judge.calibration(rows, np.array(["a", "b", "a", "tie"]))
