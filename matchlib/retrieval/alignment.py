@@ -143,7 +143,8 @@ def table(systems: Mapping[str, np.ndarray], tests: Mapping[str, pd.DataFrame],
             row = {"pairs": where, "system": name, **summarise(right, judged, clusters)}
             if name in ndcg:
                 interval = mean_interval(ndcg[name][0]["value"].to_numpy())
-                row |= {"nDCG@20": interval["value"], "nDCG@20 low": interval["low"], "nDCG@20 high": interval["high"],
+                row |= {"nDCG@20": interval["value"], "nDCG@20 low": max(0.0, interval["low"]),
+                        "nDCG@20 high": min(1.0, interval["high"]),
                         "as in the repository": ndcg[name][1]["value"].mean()}
             rows.append(row)
     return pd.DataFrame(rows)
