@@ -17,7 +17,7 @@ import pandas as pd
 from matchlib.data.files import read_rows
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError, check_table
-from matchlib.language.llm import LanguageModel, LanguageModelError
+from matchlib.language.llm import LanguageModel, LanguageModelError, language_model_from
 from matchlib.language.prompts import compare
 
 ANNOTATORS = ("oracle", "file", "service", "local")
@@ -34,6 +34,16 @@ class Disagreement(NamedTuple):
     n: int
     agree: float
     examples: pd.DataFrame
+
+
+def judging_model(annotator: str, name: str, **how) -> LanguageModel | None:
+    """The language model behind an annotator of ANNOTATORS, by `llm.language_model_from`; None for oracle and file.
+
+    Raises DataError on another annotator, which would else be the oracle in silence.
+    """
+    if annotator not in ANNOTATORS:
+        raise DataError(f"annotator {annotator!r} is not one of {', '.join(ANNOTATORS)}")
+    return language_model_from(annotator, name, **how)
 
 
 def annotate(pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], *, market: Market | None = None,

@@ -168,16 +168,18 @@ def frontier(part: Part, text_fit: np.ndarray, labels: pd.DataFrame, tests: Mapp
     return pd.DataFrame(rows)
 
 
-def frontier_points(stages: Mapping[str, Any], *, where: str = "uniform") -> tuple[pd.DataFrame, dict[str, float]]:
+def frontier_points(stages: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, float]]:
     """The test points of finished stages 05: (arm, curve, learning_rate, alignment, ndcg), and stage 1's.
 
+    Of each stage's last set of pairs: uniform, or what a file gave. Where stage 1 was not trained, the start is raw.
     Arms that share objective, kind and replay make one curve.
     """
     rows, start = [], {}
     for arm, stage in stages.items():
         table, how = pd.read_csv(stage.path("alignment.csv")), stage.manifest["parameters"]
-        part = table[table["pairs"] == where].set_index("system")
-        start = {"alignment": part.loc["stage1", "alignment"], "ndcg": part.loc["stage1", "nDCG@20"]}
+        part = table[table["pairs"] == table["pairs"].iloc[-1]].set_index("system")
+        begin = part.loc["stage1" if "stage1" in part.index else "raw"]
+        start = {"alignment": begin["alignment"], "ndcg": begin["nDCG@20"]}
         curve = " ".join([how["objective"], how["kind"] if how["objective"] != "sft" else "",
                           "with replay" if how["replay"] else ""]).replace("  ", " ").strip()
         rows.append({"arm": arm, "curve": curve, "learning_rate": how["learning_rate"],

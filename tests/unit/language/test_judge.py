@@ -80,6 +80,12 @@ def test_answers_are_parsed_by_their_last_lines(text, parsed):
     assert judge.parse_answer(text) == parsed
 
 
+def test_a_misspelt_annotator_is_not_the_oracle():
+    assert judge.judging_model("oracle", "") is None
+    with pytest.raises(DataError, match="annotator 'oracel' is not one of oracle, file, service, local"):
+        judge.judging_model("oracel", "")
+
+
 def test_the_oracle_needs_the_market():
     with pytest.raises(DataError, match="set annotator to file, service or local"):
         judge.annotate(PAIRS, PART)
