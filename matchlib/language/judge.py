@@ -36,13 +36,17 @@ class Disagreement(NamedTuple):
     examples: pd.DataFrame
 
 
-def judging_model(annotator: str, name: str, **how) -> LanguageModel | None:
+def judging_model(annotator: str, name: str, *, parameter: str = "language_model", **how) -> LanguageModel | None:
     """The language model behind an annotator of ANNOTATORS, by `llm.language_model_from`; None for oracle and file.
 
-    Raises DataError on another annotator, which would else be the oracle in silence.
+    parameter: of the notebook, that should give the name. Raises DataError on another annotator, which would else be
+    the oracle in silence, and on a language model without a name.
     """
     if annotator not in ANNOTATORS:
         raise DataError(f"annotator {annotator!r} is not one of {', '.join(ANNOTATORS)}")
+    if annotator in ("service", "local") and not name:
+        raise DataError(f"the annotator {annotator!r} needs {parameter}: the model's name; an examiner that is the "
+                        "teacher's own model would praise what it taught, so it has to be named, too")
     return language_model_from(annotator, name, **how)
 
 

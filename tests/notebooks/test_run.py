@@ -187,7 +187,7 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
     assert "100% of the jobs" in hyre.manifest["headline"] and "no language model" not in hyre.manifest["headline"]
     assert hyre.table("jobs")["text"].str.contains("An invented person who knows the work").all()
     done = papermill("05_rankpo", base / "05_rankpo", ("data", tables), ("annotator", "service"),
-                     ("language_model", "m"), ("stage1", tables.parent / "02_contrastive-rule"),
+                     ("language_model", "m"), ("judge_model", "m"), ("stage1", tables.parent / "02_contrastive-rule"),
                      ("pairs_per_job", 1), ("test_pairs_per_job", 2), ("epochs", 1.0), ("frozen_layers", 5),
                      ("evaluations", 1), ("objective", "sft"), ("top_k", 10), environment=cache)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -86,6 +86,11 @@ def test_a_misspelt_annotator_is_not_the_oracle():
         judge.judging_model("oracel", "")
 
 
+def test_an_examiner_has_to_be_named():
+    with pytest.raises(DataError, match="'service' needs judge_model"):
+        judge.judging_model("service", "", parameter="judge_model")
+
+
 def test_the_oracle_needs_the_market():
     with pytest.raises(DataError, match="set annotator to file, service or local"):
         judge.annotate(PAIRS, PART)

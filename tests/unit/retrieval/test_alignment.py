@@ -1,5 +1,7 @@
 """Alignment with preferences, the two nDCGs, McNemar's test, frontiers at equal alignment."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,3 +98,17 @@ def test_curves_are_compared_where_both_have_been():
     assert (kept["to"] == 0.7).all() and kept.loc["flat", "reached"] == 0.9
     stuck = pd.concat([points, pd.DataFrame([("stuck", 0.4, 0.8)], columns=points.columns)])
     assert al.at_equal_alignment(stuck, {"alignment": 0.5, "ndcg": 0.8})["ndcg"].isna().all()
+
+
+@pytest.mark.parametrize(("before", "curve"), [("stage1", "rankpo sigmoid with replay"), ("raw", "sft")])
+def test_a_frontier_starts_where_stage_2_did(tmp_path, before, curve):
+    rows = [(where, system, value + shift, 0.9 - value) for where, shift in (("top", 0.0), ("uniform", 0.1))
+            for system, value in (("bm25", 0.7), (before, 0.4), ("rankpo", 0.6))]
+    table = pd.DataFrame(rows, columns=["pairs", "system", "alignment", "nDCG@20"])
+    table.to_csv(tmp_path / "alignment.csv", index=False)
+    how = {"objective": curve.split()[0], "kind": "sigmoid", "replay": 0.3 * ("replay" in curve), "learning_rate": 1e-3}
+    stage = SimpleNamespace(path=lambda name: tmp_path / name, manifest={"parameters": how})
+    points, start = al.frontier_points({"arm": stage})
+    assert start == pytest.approx({"alignment": 0.5, "ndcg": 0.5})  # of the uniform pairs, not BM25's
+    assert points[["arm", "curve", "learning_rate"]].iloc[0].tolist() == ["arm", curve, 1e-3]
+    assert points[["alignment", "ndcg"]].iloc[0].tolist() == pytest.approx([0.7, 0.3])
