@@ -18,7 +18,7 @@ from matchlib.data.files import read_rows
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError, check_table
 from matchlib.language.llm import LanguageModel, LanguageModelError, language_model_from
-from matchlib.language.prompts import compare
+from matchlib.language.prompts import prompt_from
 
 ANNOTATORS = ("oracle", "file", "service", "local")
 KEYS = ["job_id", "resume_a", "resume_b"]
@@ -104,7 +104,8 @@ def ask_model(pairs: pd.DataFrame, jobs: Mapping[str, str], resumes: Mapping[str
     without the pairs whose answers cannot be used, and their counts by reason.
     Raises LanguageModelError if no answer can be used.
     """
-    prompts = [compare(jobs[row.job_id], resumes[first], resumes[second], max_words=max_words)
+    prompts = [prompt_from("judge", job=jobs[row.job_id], first=resumes[first], second=resumes[second],
+                           max_words=max_words)
                for row in pairs.itertuples() for first, second in ((row.resume_a, row.resume_b),
                                                                    (row.resume_b, row.resume_a))]
     answers = model.complete(prompts)

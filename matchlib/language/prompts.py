@@ -26,12 +26,11 @@ def few_shot(name: str, examples: Sequence[tuple[str, str]], target: str, *, max
                                             target=fence(target, max_words=max_words)))
 
 
-def compare(job: str, first: str, second: str, *, max_words: int) -> Prompt:
-    """The prompt that asks which of two resumes fits a job; every document is cut at max_words."""
-    template = {part: text.strip("\n") for part, text in TEMPLATES["judge"].items()}
-    return Prompt(template["system"], _fill(template["user"], job=fence(job, max_words=max_words),
-                                            first=fence(first, max_words=max_words),
-                                            second=fence(second, max_words=max_words)))
+def prompt_from(name: str, *, max_words: int, **documents: str) -> Prompt:
+    """A prompt of TEMPLATES with its documents filled in by their names there, each cut at max_words."""
+    template = {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
+    fenced = {field: fence(text, max_words=max_words) for field, text in documents.items()}
+    return Prompt(template["system"], _fill(template["user"], **fenced))
 
 
 def _fill(template: str, **fields: str) -> str:
