@@ -1,0 +1,169 @@
+"""Causal models that read a resume and write a job: a small one made on the spot, or any of transformers.
+
+Everything here works on token ids, tokenised in one place: a prompt by the model's chat template where it has one, a
+job as plain text with the end token behind it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from matchlib.girl.records import word_tokenizer
+from matchlib.language.llm import Prompt
+from matchlib.retrieval.models import EncoderError, find_model
+
+
+class Writer(NamedTuple):
+    """A causal model and its tokenizer."""
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Prompts with jobs behind them, the prompts padded on the left and the jobs on the right.
+
+    ids, attention: (B, P + T); answer: (B, T) bool, True on the job's tokens with its end token; ended: (B,) bool.
+    """
+    ids: torch.Tensor
+    attention: torch.Tensor
+    answer: torch.Tensor
+    ended: torch.Tensor
+
+    def __getitem__(self, rows: torch.Tensor) -> Sequences:
+        return Sequences(self.ids[rows], self.attention[rows], self.answer[rows], self.ended[rows])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """(B, P + T) positions that do not count the padding."""
+        return (self.attention.cumsum(1) - 1).clamp(min=0)
+
+
+def small_writer(texts: Sequence[str], *, width: int = 64, layers: int = 3, heads: int = 4, max_tokens: int = 64,
+                 seed: int = 1) -> Writer:
+    """An untrained GPT-2 for compact records: a token a line of `texts`, weights drawn by seed.
+
+    Queries start as keys and values as outputs (mimetic initialisation, Trockman and Kolter 2023, arXiv 2305.09828), so
+    that a token first looks at its like: without it, that a job asks for what the resume holds is hardly ever learned.
+    """
+    tokenizer = word_tokenizer(texts)
+    torch.manual_seed(seed)
+    model = GPT2LMHeadModel(GPT2Config(
+        vocab_size=len(tokenizer), n_positions=max_tokens, n_embd=width, n_layer=layers, n_head=heads,
+        n_inner=2 * width, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.05,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    with torch.no_grad():
+        for block in model.transformer.h:
+            looks, says = (torch.linalg.qr(torch.randn(width, width))[0] for _ in range(2))
+            block.attn.c_attn.weight.copy_(torch.cat([looks, looks, says], dim=1))
+            block.attn.c_proj.weight.copy_(says.T)
+    return Writer(model, tokenizer)
+
+
+def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writer:
+    """A causal model by hub id or folder; device: "" picks a GPU where there is one.
+
+    Raises EncoderError for a model that cannot be found, needs remote code or has no end token.
+    """
+    folder = find_model(name)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.eos_token_id is None:
+        raise EncoderError(f"{name} has no end token, so what it writes would never end; take another base_model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks are made from lengths, never from the padding's id
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
+    return Writer(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer)
+
+
+def copy_of(writer: Writer) -> Writer:
+    """The same writer with weights of its own."""
+    return Writer(copy.deepcopy(writer.model), writer.tokenizer)
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
+    """Token ids of a record (as it is) or of a prompt (by the chat template; without one its two parts as text)."""
+    if isinstance(prompt, str):
+        return tokenizer(prompt)["input_ids"]
+    if tokenizer.chat_template is None:
+        return tokenizer(f"{prompt.system}\n\n{prompt.user}\n\n")["input_ids"]
+    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def job_ids(tokenizer: PreTrainedTokenizerBase, job: str) -> list[int]:
+    """Token ids of a job with the end token."""
+    return [*tokenizer(job, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def require_room(writer: Writer, prompts: Sequence[list[int]], n_job: int) -> None:
+    """Raise EncoderError where the longest prompt and a job of n_job tokens do not fit the model's positions."""
+    room, longest = getattr(writer.model.config, "max_position_embeddings", None), max(map(len, prompts))
+    if room and longest + n_job > room:
+        raise EncoderError(f"the base model reads {room} tokens, but a prompt of {longest} and a job of {n_job} are "
+                           f"asked for; lower max_words or max_job_tokens, or take a model that reads more")
+
+
+def join(prompts: Sequence[list[int]], jobs: Sequence[list[int]], *, pad: int, device: torch.device | str) -> Sequences:
+    """Prompts and jobs (ids with their end token) as padded tensors."""
+    left, right = max(map(len, prompts)), max(map(len, jobs))
+    ids = torch.full((len(prompts), left + right), pad)
+    attention, answer = torch.zeros_like(ids), torch.zeros((len(prompts), right), dtype=torch.bool)
+    for row, (prompt, job) in enumerate(zip(prompts, jobs, strict=True)):
+        start, end = left - len(prompt), left + len(job)
+        ids[row, start:end] = torch.tensor([*prompt, *job])
+        attention[row, start:end], answer[row, :len(job)] = 1, True
+    ended = torch.ones(len(prompts), dtype=torch.bool)
+    return Sequences(*(tensor.to(device) for tensor in (ids, attention, answer, ended)))
+
+
+@torch.no_grad()
+def sample(writer: Writer, prompts: Sequence[list[int]], *, max_job_tokens: int, temperature: float = 1.0) -> Sequences:
+    """One job for each prompt, drawn from the model's own distribution (temperature 0: its likeliest tokens).
+
+    The model's own generation settings (top_p, repetition penalties) are not used: PPO needs to know the distribution.
+    """
+    model, tokenizer = writer
+    padded = join(prompts, [[] for _ in prompts], pad=tokenizer.pad_token_id, device=model.device)
+    draw = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {
+        "do_sample": False}
+    settings = GenerationConfig(max_new_tokens=max_job_tokens, repetition_penalty=1.0,
+                                pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, **draw)
+    ids = model.generate(input_ids=padded.ids, attention_mask=padded.attention, generation_config=settings)
+    written = ids[:, padded.ids.shape[1]:]
+    ends = written == tokenizer.eos_token_id
+    answer = (ends.cumsum(1) - ends.long()) == 0  # up to the first end token, with it
+    return Sequences(ids, torch.cat([padded.attention, answer.long()], dim=1), answer, ends.any(1))
+
+
+def write_jobs(writer: Writer, prompts: Sequence[str | Prompt], *, max_job_tokens: int, temperature: float = 0.0,
+               seed: int = 1, batch_size: int = 128) -> tuple[list[str], float]:
+    """The job that the model writes for each prompt, and the share of jobs that did not end in max_job_tokens."""
+    ids = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
+    require_room(writer, ids, max_job_tokens)
+    torch.manual_seed(seed)
+    writer.model.eval()
+    texts, ended = [], 0
+    for start in range(0, len(ids), batch_size):
+        made = sample(writer, ids[start:start + batch_size], max_job_tokens=max_job_tokens, temperature=temperature)
+        width = made.ids.shape[1] - made.answer.shape[1]
+        texts += [writer.tokenizer.decode(row[width:][mask], skip_special_tokens=True)
+                  for row, mask in zip(made.ids, made.answer, strict=True)]
+        ended += int(made.ended.sum())
+    return texts, 1 - ended / len(texts)

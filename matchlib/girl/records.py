@@ -1,0 +1,111 @@
+"""Compact records: a resume or a job as a few lines, which a small language model can read and write.
+
+A resume:  title, seniority, years, city, "has", its skills. A job: title, seniority, years asked for, city, "must", its
+requirements, "nice", what is welcome. One item a line, skills in the order of the alphabet, so that a small model that
+writes them does not lose track; the word-level tokenizer makes each line one token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from matchlib.data.rules import split_items
+from matchlib.data.schema import DataError
+from matchlib.data.skills import LEVELS
+from matchlib.data.words import cut_at_words
+from matchlib.language.prompts import prompt_from
+
+PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
+JOB = "job:\n"  # what a prompt ends with
+MOST_YEARS = 40
+
+
+def resume_record(row: Mapping[str, Any]) -> str:
+    """A resume row (columns title, seniority, years, city, skills, as far as present) as a prompt, up to "job:"."""
+    return _lines("resume:", *_head(row, "years"), "has", *_sorted(row, "skills")) + JOB
+
+
+def job_record(row: Mapping[str, Any]) -> str:
+    """A job row (title, seniority, min_years, city, skills, nice_skills, as far as present) as lines."""
+    return _lines(*_head(row, "min_years"), "must", *_sorted(row, "skills"), "nice", *_sorted(row, "nice_skills"))
+
+
+def parse_job(text: str) -> dict[str, Any] | None:
+    """The job row that a text by `job_record` holds; None for a text of another form.
+
+    What is named twice counts once, and a requirement is not welcome besides.
+    """
+    lines = text.strip().split("\n")
+    if lines.count("must") != 1 or lines.count("nice") != 1:
+        return None
+    must, nice = lines.index("must"), lines.index("nice")
+    if must != 4 or nice < must + 2:
+        return None
+    title, seniority, years, city = lines[:4]
+    number, _, unit = years.partition(" ")
+    if seniority not in LEVELS or unit != "years" or not number.isdecimal():
+        return None
+    asked = dict.fromkeys(lines[must + 1:nice])
+    welcome = [skill for skill in dict.fromkeys(lines[nice + 1:]) if skill not in asked]
+    return {"title": title, "seniority": seniority, "min_years": int(number), "city": city,
+            "skills": "; ".join(asked), "nice_skills": "; ".join(welcome)}
+
+
+def is_whole(text: str) -> bool:
+    """True for a text in the form of `job_record` that names nothing twice."""
+    return parse_job(text) is not None and len(set(text.strip().split("\n"))) == len(text.strip().split("\n"))
+
+
+def require_columns(jobs: pd.DataFrame, resumes: pd.DataFrame) -> None:
+    """Raise DataError where compact records cannot be written for want of columns."""
+    for name, frame, columns in (("jobs", jobs, ("title", "seniority", "min_years", "city", "skills", "nice_skills")),
+                                 ("resumes", resumes, ("title", "seniority", "years", "city", "skills"))):
+        if missing := [column for column in columns if column not in frame]:
+            raise DataError(f"{name}: compact records need a column {missing[0]!r}; map one in the params file, or set "
+                            f"form to text and base_model to a language model that reads texts")
+
+
+def views(jobs: pd.DataFrame, resumes: pd.DataFrame, *, form: str,
+          max_words: int) -> tuple[pd.Series, pd.Series]:
+    """What is read and written: prompts by resume_id, jobs by job_id.
+
+    form: record, from columns, or text: the resume in a prompt as data, the job's text, each cut at max_words.
+    Raises DataError where records lack a column, or on another form.
+    """
+    if form == "text":
+        prompts = [prompt_from("girl_job", resume=text, max_words=max_words) for text in resumes["text"]]
+        texts = [cut_at_words(text, max_words)[0] for text in jobs["text"]]
+    elif form == "record":
+        require_columns(jobs, resumes)
+        prompts = [resume_record(row) for row in resumes.to_dict("records")]
+        texts = [job_record(row) for row in jobs.to_dict("records")]
+    else:
+        raise DataError(f"form {form!r} is neither record nor text")
+    return pd.Series(prompts, index=resumes["resume_id"]), pd.Series(texts, index=jobs["job_id"])
+
+
+def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are the lines of `texts`; other lines become UNKNOWN. Decoding gives the text back."""
+    lines = sorted({line for text in texts for line in text.splitlines(keepends=True)})
+    vocabulary = {token: i for i, token in enumerate([PAD, END, UNKNOWN, *lines])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("\n"), "merged_with_previous")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
+
+
+def _head(row: Mapping[str, Any], years: str) -> list[str]:
+    return [row["title"], row["seniority"], f"{min(int(row[years]), MOST_YEARS)} years", row["city"]]
+
+
+def _sorted(row: Mapping[str, Any], column: str) -> list[str]:
+    return sorted(split_items(row.get(column, "")))
+
+
+def _lines(*items: str) -> str:
+    return "".join(f"{item}\n" for item in items)

@@ -1,0 +1,82 @@
+"""The recommender that reads written jobs, its controls, and the list of real jobs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from matchlib.girl.recommend import (
+    PREDICTORS,
+    Dot,
+    ground,
+    measure,
+    predict,
+    reduce,
+    shuffle_within,
+    split_interactions,
+)
+
+RNG = np.random.default_rng(1)
+
+
+def test_dot_starts_as_the_product_with_the_mean():
+    c, j, w = (torch.randn(4, 3) for _ in range(3))
+    assert torch.allclose(Dot(3)(c, j, w), ((c + w) / 2 * j).sum(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_a_written_job_that_tells_helps(kind):
+    n, size = 600, 4
+    resumes, jobs, told = (RNG.normal(size=(n, size)).astype(np.float32) for _ in range(3))
+    accepted = ((told * jobs).sum(1) > 0).astype(int)
+    train = np.arange(n) < 450
+    test, seekers = ~train, np.arange(n)
+    auc = {}
+    for name, written in (("told", told), ("none", 0 * told)):
+        found = predict(kind, resumes, jobs, written, accepted, train, epochs=60, learning_rate=5e-3)
+        auc[name] = measure(accepted[test], found[test], seekers[test])["AUC"]
+    assert auc["told"] > 0.7 and auc["told"] > auc["none"] + 0.1
+    with pytest.raises(FloatingPointError, match="lower its learning rate"):
+        predict(kind, np.full_like(resumes, np.nan), jobs, told, accepted, train)
+
+
+def test_measures_know_their_seekers():
+    accepted, probability = np.array([1, 0, 1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.3, 0.4, 0.6])
+    found = measure(accepted, probability, np.array(list("aabbcc")))
+    assert found["AUC"] == pytest.approx(8 / 9) and found["n"] == 6 and found["n_seekers"] == 3
+    assert found["AUC low"] < found["AUC"] <= found["AUC high"]
+    assert found["LogLoss"] == pytest.approx(-np.log([0.9, 0.9, 0.8, 0.7, 0.4, 0.4]).mean())
+    assert np.isnan(measure(np.ones(2), np.ones(2) / 2, np.array(["a", "b"]))["AUC"])
+
+
+def test_warm_seekers_have_labels_left_and_cold_ones_have_none():
+    labels = pd.DataFrame({"resume_id": RNG.choice([f"r{i}" for i in range(30)], 100), "split": "train"})
+    labels = pd.concat([labels, pd.DataFrame({"resume_id": ["t1", "v1"], "split": ["test", "valid"]})],
+                       ignore_index=True)
+    part = split_interactions(labels, held_out=0.2, seed=1)
+    assert part.value_counts().to_dict() == {"train": 80, "warm": 20, "cold": 1, "": 1}
+    assert set(labels["resume_id"][part == "warm"]) <= set(labels["resume_id"][part == "train"])
+    assert part.equals(split_interactions(labels, held_out=0.2, seed=1))
+
+
+def test_shuffling_tells_the_value_only():
+    values = pd.Series(list("aaabbc"), index=range(10, 16))
+    order = shuffle_within(values, seed=1)
+    assert sorted(order) == list(range(6)) and (values.to_numpy()[order] == values.to_numpy()).all()
+    assert (order[:5] != np.arange(5)).all() and order[5] == 5
+
+
+def test_vectors_are_reduced_together():
+    vectors = {"a": RNG.normal(size=(50, 8)), "b": RNG.normal(size=(30, 8))}
+    small = reduce(vectors, size=3, seed=1)
+    assert {name: values.shape for name, values in small.items()} == {"a": (50, 3), "b": (30, 3)}
+    assert np.concatenate([*small.values()]).var(axis=0).mean() == pytest.approx(1.0, abs=0.05)
+
+
+def test_grounding_lists_real_jobs_and_what_they_lack():
+    written = pd.DataFrame({"resume_id": ["r"], "skills": ["Baking; Grilling"], "nice_skills": ["Diving"]})
+    jobs = pd.DataFrame({"job_id": ["x", "y"], "skills": ["Fishing", "Baking"], "nice_skills": ["", "Diving"]})
+    listed = ground(written, np.array([[1.0, 0.0]]), jobs, np.array([[0.0, 1.0], [1.0, 0.0]]), k=2)
+    assert listed["job_id"].tolist() == ["y", "x"] and listed["rank"].tolist() == [1, 2]
+    assert listed["shared"].tolist() == ["Baking; Diving", ""]
+    assert listed["wish"].tolist() == ["Grilling", "Baking; Diving; Grilling"]

@@ -1,0 +1,57 @@
+"""Compact records: written, read back, tokenised."""
+
+import pandas as pd
+import pytest
+
+from matchlib.data.market import Market
+from matchlib.data.schema import DataError
+from matchlib.girl.records import is_whole, job_record, parse_job, require_columns, resume_record, word_tokenizer
+
+MARKET = Market(1, occupations=4)
+JOB = {"title": "Nurse", "seniority": "senior", "min_years": 5, "city": "Leeds", "skills": "Triage; Wound care",
+       "nice_skills": "Rota planning"}
+RECORD = "Nurse\nsenior\n5 years\nLeeds\nmust\nTriage\nWound care\nnice\nRota planning\n"
+
+
+def test_a_job_is_written_and_read_back():
+    assert job_record(JOB) == RECORD and parse_job(RECORD) == JOB
+    for row in MARKET.jobs(50).to_dict("records"):
+        expected = {name: row[name] for name in JOB}
+        for column in ("skills", "nice_skills"):
+            expected[column] = "; ".join(sorted(row[column].split("; ")))
+        assert parse_job(job_record(row)) == expected
+
+
+def test_a_resume_ends_where_the_job_begins():
+    row = {"title": "Nurse", "seniority": "lead", "years": 55, "city": "Leeds", "skills": "Triage"}
+    assert resume_record(row) == "resume:\nNurse\nlead\n40 years\nLeeds\nhas\nTriage\njob:\n"
+
+
+@pytest.mark.parametrize("text", [
+    "", "must\nnice\n", RECORD.replace("must\n", ""), RECORD.replace("senior", "boss"), RECORD.replace("5 years", "5"),
+    RECORD.replace("nice\n", ""), "Nurse\n" + RECORD, RECORD.replace("Triage\nWound care\n", ""), RECORD + "must\n"])
+def test_another_form_is_no_job(text):
+    assert parse_job(text) is None
+
+
+def test_what_is_named_twice_counts_once():
+    twice = parse_job(RECORD.replace("Triage\n", "Triage\nTriage\n") + "Triage\nRota planning\n")
+    assert twice == JOB
+    assert is_whole(RECORD) and not is_whole(RECORD + "Triage\n") and not is_whole("Nurse\n")
+
+
+def test_a_token_is_a_line_and_decoding_gives_the_text_back():
+    tokenizer = word_tokenizer([RECORD])
+    ids = tokenizer(RECORD)["input_ids"]
+    assert len(ids) == 9 and tokenizer.decode(ids) == RECORD
+    assert tokenizer("Plumber\n")["input_ids"] == [tokenizer.unk_token_id]
+    assert tokenizer.decode([*ids, tokenizer.eos_token_id, tokenizer.pad_token_id], skip_special_tokens=True) == RECORD
+
+
+def test_a_missing_column_is_named():
+    jobs, resumes = MARKET.jobs(2), MARKET.resumes(2)
+    require_columns(jobs, resumes)
+    with pytest.raises(DataError, match="jobs: compact records need a column 'min_years'"):
+        require_columns(jobs.drop(columns="min_years"), resumes)
+    with pytest.raises(DataError, match="resumes: .* 'skills'"):
+        require_columns(jobs, pd.DataFrame({"title": [], "seniority": [], "years": [], "city": []}))

@@ -1,0 +1,147 @@
+"""The writer, SFT and the reward model: small models made on the spot."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from matchlib.girl.models import Writer, job_ids, join, load_writer, prompt_ids, small_writer, write_jobs
+from matchlib.girl.reward import (
+    accuracy,
+    calibration,
+    hide_resumes,
+    length_correlation,
+    margins,
+    reward_model,
+    score,
+    train_reward,
+    utilities,
+)
+from matchlib.girl.sft import Training, train_sft
+from matchlib.language.llm import Prompt
+from matchlib.retrieval.models import EncoderError
+
+WORDS = [f"{word}\n" for word in ("one", "two", "three", "four", "resume:", "job:")]
+PROMPTS = [f"resume:\n{word}job:\n" for word in WORDS[:4]]
+
+
+@pytest.fixture
+def writer():
+    return small_writer(WORDS, width=32, layers=2, heads=2, max_tokens=16)
+
+
+def fast(**changes):
+    return Training(**{"learning_rate": 1e-2, "epochs": 12.0, "batch_size": 16, **changes})
+
+
+def test_a_writer_learns_to_copy_from_the_prompt(writer, tmp_path):
+    jobs = [2 * word for word in WORDS[:4]]
+    log, left_out = train_sft(writer, PROMPTS * 16, jobs * 16, training=fast(), checkpoints=tmp_path)
+    assert left_out == 0 and log["loss"].iloc[-1] < 0.1 < log["loss"].iloc[0]
+    assert write_jobs(writer, PROMPTS, max_job_tokens=4) == (jobs, 0.0)
+    assert write_jobs(writer, PROMPTS, max_job_tokens=2)[1] == 1.0
+    twin = copy.deepcopy(writer)
+    train_sft(twin, PROMPTS * 16, jobs[::-1] * 16, training=fast(), checkpoints=tmp_path / "twin")
+    assert write_jobs(twin, PROMPTS, max_job_tokens=4)[0] == jobs[::-1]
+    assert write_jobs(writer, PROMPTS, max_job_tokens=4)[0] == jobs
+
+
+def test_the_loss_counts_the_jobs_tokens_only(writer, tmp_path):
+    before = [torch.log_softmax(writer.model(torch.tensor([ids])).logits[0, :-1], -1) for ids in
+              [prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])]][0]
+    ids = prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])
+    expected = -before[torch.arange(2, 4), torch.tensor(ids[3:])].mean().item()
+    log, _ = train_sft(writer, PROMPTS[:1], WORDS[1:2], checkpoints=tmp_path,
+                       training=fast(epochs=1.0, learning_rate=1e-9))
+    assert log["loss"].iloc[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_long_pairs_are_counted_and_none_is_an_error(writer, tmp_path):
+    _, left_out = train_sft(writer, PROMPTS, [WORDS[0], WORDS[0], WORDS[0] * 9, WORDS[0]], checkpoints=tmp_path,
+                            training=fast(epochs=1.0, max_tokens=6))
+    assert left_out == 1
+    with pytest.raises(ValueError, match="no pair fits in 3 tokens"):
+        train_sft(writer, PROMPTS, WORDS[:4], training=fast(max_tokens=3), checkpoints=tmp_path / "other")
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # peft sees GPT-2's Conv1D and sets what it needs
+def test_an_adapter_is_merged(writer, tmp_path):
+    names = set(writer.model.state_dict())
+    train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0, lora_rank=2), checkpoints=tmp_path)
+    assert set(writer.model.state_dict()) == names
+
+
+def preferring_what_the_resume_holds(n):
+    rng = np.random.default_rng(1)
+    held, other = np.array([rng.choice(4, 2, replace=False) for _ in range(n)]).T
+    return pd.DataFrame({"resume_id": [f"r{i}" for i in range(n)], "prompt": [PROMPTS[i] for i in held],
+                         "chosen": [WORDS[i] for i in held], "rejected": [WORDS[i] for i in other], "kind": "skill"})
+
+
+def test_a_reward_model_matches_the_two_sides_and_a_job_alone_tells_nothing(writer, tmp_path):
+    pairs, start = preferring_what_the_resume_holds(240), copy.deepcopy(writer)
+    model = reward_model(writer)
+    _, left_out = train_reward(model, writer.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u")
+    found = accuracy(pairs, margins(model, writer.tokenizer, pairs)).set_index("kind")
+    assert left_out == 0 and found.loc["all", "value"] > 0.95 and found.loc["skill", "n"] == 240
+    blind, hidden = reward_model(start), hide_resumes(pairs)
+    train_reward(blind, writer.tokenizer, hidden, training=fast(epochs=4.0), checkpoints=tmp_path / "blind")
+    assert abs(accuracy(hidden, margins(blind, writer.tokenizer, hidden))["value"].iloc[0] - 0.5) < 0.15
+
+
+def test_a_utility_is_the_sum_over_the_jobs_tokens(writer):
+    model = reward_model(writer)
+    model.config.mean_length = 2.0
+    prompt, job = prompt_ids(writer.tokenizer, PROMPTS[0]), job_ids(writer.tokenizer, WORDS[1] + WORDS[2])
+    rows = join([prompt, prompt[:1]], [job, job[:2]], pad=0, device="cpu")
+    each = model(torch.tensor([prompt + job])).logits[0, len(prompt):, 0].sum() / 2
+    assert utilities(model, rows)[0].sum().item() == pytest.approx(each.item(), abs=1e-5)
+    assert score(model, writer.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[0] == pytest.approx(each.item(), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+def test_long_reward_pairs_are_left_out_not_cut(writer, tmp_path):
+    pairs = preferring_what_the_resume_holds(4)
+    pairs.loc[0, "rejected"] = WORDS[0] * 8
+    _, left_out = train_reward(reward_model(writer), writer.tokenizer, pairs, checkpoints=tmp_path,
+                               training=fast(epochs=1.0, max_tokens=8, lora_rank=2))
+    assert left_out == 1
+
+
+def test_calibration_and_length():
+    margin = np.array([0.0, 1.0, -1.0, 4.0, 4.5, -5.0])
+    table = calibration(margin, bins=2)
+    assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert table["predicted"].is_monotonic_increasing
+    assert length_correlation(np.array([3.0, 2.0, 1.0]), ["a", "a b", "a b c"]) == -1.0
+
+
+def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
+    tokenizer = writer.tokenizer
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                         num_attention_heads=2, max_position_embeddings=12)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "llama")
+    loaded = load_writer(str(tmp_path / "llama"), device="cpu")
+    assert loaded.tokenizer.pad_token == tokenizer.eos_token
+    texts, _ = write_jobs(loaded, [Prompt("one\n", "two\n")], max_job_tokens=2)  # no chat template: two parts of text
+    assert len(texts) == 1
+    with pytest.raises(EncoderError, match="reads 12 tokens, but a prompt of 3 and a job of 20"):
+        write_jobs(loaded, PROMPTS, max_job_tokens=20)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(tmp_path / "llama")
+    if AutoTokenizer.from_pretrained(tmp_path / "llama").eos_token_id is None:
+        with pytest.raises(EncoderError, match="no end token"):
+            load_writer(str(tmp_path / "llama"), device="cpu")
+
+
+def test_a_chat_template_is_used(writer):
+    writer.tokenizer.chat_template = ("{% for m in messages %}{{ m['content'] }}{% endfor %}"
+                                      "{% if add_generation_prompt %}{{ 'job:\n' }}{% endif %}")
+    expected = writer.tokenizer("one\ntwo\njob:\n")["input_ids"]
+    assert prompt_ids(writer.tokenizer, Prompt("one\n", "two\n")) == expected
+    assert isinstance(writer, Writer)
