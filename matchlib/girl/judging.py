@@ -108,6 +108,23 @@ def duels(scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]) ->
     return pd.DataFrame([{"arm": a, "against": b, **duel(scores[a], scores[b])} for a, b in pairs])
 
 
+def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame,
+           duels: pd.DataFrame) -> tuple[str, dict[str, float]]:
+    """The stage's sentence and key figures: reward.accuracy's table, mean true fits by arm, `duels` (may be empty)."""
+    headline = f"The utility orders {accuracy['value'].iloc[0]:.0%} of held-out hard pairs rightly"
+    if duels.empty:
+        return headline + ". Nothing was judged by a truth.", {}
+    rows = duels[duels["arm"] == policy].set_index("against")
+    metrics = {f"true fit, {arm}": round(value, 4) for arm, value in fits["true_fit"].items()}
+    metrics |= {f"advantage over {arm}": round(value, 4) for arm, value in rows["advantage"].items()}
+    sft = rows.loc["sft"]
+    headline += (f"; {policy} raises the true fit of written jobs from {fits.loc['sft', 'true_fit']:.2f} to "
+                 f"{fits.loc[policy, 'true_fit']:.2f}, advantage {sft['advantage']:+.2f} [{sft['low']:+.2f}, "
+                 f"{sft['high']:+.2f}]; it loses to {', '.join(rows.index[rows['high'] < 0]) or 'nobody'}. "
+                 "One run, no verdict.")
+    return headline, metrics
+
+
 def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.DataFrame:
     """Each arm's jobs: whole (share of records in the form), requirements and welcome skills (means), level (mean, 0 to
     3), different (share), skills (distinct), likeness (mean Jaccard of the skills of two jobs of one title), and the

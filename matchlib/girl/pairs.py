@@ -137,8 +137,17 @@ def _two_seekers(job: Mapping, changed: dict, kind: str, seekers: list[dict],
     return one, other
 
 
-def as_texts(outcomes: pd.DataFrame, perturbed: pd.DataFrame, prompts: pd.Series, jobs: pd.Series) -> pd.DataFrame:
-    """Both kinds as one table: resume_id, prompt, chosen, rejected (texts), kind. prompts, jobs: id -> text."""
-    both = pd.concat([outcomes.assign(chosen=outcomes["chosen"].map(jobs), rejected=outcomes["rejected"].map(jobs)),
-                      perturbed], ignore_index=True)
+def hard_pairs(part: Mapping[str, pd.DataFrame], labels: pd.DataFrame, prompts: pd.Series, texts: pd.Series, *,
+               changed: Mapping[str, float], cluster_by: str = "", strangers: float = 0.25,
+               seed: int = 1) -> pd.DataFrame:
+    """Both kinds as texts: resume_id, prompt, chosen, rejected, kind.
+
+    part: jobs and resumes; labels: of the resumes to learn from; prompts, texts: by id. changed: perturbation -> jobs
+    for each accepted pair; {} where jobs are no records. cluster_by, strangers: see `outcome_pairs`.
+    """
+    outcomes = outcome_pairs(part["jobs"], labels, texts, cluster_by=cluster_by, strangers=strangers, seed=seed)
+    outcomes = outcomes.assign(**{side: outcomes[side].map(texts) for side in ("chosen", "rejected")})
+    numbers = {kind: round(share * (labels["label"] == 1).sum()) for kind, share in changed.items()}
+    seekers = part["resumes"][part["resumes"]["resume_id"].isin(labels["resume_id"])]
+    both = pd.concat([outcomes, perturbed_pairs(part["jobs"], seekers, numbers=numbers, seed=seed)], ignore_index=True)
     return both.assign(prompt=both["resume_id"].map(prompts))

@@ -1,8 +1,8 @@
 """GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the writer against U (arXiv 2307.02157).
 
-Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last token; a critic on the
-policy's hidden states; generalised advantages; clipped losses for both; the critic alone is trained first; beta follows
-the divergence.
+Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last token; a critic on
+the policy's hidden states; generalised advantages; clipped losses for both; the critic alone is trained first; beta
+follows the divergence.
 """
 
 from __future__ import annotations

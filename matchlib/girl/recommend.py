@@ -7,7 +7,7 @@ their first principal components; controls beside the arms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -82,8 +82,8 @@ def predict(kind: str, resumes: np.ndarray, jobs: np.ndarray, written: np.ndarra
     """
     torch.manual_seed(seed)
     model = PREDICTORS[kind](resumes.shape[1])
-    inputs = [torch.as_tensor(values) for values in (resumes, jobs, written)]
-    target, rows = torch.as_tensor(accepted, dtype=torch.float32), torch.as_tensor(np.flatnonzero(train))
+    inputs = [torch.tensor(values) for values in (resumes, jobs, written)]
+    target, rows = torch.tensor(accepted, dtype=torch.float32), torch.tensor(np.flatnonzero(train))
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     for _ in range(epochs):
         for batch in rows[torch.randperm(len(rows))].split(batch_size):
@@ -115,6 +115,43 @@ def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray, 
             "n_seekers": len(own)}
 
 
+def compare_arms(arms: Mapping[str, np.ndarray], resumes: np.ndarray, jobs: np.ndarray, labels: pd.DataFrame, *,
+                 seeds: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every arm in every predictor, on the parts warm and cold of labels (resume_id, label, part; row i of each array).
+
+    arms: name -> (n, d) vectors of the written jobs. Probabilities are means over training seeds. Returns a table
+    predictor, arm, part and `measure`, and the labels with a column "predictor arm" of probabilities each.
+    """
+    accepted, train, rows = labels["label"].to_numpy(), (labels["part"] == "train").to_numpy(), []
+    found = labels.copy()
+    for kind in PREDICTORS:
+        for arm, written in arms.items():
+            found[f"{kind} {arm}"] = np.mean([predict(kind, resumes, jobs, written, accepted, train, seed=seed)
+                                              for seed in seeds], axis=0)
+            for part in ("warm", "cold"):
+                here = found[found["part"] == part]
+                if len(here):
+                    rows.append({"predictor": kind, "arm": arm, "part": part, **measure(
+                        here["label"].to_numpy(), here[f"{kind} {arm}"].to_numpy(), here["resume_id"].to_numpy())})
+    return pd.DataFrame(rows), found
+
+
+def difference(found: pd.DataFrame, first: str, second: str, *, seed: int = 0,
+               n_resamples: int = 500) -> dict[str, float]:
+    """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% bootstrap interval."""
+    cold = found[found["part"] == "cold"].reset_index(drop=True)
+    own = list(cold.groupby("resume_id").indices.values())
+    rng, values = np.random.default_rng(seed), []
+    for _ in range(n_resamples):
+        rows = cold.iloc[np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))])]
+        if rows["label"].nunique() == 2:
+            values.append(roc_auc_score(rows["label"], rows[first]) - roc_auc_score(rows["label"], rows[second]))
+    low, high = np.quantile(values, [0.025, 0.975]) if values else (np.nan, np.nan)
+    both = cold["label"].nunique() == 2
+    value = roc_auc_score(cold["label"], cold[first]) - roc_auc_score(cold["label"], cold[second]) if both else np.nan
+    return {"value": value, "low": low, "high": high, "n_seekers": len(own)}
+
+
 def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
     """(n,) row numbers that give each row another row's of the same value, so that only the value is told.
 
@@ -125,6 +162,17 @@ def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
         drawn = rng.permutation(rows)
         order[drawn] = np.roll(drawn, 1)
     return order
+
+
+def led_to(listed: pd.DataFrame, fit: pd.DataFrame) -> dict[str, float]:
+    """How well the jobs of lists by `ground` truly fit: mean over resumes with its 95% interval.
+
+    fit: true scores, job_id x resume_id.
+    """
+    rows, columns = fit.index.get_indexer(listed["job_id"]), fit.columns.get_indexer(listed["resume_id"])
+    each = listed.assign(fit=fit.to_numpy()[rows, columns]).groupby("resume_id")["fit"].mean()
+    interval = mean_interval(each.to_numpy())
+    return {"true fit": interval["value"], "low": interval["low"], "high": interval["high"], "n": len(each)}
 
 
 def ground(written: pd.DataFrame, vectors: np.ndarray, jobs: pd.DataFrame, job_vectors: np.ndarray, *,

@@ -18,6 +18,7 @@ from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError
 from matchlib.data.skills import LEVELS
 from matchlib.data.words import cut_at_words
+from matchlib.language.llm import Prompt
 from matchlib.language.prompts import prompt_from
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
@@ -54,6 +55,14 @@ def parse_job(text: str) -> dict[str, Any] | None:
     welcome = [skill for skill in dict.fromkeys(lines[nice + 1:]) if skill not in asked]
     return {"title": title, "seniority": seniority, "min_years": int(number), "city": city,
             "skills": "; ".join(asked), "nice_skills": "; ".join(welcome)}
+
+
+def in_a_line(text: str | Prompt) -> str:
+    """A record for a table: its lines after one another; a prompt is what it asks."""
+    if not isinstance(text, str):
+        return text.user
+    return ", ".join(text.removeprefix("resume:\n").removesuffix(JOB).strip().split("\n")).replace(
+        ", must, ", "; must: ").replace(", nice, ", "; nice: ").replace(", has, ", "; has: ").removesuffix(", nice")
 
 
 def is_whole(text: str) -> bool:

@@ -115,6 +115,22 @@ def plot_curves(points: pd.DataFrame, start: dict[str, float]) -> Figure:
     return figure
 
 
+def plot_policy(log: pd.DataFrame) -> Figure:
+    """The course of a policy: reward, divergence, entropy, length, share of whole jobs, share of clipped tokens.
+
+    log: of `girl.ppo.train_ppo`.
+    """
+    figure, axes = plt.subplots(2, 3, figsize=(9, 4), sharex=True)
+    names = {"reward": "reward", "kl": "divergence from SFT, nats", "entropy": "entropy, nats a token",
+             "length": "tokens a job", "whole": "whole jobs", "clipped": "clipped tokens"}
+    for axis, (column, name) in zip(axes.flat, names.items(), strict=True):
+        axis.plot(log["iteration"], log[column], linewidth=1)
+        axis.set(ylabel=name, xlabel="iteration" if axis in axes[1] else "")
+        if column in ("length", "whole", "kl", "clipped"):
+            axis.set_ylim(0, None)
+    return figure
+
+
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
     """Every system's value with its 95% interval, one panel a channel and task."""
     part = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])

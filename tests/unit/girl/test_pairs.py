@@ -5,7 +5,7 @@ import pytest
 
 from matchlib.data.market import Market
 from matchlib.data.rules import split_items
-from matchlib.girl.pairs import PERTURBATIONS, as_texts, outcome_pairs, perturbed_pairs
+from matchlib.girl.pairs import PERTURBATIONS, hard_pairs, outcome_pairs, perturbed_pairs
 from matchlib.girl.records import job_record, parse_job, resume_record
 
 MARKET = Market(2, occupations=3, true_fit_share=0.05)
@@ -87,8 +87,12 @@ def test_an_unknown_kind_is_named():
 
 
 def test_both_kinds_become_texts():
-    perturbed = perturbed_pairs(JOBS, RESUMES, numbers={"skill": 2, "years": 1}, seed=1)
     prompts = pd.Series([resume_record(row) for row in RESUMES.to_dict("records")], index=RESUMES["resume_id"])
-    table = as_texts(outcome_pairs(JOBS, LABELS, TEXTS), perturbed, prompts, TEXTS)
-    assert table.notna().all().all() and set(table["chosen"].map(lambda text: parse_job(text) is not None)) == {True}
-    assert table["prompt"].str.endswith("job:\n").all()
+    part, some = {"jobs": JOBS, "resumes": RESUMES}, LABELS[LABELS["resume_id"].isin(RESUMES["resume_id"][:40])]
+    table = hard_pairs(part, some, prompts, TEXTS, changed={"skill": 0.1, "years": 0.05})
+    assert table.notna().all().all() and set(table["resume_id"]) <= set(some["resume_id"])
+    assert set(table["chosen"].map(lambda text: parse_job(text) is not None)) == {True}
+    assert table["prompt"].tolist() == prompts[table["resume_id"]].tolist()
+    n = round(0.1 * (some["label"] == 1).sum())
+    assert (table["kind"] == "skill").sum() == 2 * n
+    assert set(hard_pairs(part, some, prompts, TEXTS, changed={}, strangers=0.0)["kind"]) == {"recruiter", "neighbour"}

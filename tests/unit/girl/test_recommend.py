@@ -8,6 +8,8 @@ import torch
 from matchlib.girl.recommend import (
     PREDICTORS,
     Dot,
+    compare_arms,
+    difference,
     ground,
     measure,
     predict,
@@ -38,6 +40,20 @@ def test_a_written_job_that_tells_helps(kind):
     assert auc["told"] > 0.7 and auc["told"] > auc["none"] + 0.1
     with pytest.raises(FloatingPointError, match="lower its learning rate"):
         predict(kind, np.full_like(resumes, np.nan), jobs, told, accepted, train)
+
+
+def test_arms_are_compared_on_warm_and_cold_seekers():
+    n, size = 300, 3
+    resumes, jobs, told = (RNG.normal(size=(n, size)).astype(np.float32) for _ in range(3))
+    accepted = ((told * jobs).sum(1) > 0).astype(int)
+    labels = pd.DataFrame({"resume_id": [f"r{i // 2}" for i in range(n)], "label": accepted,
+                           "part": np.repeat(["train", "warm", "cold"], 100)})
+    table, found = compare_arms({"told": told, "none": 0 * told}, resumes, jobs, labels, seeds=[1, 2])
+    assert len(table) == 8 and set(table["n"]) == {100} and {"dot told", "mlp none"} <= set(found)
+    gain = difference(found, "dot told", "dot none")
+    dot = table[(table["predictor"] == "dot") & (table["part"] == "cold")].set_index("arm")["AUC"]
+    assert gain["value"] == pytest.approx(dot["told"] - dot["none"]) and gain["low"] < gain["value"] < gain["high"]
+    assert gain["value"] > 0.2 and gain["n_seekers"] == 50
 
 
 def test_measures_know_their_seekers():

@@ -5,7 +5,15 @@ import pytest
 
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError
-from matchlib.girl.records import is_whole, job_record, parse_job, require_columns, resume_record, word_tokenizer
+from matchlib.girl.records import (
+    in_a_line,
+    is_whole,
+    job_record,
+    parse_job,
+    require_columns,
+    resume_record,
+    word_tokenizer,
+)
 
 MARKET = Market(1, occupations=4)
 JOB = {"title": "Nurse", "seniority": "senior", "min_years": 5, "city": "Leeds", "skills": "Triage; Wound care",
@@ -38,6 +46,12 @@ def test_what_is_named_twice_counts_once():
     twice = parse_job(RECORD.replace("Triage\n", "Triage\nTriage\n") + "Triage\nRota planning\n")
     assert twice == JOB
     assert is_whole(RECORD) and not is_whole(RECORD + "Triage\n") and not is_whole("Nurse\n")
+
+
+def test_a_record_is_shown_in_a_line():
+    assert in_a_line(RECORD) == "Nurse, senior, 5 years, Leeds; must: Triage, Wound care; nice: Rota planning"
+    assert in_a_line(RECORD.replace("Rota planning\n", "")).endswith("; must: Triage, Wound care")
+    assert in_a_line(resume_record({**JOB, "years": 7})) == "Nurse, senior, 7 years, Leeds; has: Triage, Wound care"
 
 
 def test_a_token_is_a_line_and_decoding_gives_the_text_back():
