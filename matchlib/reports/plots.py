@@ -176,17 +176,24 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
 
 
 def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
-    """Every system's value in every seed, one panel a world. values: world, seed, system, value."""
-    worlds, systems = list(dict.fromkeys(values["world"])), list(dict.fromkeys(values["system"]))[::-1]
-    figure, axes = plt.subplots(1, len(worlds), squeeze=False, sharey=True,
-                                figsize=(min(9, 3 + 3 * len(worlds)), 0.3 * len(systems) + 1.1))
-    for axis, world in zip(axes[0], worlds, strict=True):
+    """Every system's value in every seed, one panel a world, the best on top. values: world, seed, system, value."""
+    worlds = list(dict.fromkeys(values["world"]))
+    order = list(values.groupby("system")["value"].mean().sort_values().index)
+    columns = min(3, len(worlds))
+    lines = -(-len(worlds) // columns)
+    figure, axes = plt.subplots(lines, columns, squeeze=False, sharey=True,
+                                figsize=(min(9, 3 + 3 * columns), lines * (0.24 * len(order) + 1.1)))
+    for axis, world in zip(axes.flat, worlds, strict=False):
         for _, rows in values[values["world"] == world].groupby("seed"):
-            axis.plot(rows["value"], rows["system"].map(systems.index), "o-", linewidth=0.6, markersize=4, alpha=0.7)
+            rows = rows.assign(place=rows["system"].map(order.index)).sort_values("place")
+            axis.plot(rows["value"], rows["place"], "o-", linewidth=0.6, markersize=4, alpha=0.7)
         axis.set_title(_label(world), fontsize=10)
         axis.set_xlabel(_label(measure))
+        axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.4)
-    axes[0][0].set_yticks(range(len(systems)), [_label(name) for name in systems])
+    for axis in axes.flat[len(worlds):]:
+        axis.set_visible(False)
+    axes[0][0].set_yticks(range(len(order)), [_label(name) for name in order])
     return figure
 
 
