@@ -125,6 +125,21 @@ def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame,
     return headline, metrics
 
 
+def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame) -> pd.DataFrame:
+    """What the ledger reads of a run: system, task, measure, channel, value.
+
+    fits: mean truth by arm; duels: `duels`, whose advantages stand beside a system "even" with 0; recommended: the
+    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty.
+    """
+    rows = [(arm, "write", "true fit", "true_fit", row["true_fit"]) for arm, row in fits.iterrows()]
+    for duel in duels.to_dict("records"):
+        name = f"advantage of {duel['arm']} over {duel['against']}"
+        rows += [(duel["arm"], "write", name, "true_fit", duel["advantage"]), ("even", "write", name, "true_fit", 0.0)]
+    rows += [(row["arm"], row["predictor"], f"AUC, {row['part']} seekers", "observed", row["AUC"])
+             for row in recommended.to_dict("records")]
+    return pd.DataFrame(rows, columns=["system", "task", "measure", "channel", "value"])
+
+
 def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.DataFrame:
     """Each arm's jobs: whole (share of records in the form), requirements and welcome skills (means), level (mean, 0 to
     3), different (share), skills (distinct), likeness (mean Jaccard of the skills of two jobs of one title), and the

@@ -5,9 +5,21 @@ import pandas as pd
 import pytest
 
 from matchlib.data.market import Market
-from matchlib.girl.judging import COLUMNS, ask_model, describe, duel, duels, judge_by_truth, opponents, parsed
+from matchlib.girl.judging import (
+    COLUMNS,
+    answer,
+    ask_model,
+    board,
+    describe,
+    duel,
+    duels,
+    judge_by_truth,
+    opponents,
+    parsed,
+)
 from matchlib.girl.records import job_record
 from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError
+from matchlib.retrieval.verdicts import seed_values
 
 MARKET = Market(1, occupations=3)
 JOBS, RESUMES = MARKET.jobs(30), MARKET.resumes(20)
@@ -93,6 +105,32 @@ def test_prose_is_counted_and_nothing_but_prose_is_an_error():
     assert len(table) == 1 and sum(left_out.values()) == 1
     with pytest.raises(LanguageModelError, match="none of 1 comparisons"):
         ask_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
+
+
+def test_the_ledger_reads_a_run():
+    fits = pd.DataFrame({"true_fit": [0.7, 0.6]}, index=["ppo", "sft"])
+    duels_ = duels({"ppo": np.ones(3), "sft": np.zeros(3)}, [("ppo", "sft")])
+    arms = pd.DataFrame([("dot", "ppo", "cold", 0.8), ("mlp", "ppo", "cold", 0.6), ("dot", "shuffled", "cold", 0.5)],
+                        columns=["predictor", "arm", "part", "AUC"])
+    boards = {("market", "1"): board(fits, duels_, arms)}
+    read = {m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict() for m, c in (
+        ("true fit", "true_fit"), ("advantage of ppo over sft", "true_fit"), ("AUC, cold seekers", "observed"))}
+    assert read == {"true fit": {"ppo": 0.7, "sft": 0.6}, "advantage of ppo over sft": {"even": 0.0, "ppo": 1.0},
+                    "AUC, cold seekers": {"ppo": pytest.approx(0.7), "shuffled": 0.5}}
+    assert board(pd.DataFrame(), pd.DataFrame(), pd.DataFrame()).empty
+
+
+def test_the_answer_names_who_wins():
+    accuracy = pd.DataFrame({"value": [0.9]})
+    fits = pd.DataFrame({"true_fit": [0.7, 0.6]}, index=["ppo", "sft"])
+    table = duels({"ppo": np.ones(3), "sft": np.zeros(3), "copied skills": np.array([2.0, 2.0, 1.5])},
+                  [("ppo", "sft"), ("ppo", "copied skills")]).fillna(0.0)
+    table.loc[1, ["low", "high"]] = -1.0
+    headline, metrics = answer("ppo", accuracy, fits, table)
+    assert "90%" in headline and "loses to copied skills" in headline and "no verdict" in headline
+    assert metrics["advantage over sft"] == 1.0 and metrics["true fit, ppo"] == 0.7
+    assert answer("ppo", accuracy, fits, pd.DataFrame()) == (
+        "The utility orders 90% of held-out hard pairs rightly. Nothing was judged by a truth.", {})
 
 
 def test_jobs_are_described_and_fabrication_shows():
