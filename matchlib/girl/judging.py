@@ -100,7 +100,8 @@ def duel(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     sign = np.sign(np.where(np.abs(first - second) < 1e-9, 0, first - second))
     interval = mean_interval(sign)
     return {"win": float((sign > 0).mean()), "tie": float((sign == 0).mean()), "lose": float((sign < 0).mean()),
-            "advantage": interval["value"], "low": interval["low"], "high": interval["high"], "n": len(sign)}
+            "advantage": interval["value"], "low": max(-1.0, interval["low"]), "high": min(1.0, interval["high"]),
+            "n": len(sign)}
 
 
 def duels(scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
