@@ -22,7 +22,7 @@ from matchlib.retrieval.evaluation import mean_interval
 
 
 class Dot(nn.Module):
-    """fuse(c, j') . j: starts as the dot product of j with the mean of c and j'."""
+    """fuse(c, j') . j: starts as the dot product of j with the mean of c and j', over the root of its size."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -30,7 +30,7 @@ class Dot(nn.Module):
         with torch.no_grad():
             self.fuse.weight.copy_(torch.cat([torch.eye(size), torch.eye(size)], dim=1) / 2)
             self.fuse.bias.zero_()
-        self.scale, self.bias = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()))
+        self.scale, self.bias = nn.Parameter(torch.tensor(size**-0.5)), nn.Parameter(torch.zeros(()))
 
     def forward(self, resume: torch.Tensor, job: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
         """(n,) logits of (n, d) vectors."""
