@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -75,7 +76,7 @@ def train_sft(writer: Writer, prompts: Sequence[str | Prompt], jobs: Sequence[st
 
 def run(trainer: Trainer, model: PreTrainedModel, checkpoints: Path, *,
         columns: Sequence[str] = ("step", "loss", "learning_rate")) -> pd.DataFrame:
-    """Train `model`, from the last checkpoint where there is one; return these columns of the log.
+    """Train `model`, from the last checkpoint where there is one; return these columns of the log, NaN where absent.
 
     Raises FloatingPointError if the loss diverges.
     """
@@ -85,9 +86,8 @@ def run(trainer: Trainer, model: PreTrainedModel, checkpoints: Path, *,
     logger.info("training on %d rows%s", len(trainer.train_dataset), f", from {Path(last).name}" if last else "")
     trainer.train(resume_from_checkpoint=last)
     model.__dict__.pop("forward", None)  # trl's and accelerate's wrapper: a copy of the model would call the original
-    log = pd.DataFrame(trainer.state.log_history)
-    log = log[[*columns]].dropna().reset_index(drop=True)
-    if not (log["loss"].abs() < float("inf")).all():
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    if not all(math.isfinite(entry["loss"]) for entry in steps):
         raise FloatingPointError("the loss is no number any more; lower learning_rate. The last checkpoint is in "
                                  f"{checkpoints}")
-    return log
+    return pd.DataFrame(steps).reindex(columns=[*columns])

@@ -42,3 +42,21 @@ def test_no_text_stops_or_stretches_a_figure():
     figure.savefig(target := io.BytesIO(), bbox_inches="tight")
     assert Image.open(target).width < 1_500 and Image.open(target).height < 400
     plt.close(figure)
+
+
+def test_seeds_stand_in_one_order_three_worlds_a_row():
+    values = pd.DataFrame([(world, seed, system, value + seed / 100) for world in ("a", "b", "c", "d")
+                           for seed in (1, 2) for system, value in (("low", 0.1), ("high", 0.9), ("middle", 0.5))],
+                          columns=["world", "seed", "system", "value"])
+    figure = plots.plot_seeds(values, measure="nDCG@10")
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert len(shown) == 4 and len({axis.get_position().y0 for axis in shown}) == 2
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == ["low", "middle", "high"]
+    assert shown[0].lines[0].get_xdata().tolist() == pytest.approx([0.11, 0.51, 0.91])
+
+
+def test_the_course_of_a_policy_has_a_panel_each():
+    log = pd.DataFrame({"iteration": [0, 1], **{name: [0.1, 0.2] for name in (
+        "reward", "kl", "entropy", "length", "whole", "clipped")}})
+    axes = plots.plot_policy(log).axes
+    assert len(axes) == 6 and all(axis.lines[0].get_ydata().tolist() == [0.1, 0.2] for axis in axes)

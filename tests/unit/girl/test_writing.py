@@ -67,6 +67,13 @@ def test_long_pairs_are_counted_and_none_is_an_error(writer, tmp_path):
         train_sft(writer, PROMPTS, WORDS[:4], training=fast(max_tokens=3), checkpoints=tmp_path / "other")
 
 
+def test_a_lost_loss_stops_the_training(writer, tmp_path):
+    with torch.no_grad():
+        writer.model.transformer.wte.weight[:] = torch.nan
+    with pytest.raises(FloatingPointError, match="lower learning_rate. The last checkpoint is in"):
+        train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0), checkpoints=tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # peft sees GPT-2's Conv1D and sets what it needs
 def test_an_adapter_is_merged(writer, tmp_path):
     names = set(writer.model.state_dict())
