@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from trl import GRPOConfig, GRPOTrainer
 
-from matchlib.girl.models import Writer, join, prompt_ids, require_room
+from matchlib.girl.models import Writer, conversation, join, lora, prompt_ids, require_room
 from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
@@ -30,7 +29,7 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     model, tokenizer = writer
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     require_room(writer, ids, settings.max_job_tokens)
-    shown = [_shown(tokenizer, prompt) for prompt in prompts]
+    shown = [conversation(tokenizer, prompt) for prompt in prompts]
     known = {_key(prompt): own for prompt, own in zip(shown, ids, strict=True)}
 
     def judge(prompts, completions, completion_ids, **_) -> list[float]:
@@ -52,8 +51,7 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
         use_cpu=on_cpu, bf16=not on_cpu and torch.cuda.is_bf16_supported(), activation_checkpointing=False,
         report_to="none", disable_tqdm=True, save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
         save_total_limit=1, dataloader_pin_memory=not on_cpu)
-    adapter = LoraConfig(r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear",
-                         task_type="CAUSAL_LM") if settings.lora_rank else None
+    adapter = lora(settings.lora_rank) if settings.lora_rank else None
     trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
                           train_dataset=Dataset.from_dict({"prompt": shown}))
     log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
@@ -62,15 +60,6 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     model.eval()
     log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
     return log.assign(whole=1 - log["whole"]).drop(columns="step")
-
-
-def _shown(tokenizer, prompt: str | Prompt) -> str | list[dict[str, str]]:
-    """How trl takes a prompt: text, or messages where there is a chat template."""
-    if isinstance(prompt, str):
-        return prompt
-    if tokenizer.chat_template is None:
-        return f"{prompt.system}\n\n{prompt.user}\n\n"
-    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
 
 
 def _key(shown: str | list[dict[str, str]]) -> str:

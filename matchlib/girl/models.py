@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -92,19 +93,32 @@ def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writ
     return Writer(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer)
 
 
+def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
+    """A low-rank adapter on every linear layer but a new head (LoRA, arXiv 2106.09685; alpha = 2 rank)."""
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task,
+                      exclude_modules=["classifier", "score"])
+
+
 def copy_of(writer: Writer) -> Writer:
     """The same writer with weights of its own."""
     return Writer(copy.deepcopy(writer.model), writer.tokenizer)
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
-    """Token ids of a record (as it is) or of a prompt (by the chat template; without one its two parts as text)."""
+def conversation(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> str | list[dict[str, str]]:
+    """A record as it is; a prompt as messages where there is a chat template, else its two parts as text."""
     if isinstance(prompt, str):
-        return tokenizer(prompt)["input_ids"]
+        return prompt
     if tokenizer.chat_template is None:
-        return tokenizer(f"{prompt.system}\n\n{prompt.user}\n\n")["input_ids"]
-    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        return f"{prompt.system}\n\n{prompt.user}\n\n"
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
+    """Token ids of a record or a prompt, see `conversation`."""
+    asked = conversation(tokenizer, prompt)
+    if isinstance(asked, str):
+        return tokenizer(asked)["input_ids"]
+    return tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
 
 
 def job_ids(tokenizer: PreTrainedTokenizerBase, job: str) -> list[int]:

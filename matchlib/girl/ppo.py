@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from torch import Tensor, nn
 
-from matchlib.girl.models import Sequences, Writer, require_room, sample
+from matchlib.girl.models import Sequences, Writer, lora, require_room, sample
 
 logger = logging.getLogger(__name__)
 
@@ -124,9 +124,7 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     require_room(writer, prompts, settings.max_job_tokens)
     policy = writer
     if settings.lora_rank:
-        policy = Writer(get_peft_model(writer.model, LoraConfig(
-            r=settings.lora_rank, lora_alpha=2 * settings.lora_rank, target_modules="all-linear",
-            task_type="CAUSAL_LM")), writer.tokenizer)
+        policy = Writer(get_peft_model(writer.model, lora(settings.lora_rank)), writer.tokenizer)
     trainer = _Trainer(policy, prompts, reward, settings, checkpoints)
     log = trainer.resume()
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):

@@ -7,7 +7,7 @@ their first principal components; controls beside the arms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -97,22 +97,30 @@ def predict(kind: str, resumes: np.ndarray, jobs: np.ndarray, written: np.ndarra
         return torch.sigmoid(model(*inputs)).numpy()
 
 
-def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray, *, seed: int = 0,
-            n_resamples: int = 500) -> dict[str, float]:
+def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray) -> dict[str, float]:
     """AUC with its 95% bootstrap interval over seekers, LogLoss with its clustered t-interval, n and n_seekers."""
-    own = [np.flatnonzero(seekers == seeker) for seeker in np.unique(seekers)]
-    rng, values = np.random.default_rng(seed), []
-    for _ in range(n_resamples):
-        rows = np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))])
-        if 0 < accepted[rows].sum() < len(rows):
-            values.append(roc_auc_score(accepted[rows], probability[rows]))
-    low, high = np.quantile(values, [0.025, 0.975]) if values else (np.nan, np.nan)
+    low, high = _bootstrap(seekers, lambda rows: _auc(accepted[rows], probability[rows]))
     p = np.clip(probability, 1e-7, 1 - 1e-7)
     loss = mean_interval(-np.where(accepted == 1, np.log(p), np.log(1 - p)), seekers)
-    both = 0 < accepted.sum() < len(accepted)
-    return {"AUC": roc_auc_score(accepted, probability) if both else np.nan, "AUC low": low, "AUC high": high,
-            "LogLoss": loss["value"], "LogLoss low": loss["low"], "LogLoss high": loss["high"], "n": len(accepted),
-            "n_seekers": len(own)}
+    return {"AUC": _auc(accepted, probability), "AUC low": low, "AUC high": high, "LogLoss": loss["value"],
+            "LogLoss low": loss["low"], "LogLoss high": loss["high"], "n": len(accepted),
+            "n_seekers": loss["n_clusters"]}
+
+
+def _auc(accepted: np.ndarray, probability: np.ndarray) -> float:
+    """AUC; NaN where all are accepted, or none."""
+    return roc_auc_score(accepted, probability) if 0 < accepted.sum() < len(accepted) else np.nan
+
+
+def _bootstrap(seekers: np.ndarray, statistic: Callable[[np.ndarray], float], *, seed: int = 0,
+               n_resamples: int = 500) -> tuple[float, float]:
+    """95% interval of a statistic of row numbers, whole seekers drawn again; (NaN, NaN) where it never is a number."""
+    own = [np.flatnonzero(seekers == seeker) for seeker in np.unique(seekers)]
+    rng = np.random.default_rng(seed)
+    values = np.array([statistic(np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))]))
+                       for _ in range(n_resamples)])
+    known = values[~np.isnan(values)]
+    return tuple(np.quantile(known, [0.025, 0.975])) if len(known) else (np.nan, np.nan)
 
 
 def compare_arms(arms: Mapping[str, np.ndarray], resumes: np.ndarray, jobs: np.ndarray, labels: pd.DataFrame, *,
@@ -136,20 +144,15 @@ def compare_arms(arms: Mapping[str, np.ndarray], resumes: np.ndarray, jobs: np.n
     return pd.DataFrame(rows), found
 
 
-def difference(found: pd.DataFrame, first: str, second: str, *, seed: int = 0,
-               n_resamples: int = 500) -> dict[str, float]:
+def difference(found: pd.DataFrame, first: str, second: str) -> dict[str, float]:
     """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% bootstrap interval."""
-    cold = found[found["part"] == "cold"].reset_index(drop=True)
-    own = list(cold.groupby("resume_id").indices.values())
-    rng, values = np.random.default_rng(seed), []
-    for _ in range(n_resamples):
-        rows = cold.iloc[np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))])]
-        if rows["label"].nunique() == 2:
-            values.append(roc_auc_score(rows["label"], rows[first]) - roc_auc_score(rows["label"], rows[second]))
-    low, high = np.quantile(values, [0.025, 0.975]) if values else (np.nan, np.nan)
-    both = cold["label"].nunique() == 2
-    value = roc_auc_score(cold["label"], cold[first]) - roc_auc_score(cold["label"], cold[second]) if both else np.nan
-    return {"value": value, "low": low, "high": high, "n_seekers": len(own)}
+    cold = found[found["part"] == "cold"]
+    accepted, one, other = (cold[column].to_numpy() for column in ("label", first, second))
+
+    def gain(rows: np.ndarray) -> float:
+        return _auc(accepted[rows], one[rows]) - _auc(accepted[rows], other[rows])
+    low, high = _bootstrap(cold["resume_id"].to_numpy(), gain)
+    return {"value": gain(np.arange(len(cold))), "low": low, "high": high, "n_seekers": cold["resume_id"].nunique()}
 
 
 def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:

@@ -65,11 +65,6 @@ def in_a_line(text: str | Prompt) -> str:
         ", must, ", "; must: ").replace(", nice, ", "; nice: ").replace(", has, ", "; has: ").removesuffix(", nice")
 
 
-def is_whole(text: str) -> bool:
-    """True for a text in the form of `job_record` that names nothing twice."""
-    return parse_job(text) is not None and len(set(text.strip().split("\n"))) == len(text.strip().split("\n"))
-
-
 def require_columns(jobs: pd.DataFrame, resumes: pd.DataFrame) -> None:
     """Raise DataError where compact records cannot be written for want of columns."""
     for name, frame, columns in (("jobs", jobs, ("title", "seniority", "min_years", "city", "skills", "nice_skills")),

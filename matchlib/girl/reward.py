@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainingArguments
 
-from matchlib.girl.models import Sequences, Writer, job_ids, join, prompt_ids
+from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, prompt_ids
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
@@ -80,9 +80,7 @@ def train_reward(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame, *, trai
     steps = -(-len(rows) // training.batch_size)
     arguments = TrainingArguments(output_dir=str(checkpoints), remove_unused_columns=False,
                                   logging_steps=max(1, steps // 8), **training.arguments(model.device))
-    adapted = get_peft_model(model, LoraConfig(
-        r=training.lora_rank, lora_alpha=2 * training.lora_rank, target_modules="all-linear",
-        exclude_modules=["classifier", "score"], task_type="TOKEN_CLS")) if training.lora_rank else model
+    adapted = get_peft_model(model, lora(training.lora_rank, "TOKEN_CLS")) if training.lora_rank else model
     log = run(_Pairs(model=adapted, args=arguments, train_dataset=rows, data_collator=collate), model, checkpoints)
     if training.lora_rank:
         adapted.merge_and_unload()

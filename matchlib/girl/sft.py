@@ -11,15 +11,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 from datasets import Dataset, disable_progress_bars
-from peft import LoraConfig
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
-from matchlib.girl.models import Writer, job_ids, prompt_ids
+from matchlib.girl.models import Writer, job_ids, lora, prompt_ids
 from matchlib.language.llm import Prompt
+from matchlib.learning.training import last_whole_checkpoint
 
 logger = getLogger(__name__)
 
@@ -64,8 +63,7 @@ def train_sft(writer: Writer, prompts: Sequence[str | Prompt], jobs: Sequence[st
     steps = -(-len(short) // training.batch_size)
     config = SFTConfig(output_dir=str(checkpoints), max_length=None, completion_only_loss=True,
                        logging_steps=max(1, steps // 4), **training.arguments(writer.model.device))
-    adapter = LoraConfig(r=training.lora_rank, lora_alpha=2 * training.lora_rank, target_modules="all-linear",
-                         task_type="CAUSAL_LM") if training.lora_rank else None
+    adapter = lora(training.lora_rank) if training.lora_rank else None
     trainer = SFTTrainer(model=writer.model, args=config, train_dataset=rows, processing_class=writer.tokenizer,
                          peft_config=adapter)
     log = run(trainer, writer.model, checkpoints)
@@ -82,7 +80,7 @@ def run(trainer: Trainer, model: PreTrainedModel, checkpoints: Path, *,
     """
     trainer.remove_callback(PrinterCallback)
     logging.disable_progress_bar()
-    last = get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None
+    last = last_whole_checkpoint(checkpoints)
     logger.info("training on %d rows%s", len(trainer.train_dataset), f", from {Path(last).name}" if last else "")
     trainer.train(resume_from_checkpoint=last)
     model.__dict__.pop("forward", None)  # trl's and accelerate's wrapper: a copy of the model would call the original

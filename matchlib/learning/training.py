@@ -99,7 +99,7 @@ def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, sett
         freeze_layers(model, settings.frozen_layers)
     if settings.gradient_checkpointing:
         model[0].auto_model.activation_checkpointing_enable()
-    last = _last_whole_checkpoint(checkpoints)
+    last = last_whole_checkpoint(checkpoints)
     arguments = _arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last)
     collator = PairCollator(model, pairs, -(-settings.hard_negatives // arguments.world_size), settings.chunk_size,
                             job_prompt, resume_prompt, tuple(sides))
@@ -150,7 +150,7 @@ def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: Sente
     return arguments
 
 
-def _last_whole_checkpoint(folder: Path) -> str | None:
+def last_whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; torn ones, left by a kill, are removed."""
     for checkpoint in folder.glob("checkpoint-*"):
         try:  # the trainer writes this file last

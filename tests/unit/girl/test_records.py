@@ -7,7 +7,6 @@ from matchlib.data.market import Market
 from matchlib.data.schema import DataError
 from matchlib.girl.records import (
     in_a_line,
-    is_whole,
     job_record,
     parse_job,
     require_columns,
@@ -45,7 +44,6 @@ def test_another_form_is_no_job(text):
 def test_what_is_named_twice_counts_once():
     twice = parse_job(RECORD.replace("Triage\n", "Triage\nTriage\n") + "Triage\nRota planning\n")
     assert twice == JOB
-    assert is_whole(RECORD) and not is_whole(RECORD + "Triage\n") and not is_whole("Nurse\n")
 
 
 def test_a_record_is_shown_in_a_line():

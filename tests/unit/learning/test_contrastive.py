@@ -148,9 +148,9 @@ def test_a_checkpoint_torn_by_a_kill_is_removed(tmp_path):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert training._last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert training.last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
-    assert training._last_whole_checkpoint(tmp_path / "none") is None
+    assert training.last_whole_checkpoint(tmp_path / "none") is None
 
 
 def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_model_folder):
