@@ -95,8 +95,8 @@ def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writ
 
 def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
     """A low-rank adapter on every linear layer but a new head (LoRA, arXiv 2106.09685; alpha = 2 rank)."""
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task,
-                      exclude_modules=["classifier", "score"])
+    heads = ["classifier", "score"] if task == "TOKEN_CLS" else None
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task, exclude_modules=heads)
 
 
 def copy_of(writer: Writer) -> Writer:
