@@ -92,7 +92,7 @@ def find_root() -> Path:
 def read_params(path: Path) -> dict[str, Any]:
     """Read a params file.
 
-    `base: other.yaml` fills in what the file leaves out, section by section, but for the sections named in `without`.
+    `base: other.yaml` fills in what the file leaves out, section by section: all sections of the base, or `only` some.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -105,12 +105,14 @@ def read_params(path: Path) -> dict[str, Any]:
     raw.setdefault("run", path.stem)
     if base := raw.pop("base", None):
         below = read_params(path.parent / base)
+        only = raw.pop("only", list(below))
+        if unknown := [name for name in only if name not in below]:
+            raise ParameterError(f"{path}: only names {unknown[0]!r}, which is no section of {base}")
         for key, value in below.items():
-            raw[key] = {**value, **(raw.get(key) or {})} if isinstance(value, dict) else raw.get(key, value)
-    for name in raw.pop("without", []):
-        if name not in raw:
-            raise ParameterError(f"{path}: without names {name!r}, which is no section here or in its base")
-        del raw[name]
+            if value is not None and not isinstance(value, dict):
+                raw.setdefault(key, value)
+            elif key in only or key in raw:
+                raw[key] = {**(value or {}), **(raw.get(key) or {})}
     return raw
 
 

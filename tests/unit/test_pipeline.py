@@ -85,12 +85,13 @@ def test_plans_that_cannot_run_are_refused(raw, sentence):
         plan_run(raw)
 
 
-def test_a_file_may_do_without_sections_of_its_base(tmp_path):
-    (tmp_path / "base.yaml").write_text("01_data_rules: {seed: 1}\n02_contrastive: {}\n")
-    (tmp_path / "own.yaml").write_text("base: base.yaml\nwithout: [02_contrastive]\n")
-    assert read_params(tmp_path / "own.yaml") == {"run": "own", "01_data_rules": {"seed": 1}}
-    (tmp_path / "own.yaml").write_text("base: base.yaml\nwithout: [03_hyre]\n")
-    with pytest.raises(ParameterError, match="without names '03_hyre', which is no section here or in its base"):
+def test_a_file_may_take_only_some_sections_of_its_base(tmp_path):
+    (tmp_path / "base.yaml").write_text("01_data_rules: {seed: 1}\n02_contrastive: {seed: 2}\n03_hyre: {}\n")
+    (tmp_path / "own.yaml").write_text("base: base.yaml\nonly: [01_data_rules]\n02_contrastive: {epochs: 1.0}\n")
+    assert read_params(tmp_path / "own.yaml") == {"run": "own", "01_data_rules": {"seed": 1},
+                                                  "02_contrastive": {"seed": 2, "epochs": 1.0}}
+    (tmp_path / "own.yaml").write_text("base: base.yaml\nonly: [04_runner_up_mining]\n")
+    with pytest.raises(ParameterError, match="only names '04_runner_up_mining', which is no section of base.yaml"):
         read_params(tmp_path / "own.yaml")
 
 
