@@ -119,7 +119,7 @@ def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame,
     metrics = {f"true fit, {arm}": round(value, 4) for arm, value in fits["true_fit"].items()}
     metrics |= {f"advantage over {arm}": round(value, 4) for arm, value in rows["advantage"].items()}
     sft = rows.loc["sft"]
-    headline += (f"; {policy} raises the true fit of written jobs from {fits.loc['sft', 'true_fit']:.2f} to "
+    headline += (f"; the true fit of what SFT writes is {fits.loc['sft', 'true_fit']:.2f} and of {policy}'s "
                  f"{fits.loc[policy, 'true_fit']:.2f}, advantage {sft['advantage']:+.2f} [{sft['low']:+.2f}, "
                  f"{sft['high']:+.2f}]; it loses to {', '.join(rows.index[rows['high'] < 0]) or 'nobody'}. "
                  "One run, no verdict.")

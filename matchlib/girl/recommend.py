@@ -7,13 +7,12 @@ their first principal components; controls beside the arms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.decomposition import PCA
-from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -99,26 +98,34 @@ def predict(kind: str, resumes: np.ndarray, jobs: np.ndarray, written: np.ndarra
 
 def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray) -> dict[str, float]:
     """AUC with its 95% bootstrap interval over seekers, LogLoss with its clustered t-interval, n and n_seekers."""
-    low, high = _bootstrap(seekers, lambda rows: _auc(accepted[rows], probability[rows]))
+    low, high = _interval(_auc(accepted, probability, redrawn(seekers)))
     p = np.clip(probability, 1e-7, 1 - 1e-7)
     loss = mean_interval(-np.where(accepted == 1, np.log(p), np.log(1 - p)), seekers)
-    return {"AUC": _auc(accepted, probability), "AUC low": low, "AUC high": high, "LogLoss": loss["value"],
+    return {"AUC": _auc(accepted, probability)[0], "AUC low": low, "AUC high": high, "LogLoss": loss["value"],
             "LogLoss low": loss["low"], "LogLoss high": loss["high"], "n": len(accepted),
             "n_seekers": loss["n_clusters"]}
 
 
-def _auc(accepted: np.ndarray, probability: np.ndarray) -> float:
-    """AUC; NaN where all are accepted, or none."""
-    return roc_auc_score(accepted, probability) if 0 < accepted.sum() < len(accepted) else np.nan
+def redrawn(seekers: np.ndarray, *, seed: int = 0, n_resamples: int = 500) -> np.ndarray:
+    """(n_resamples, n) how often each row is drawn when whole seekers are drawn again (bootstrap)."""
+    names, own = np.unique(seekers, return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
+    return drawn[:, own]
 
 
-def _bootstrap(seekers: np.ndarray, statistic: Callable[[np.ndarray], float], *, seed: int = 0,
-               n_resamples: int = 500) -> tuple[float, float]:
-    """95% interval of a statistic of row numbers, whole seekers drawn again; (NaN, NaN) where it never is a number."""
-    own = [np.flatnonzero(seekers == seeker) for seeker in np.unique(seekers)]
-    rng = np.random.default_rng(seed)
-    values = np.array([statistic(np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))]))
-                       for _ in range(n_resamples)])
+def _auc(accepted: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(B,) AUC under each of (B, n) weights of the rows, ties as half; NaN where all are accepted, or none."""
+    weights = np.ones((1, len(accepted))) if weights is None else weights
+    order = np.argsort(probability)
+    p, won, lost = probability[order], (weights * accepted)[:, order], (weights * (1 - accepted))[:, order]
+    beaten = np.concatenate([np.zeros((len(weights), 1)), lost.cumsum(1)], axis=1)
+    below, up_to = (beaten[:, np.searchsorted(p, p, side)] for side in ("left", "right"))
+    pairs = won.sum(1) * lost.sum(1)
+    return np.divide((won * (below + up_to) / 2).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95% of the values that are numbers; (NaN, NaN) where none is."""
     known = values[~np.isnan(values)]
     return tuple(np.quantile(known, [0.025, 0.975])) if len(known) else (np.nan, np.nan)
 
@@ -148,11 +155,10 @@ def difference(found: pd.DataFrame, first: str, second: str) -> dict[str, float]
     """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% bootstrap interval."""
     cold = found[found["part"] == "cold"]
     accepted, one, other = (cold[column].to_numpy() for column in ("label", first, second))
-
-    def gain(rows: np.ndarray) -> float:
-        return _auc(accepted[rows], one[rows]) - _auc(accepted[rows], other[rows])
-    low, high = _bootstrap(cold["resume_id"].to_numpy(), gain)
-    return {"value": gain(np.arange(len(cold))), "low": low, "high": high, "n_seekers": cold["resume_id"].nunique()}
+    weights = redrawn(cold["resume_id"].to_numpy())
+    low, high = _interval(_auc(accepted, one, weights) - _auc(accepted, other, weights))
+    return {"value": (_auc(accepted, one) - _auc(accepted, other))[0], "low": low, "high": high,
+            "n_seekers": cold["resume_id"].nunique()}
 
 
 def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
