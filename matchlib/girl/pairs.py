@@ -17,7 +17,7 @@ from matchlib.data.rules import split_items
 from matchlib.data.skills import LEVELS
 from matchlib.girl.records import job_record
 
-PERTURBATIONS = ("skill", "fewer", "years", "place", "level")
+PERTURBATIONS = ("skill", "nice", "fewer", "years", "place", "level")
 FORBIDDEN, WANTED = 1e3, -10.0  # costs beside cosine distances, which lie in [0, 1]
 
 
@@ -64,15 +64,17 @@ def perturbed_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, *, numbers: Mappi
                     seed: int) -> pd.DataFrame:
     """Jobs with one thing changed, each beside a resume that prefers the job as it is and one that prefers the change.
 
-    skill: a requirement swapped for another of the title's, held by the one and not by the other; fewer: a requirement
-    dropped that the one holds and the other does not; years: raised beyond the one's, not beyond the other's; place:
-    another city, where the other lives; level: two steps and more, to the other's. Both resumes have the job's title.
-    What the records say decides, no outcome and no truth. numbers: kind -> jobs, drawn by seed; twice as many pairs.
-    Raises ValueError on an unknown kind. Returns resume_id, chosen and rejected (records), kind.
+    skill: a requirement swapped for another of the title's, of which each holds one and not the other; nice: the same
+    with what is welcome; fewer: a requirement dropped that the one holds and the other does not; years: raised beyond
+    the one's, not beyond the other's; place: another city, where the other lives; level: two steps and more, to the
+    other's. Both resumes have the job's title. What the records say decides, no outcome and no truth.
+    numbers: kind -> jobs, drawn by seed; twice as many pairs. Returns resume_id, chosen and rejected (records), kind.
+    Raises ValueError on an unknown kind.
     """
     rng = np.random.default_rng(seed)
     seekers = {title: part.to_dict("records") for title, part in resumes.groupby("title")}
-    asked = jobs.assign(item=jobs["skills"].map(split_items)).explode("item").groupby("title")["item"].unique()
+    asked = (jobs["skills"] + "; " + jobs["nice_skills"]).map(split_items)
+    asked = jobs.assign(item=asked).explode("item").groupby("title")["item"].unique()
     rows, pool = [], [job for job in jobs.to_dict("records") if job["title"] in seekers]
     if unknown := set(numbers) - set(PERTURBATIONS):
         raise ValueError(f"perturbation {min(unknown)!r} is not one of {', '.join(PERTURBATIONS)}")
@@ -94,13 +96,14 @@ def perturbed_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, *, numbers: Mappi
 
 def _perturb(job: Mapping, kind: str, skills: np.ndarray, rng: np.random.Generator) -> dict | None:
     """The job with one thing of this kind changed; None where there is nothing to change it to."""
-    must = split_items(job["skills"])
-    if kind == "skill":
-        others = sorted(set(skills) - set(must) - set(split_items(job["nice_skills"])))
-        if not others:
+    must, nice = split_items(job["skills"]), split_items(job["nice_skills"])
+    if kind in ("skill", "nice"):
+        column, items = ("skills", must) if kind == "skill" else ("nice_skills", nice)
+        others = sorted(set(skills) - set(must) - set(nice))
+        if not others or not items:
             return None
-        must[rng.integers(len(must))] = rng.choice(others)
-        return {**job, "skills": "; ".join(must)}
+        items[rng.integers(len(items))] = rng.choice(others)
+        return {**job, column: "; ".join(items)}
     if kind == "fewer":
         must.pop(rng.integers(len(must)))
         return {**job, "skills": "; ".join(must)} if must else None
@@ -124,8 +127,8 @@ def _two_seekers(job: Mapping, changed: dict, kind: str, seekers: list[dict],
         sides = [[s for s in seekers if job["min_years"] <= s["years"] < changed["min_years"]],
                  [s for s in seekers if s["years"] >= changed["min_years"]]]
     else:
-        old, new = (set(split_items(a["skills"])) - set(split_items(b["skills"]))
-                    for a, b in ((job, changed), (changed, job)))
+        asked = [set(split_items(row["skills"] + "; " + row["nice_skills"])) for row in (job, changed)]
+        old, new = asked[0] - asked[1], asked[1] - asked[0]
         held = [set(split_items(s["skills"])) for s in seekers]
         sides = [[s for s, h in zip(seekers, held, strict=True) if a <= h and not b & h]
                  for a, b in ((old, new), (new, old))]

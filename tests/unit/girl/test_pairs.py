@@ -46,9 +46,9 @@ EIGHT = dict.fromkeys(PERTURBATIONS, 8)
 
 def prefers(resume, job, other, kind):
     """Whether the record of a resume says what the pair says."""
-    if kind in ("skill", "fewer"):
-        new, old = (set(split_items(a["skills"])) - set(split_items(b["skills"]))
-                          for a, b in ((job, other), (other, job)))
+    if kind in ("skill", "nice", "fewer"):
+        column = "nice_skills" if kind == "nice" else "skills"
+        new, old = (set(split_items(a[column])) - set(split_items(b[column])) for a, b in ((job, other), (other, job)))
         held = set(split_items(resume["skills"]))
         return new <= held and not old & held
     if kind == "years":
@@ -63,7 +63,8 @@ def test_a_perturbation_changes_one_thing_and_runs_both_ways():
     assert pairs["chosen"].value_counts().sort_index().equals(pairs["rejected"].value_counts().sort_index().rename_axis(
         "chosen"))
     resumes = RESUMES.set_index("resume_id")
-    field = {"skill": "skills", "fewer": "skills", "years": "min_years", "place": "city", "level": "seniority"}
+    field = {"skill": "skills", "nice": "nice_skills", "fewer": "skills", "years": "min_years", "place": "city",
+             "level": "seniority"}
     for row in pairs.itertuples():
         job, other, resume = parse_job(row.chosen), parse_job(row.rejected), resumes.loc[row.resume_id]
         assert [name for name in job if job[name] != other[name]] == [field[row.kind]]
@@ -82,7 +83,7 @@ def test_strangers_are_unlike_and_balanced_too():
 
 
 def test_an_unknown_kind_is_named():
-    with pytest.raises(ValueError, match="'salary' is not one of skill, fewer, years, place, level"):
+    with pytest.raises(ValueError, match="'salary' is not one of skill, nice, fewer, years, place, level"):
         perturbed_pairs(JOBS, RESUMES, numbers={"salary": 1}, seed=1)
 
 
