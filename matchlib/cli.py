@@ -172,7 +172,8 @@ def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
 
 
 @app.command()
-def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or several to compare")]) -> None:
+def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or several to compare")],
+           zipped: Annotated[bool, typer.Option("--zip", help="put the pages into one file to mail")] = False) -> None:
     """Render a run's notebooks and index as HTML; with several runs, compare them side by side."""
     from matchlib.reports import render
     os.chdir(find_root())
@@ -182,12 +183,17 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
             known = sorted({path.parent.parent.name for path in Path("reports").glob("*/*/manifest.json")})
             raise ParameterError(f"{folder} holds no finished stage; the runs are {', '.join(known) or 'none'}")
     if len(folders) > 1:
-        typer.echo(render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html"))
+        page = render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html")
+        typer.echo(render.zip_pages([page], page.with_suffix(".zip")) if zipped else page)
         return
     for manifest in sorted(folders[0].glob("*/manifest.json")):
         stage = manifest.parent
         render.render_notebook(stage / f"{stage.name}.ipynb", stage / f"{stage.name}.html")
-    typer.echo(render.render_index(folders[0]))
+    page = render.render_index(folders[0])
+    if zipped:
+        pages = [page, *(m.parent / f"{m.parent.name}.html" for m in sorted(folders[0].glob("*/manifest.json")))]
+        page = render.zip_pages(pages, folders[0].with_suffix(".zip"))
+    typer.echo(page)
 
 
 @app.command()

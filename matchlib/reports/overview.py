@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -93,6 +94,16 @@ def compare_runs(run_dirs: list[Path], html: Path) -> Path:
         parameters=_side_by_side(runs, "parameters", needs_all_runs=False),
         metrics=_side_by_side(runs, "metrics", needs_all_runs=True),
     )
+
+
+def zip_pages(pages: list[Path], out: Path) -> Path:
+    """Write pages into one zip file to mail, at their places below its folder, so that their links still lead there."""
+    out = Path(out)
+    part = out.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for page in pages:
+            archive.write(page, Path(page).relative_to(out.parent))
+    return part.rename(out)
 
 
 def _manifests(run_dir: Path) -> dict[str, dict]:

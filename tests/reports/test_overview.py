@@ -1,6 +1,7 @@
 """The index of a run and the comparison of runs."""
 
 import json
+import zipfile
 
 import pytest
 from bs4 import BeautifulSoup
@@ -8,7 +9,7 @@ from hostile_notebooks import png, write_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from matchlib.reports.page import show_duration
-from matchlib.reports.render import compare_runs, render_index
+from matchlib.reports.render import compare_runs, render_index, zip_pages
 
 
 def finish_stage(run_dir, stage, *, metrics, parameters, **entries):
@@ -145,6 +146,18 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
         finish_stage(tmp_path / parent / "demo", "01_data", metrics={"n": 1}, parameters={})
     page = parse(compare_runs([tmp_path / "x" / "demo", tmp_path / "y" / "demo"], tmp_path / "c.html"))
     assert [name.text for name in page.select("header b")] == ["x/demo", "y/demo"]
+
+
+def test_a_zip_holds_pages_at_the_places_that_the_index_links_to(demo):
+    index = render_index(demo)
+    linked = sorted({link["href"] for link in parse(index).select("a[href$='.html']")})
+    pages = [demo / link for link in linked]
+    for page in pages:
+        page.write_text("a page")
+    archive = zip_pages([index, *pages], demo.with_suffix(".zip"))
+    with zipfile.ZipFile(archive) as opened:
+        assert linked and set(opened.namelist()) == {f"{demo.name}/{name}" for name in ["index.html", *linked]}
+    assert [path.name for path in demo.parent.iterdir()].count(archive.name) == 1
 
 
 def test_comparison_refuses_a_run_without_stages(tmp_path):
