@@ -175,6 +175,26 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_classes(shares: pd.DataFrame, published: dict[str, float]) -> Figure:
+    """Share of each class of errors with its 95% interval, by task, beside published shares (diamonds).
+
+    shares: task, class, share, low, high; published: class -> share.
+    """
+    classes = list(published)[::-1]
+    figure, axis = plt.subplots(figsize=(9, 0.5 * len(classes) + 1.1))
+    for shift, colour, (task, rows) in zip((0.1, -0.1), PALETTE, shares.groupby("task", sort=False), strict=False):
+        y = [classes.index(name) + shift for name in rows["class"]]
+        axis.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
+        axis.plot(100 * rows["share"], y, "o", color=colour, label=_label(task.replace("_", " ")))
+    axis.plot([100 * published[name] for name in classes], range(len(classes)), "D", color="grey", fillstyle="none",
+              label="published, other data")
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set_xlabel("% of the pairs that stand wrongly high")
+    axis.grid(axis="x", alpha=0.4)
+    axis.legend()
+    return figure
+
+
 def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
     """Every system's value in every seed, one panel a world, the best on top. values: world, seed, system, value."""
     worlds = list(dict.fromkeys(values["world"]))

@@ -60,3 +60,12 @@ def test_the_course_of_a_policy_has_a_panel_each():
         "reward", "kl", "entropy", "length", "whole", "clipped")}})
     axes = plots.plot_policy(log).axes
     assert len(axes) == 6 and all(axis.lines[0].get_ydata().tolist() == [0.1, 0.2] for axis in axes)
+
+
+def test_classes_of_errors_stand_beside_the_published_ones():
+    shares = pd.DataFrame({"task": ["rank_resumes"] * 2, "class": ["a", "b"], "share": [0.4, 0.6], "low": [0.3, 0.5],
+                           "high": [0.5, 0.7]})
+    axis = plots.plot_classes(shares, {"a": 0.1, "b": 0.9}).axes[0]
+    shown, published = axis.get_lines()
+    assert shown.get_xdata().tolist() == [40, 60] and list(published.get_xdata()) == [90, 10]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "a"]
