@@ -22,14 +22,16 @@ from matchlib.data.wording import SLOTS
 
 COLUMNS = ("skills", "nice_skills", "years", "city", "remote", "seniority", "degree", "occupation", "title")
 MORE_WORDS = {"junior": ("jr", "trainee", "intern", "graduate role"), "middle": ("mid level", "midlevel"),
-              "senior": ("sr",), "lead": ("leading role",), "none": ("high school", "secondary school"),
+              "senior": ("sr",), "lead": ("leading role",), "none": ("high school diploma",),
               "vocational": ("vocational training", "diploma"), "bachelor": ("bachelor", "bachelors", "bsc", "beng"),
-              "master": ("master of", "master s", "masters", "msc", "meng", "mba"), "doctorate": ("ph d", "doctor of")}
+              "master": ("master of", "master s", "masters degree", "msc", "meng", "mba"),
+              "doctorate": ("ph d", "doctor of")}
 """Everyday words for levels and degrees beside the market's seen ones."""
 NUMBERS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
                                              "ten"), start=1)}
-TOP_LINES = 3
-"""Lines at the head of a document where place, level and title stand."""
+HEAD_LINES = 5
+"""Lines, at most, of a document's head, where place, level and title stand; a heading ends it sooner."""
+TITLE = "occupation:"
 
 _TOKEN = re.compile(r"[^\W_]+|[+#]")
 _CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
@@ -39,7 +41,8 @@ _NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpref
 _YEARS = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBERS)})(?: ?[-–] ?\d{{1,2}})?\+?(?: or more)? ?(?:years?|yrs?)\b"
                     rf"(?! (?:old|ago|of age|contract))", re.I)
 _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
-_REMOTE = re.compile(r"\bremote(?:ly)?\b|\bwork from home\b|\bhappy to relocate\b", re.I)
+_REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
+                     r"|\b(?:fully|100%|or) remote\b|\(remote\)|\bwork(?:ing)? from home\b|\bhappy to relocate\b", re.I)
 _PLACE = r"([A-ZÀ-Þ][\w'’-]+(?:[ -](?:(?:upon|on|de|la|sur|am|of|the) )?[A-ZÀ-Þ][\w'’-]+){0,2})"
 _IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|home) in|\b(?:[Ll]ocation|[Cc]ity|[Pp]lace|"
                        rf"[Aa]ddress|[Bb]ased) ?:|\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
@@ -47,9 +50,9 @@ _IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|ho
 
 
 class Piece(NamedTuple):
-    """One statement of a document: a sentence, a list item or a line; `top` where it is in the first lines."""
+    """One statement of a document: a sentence, a list item or a line; `head` where it stands there."""
     text: str
-    top: bool
+    head: bool
     nice: bool
 
 
@@ -90,25 +93,27 @@ def tokenize(text: str) -> list[str]:
 
 def cut(text: str) -> list[Piece]:
     """The statements of a document without its headings: lines, list items, sentences."""
-    pieces, nice = [], False
+    pieces, nice, head = [], False, True
     for number, line in enumerate(filter(str.strip, text.splitlines())):
+        head = head and number < HEAD_LINES
         if _HEADING.match(line.strip()):
-            nice = bool(_NICE.search(line))
+            nice, head = bool(_NICE.search(line)), head and not number
             continue
         for part in _CUT.split(line):
             if re.search(r"\w", part := _BULLET.sub("", part)):
-                pieces.append(Piece(part, number < TOP_LINES, nice or bool(_NICE.search(part))))
+                pieces.append(Piece(part, head, nice or bool(_NICE.search(part))))
     return pieces
 
 
 @cache
 def phrases(kind: str) -> Phrases:
-    """The known phrases of a kind: skill (-> its name), occupation (-> its id), seniority or degree."""
+    """The known phrases of a kind. "skill": -> its name, beside titles (-> "occupation:" and an id), so that no skill
+    is found inside a title; "seniority" and "degree": -> their value."""
     graph = load_graph("seen")
     if kind == "skill":
-        return Phrases((phrase, s.name) for s in graph.skills.values() for phrase in (s.name, *s.aliases, *s.evidence))
-    if kind == "occupation":
-        return Phrases((title, o.id) for o in graph.occupations.values() for title in (o.name, *o.titles))
+        titles = [(title, TITLE + o.id) for o in graph.occupations.values() for title in (o.name, *o.titles)]
+        return Phrases(titles + [(phrase, s.name) for s in graph.skills.values()
+                                 for phrase in (s.name, *s.aliases, *s.evidence)])
     values = {"seniority": LEVELS, "degree": DEGREES}[kind]
     return Phrases((phrase, value) for value in values for phrase in (*SLOTS["seen"][value], *MORE_WORDS[value]))
 
@@ -124,16 +129,23 @@ def read_facts(texts: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(text: str) -> tuple:
-    pieces = cut(text)
-    tokens = [tokenize(piece.text) for piece in pieces]
-    skills = {nice: dict.fromkeys(found.value for piece, words in zip(pieces, tokens, strict=True) if piece.nice == nice
-                                  for found in phrases("skill").find(words)) for nice in (False, True)}
-    top = [words for piece, words in zip(pieces, tokens, strict=True) if piece.top]
-    head = "\n".join(text.split("\n")[:TOP_LINES])
-    occupation = _first("occupation", top)
+    pieces, occupation, rest = cut(text), "", []
+    skills = {True: {}, False: {}}
+    for piece in pieces:
+        words = tokenize(piece.text)
+        found = phrases("skill").find(words)
+        titles = [hit for hit in found if hit.value.startswith(TITLE)]
+        skills[piece.nice] |= {hit.value: None for hit in found if hit not in titles}
+        if piece.head and titles and not occupation:
+            occupation = titles[0].value.removeprefix(TITLE)
+        for title in reversed(titles):
+            words[title.start:title.end] = ["|"]  # a high school teacher is no school leaver
+        rest.append((piece.head, words))
+    head = "\n".join(piece.text for piece in pieces if piece.head)
     return ("; ".join(skills[False]), "; ".join(s for s in skills[True] if s not in skills[False]), _years(pieces),
-            _city(head), "yes" if _REMOTE.search(head) else "no", _first("seniority", top), _first("degree", tokens),
-            occupation, load_graph("seen").occupations[occupation].name if occupation else "")
+            _city(head), "yes" if _REMOTE.search(head) else "no", _first("seniority", [w for top, w in rest if top]),
+            _first("degree", [words for _, words in rest]), occupation,
+            load_graph("seen").occupations[occupation].name if occupation else "")
 
 
 def _first(kind: str, pieces: list[list[str]]) -> str:
