@@ -2,16 +2,19 @@
 
 Skills and titles are known by the *seen* wording of the skill graph (names, aliases, evidence phrases), levels and
 degrees by the seen wording of the market and a few words of everyday adverts, years, places and sections by patterns.
-No structured column is looked at and no held-out wording, so that what is derived from it can be judged against truth.
-What is not found is "" (years: NaN): the reader never guesses from what it does not know.
+With an encoder, a statement in words that the graph lacks counts as the nearest skill of the document's occupation, if
+it is near enough. No structured column is looked at and no held-out wording, so that what is derived from it can be
+judged against truth. What is not found is "" (years: NaN).
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,9 @@ import pandas as pd
 from matchlib.data.market import REGIONS
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
 from matchlib.data.wording import SLOTS
+
+if TYPE_CHECKING:
+    from matchlib.retrieval.encoder import Encoder
 
 COLUMNS = ("skills", "nice_skills", "years", "city", "remote", "seniority", "degree", "occupation", "title")
 MORE_WORDS = {"junior": ("jr", "trainee", "intern", "graduate role"), "middle": ("mid level", "midlevel"),
@@ -31,6 +37,10 @@ NUMBERS = {word: n for n, word in enumerate(("one", "two", "three", "four", "fiv
                                              "ten"), start=1)}
 HEAD_LINES = 5
 """Lines, at most, of a document's head, where place, level and title stand; a heading ends it sooner."""
+PRECISION = 0.8
+"""Of what counts as a skill by likeness alone, this share is right when the graph's own phrases are left out in turn."""
+LEVEL_STEPS = (0.6, 1.5, 2.8)
+"""Years over the years typical of the occupation's middle level, where the levels part (the market's own law)."""
 TITLE = "occupation:"
 
 _TOKEN = re.compile(r"[^\W_]+|[+#]")
@@ -38,6 +48,8 @@ _CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
 _BULLET = re.compile(r"^[\s*·–—-]+|\s+$")
 _HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$")
 _NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional", re.I)
+_MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut(?:y|ies)"
+                   r"|profile|about|summary|education|employment|project|languages?|tools|stack", re.I)
 _YEARS = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBERS)})(?: ?[-–] ?\d{{1,2}})?\+?(?: or more)? ?(?:years?|yrs?)\b"
                     rf"(?! (?:old|ago|of age|contract))", re.I)
 _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
@@ -92,12 +104,17 @@ def tokenize(text: str) -> list[str]:
 
 
 def cut(text: str) -> list[Piece]:
-    """The statements of a document without its headings: lines, list items, sentences."""
-    pieces, nice, head = [], False, True
+    """The statements of a document without its headings: lines, list items, sentences.
+
+    What stands under a heading of nice-to-haves is nice, and so is what stands under a later heading of unknown sense:
+    adverts name first what they need.
+    """
+    pieces, nice, head, headings = [], False, True, 0
     for number, line in enumerate(filter(str.strip, text.splitlines())):
         head = head and number < HEAD_LINES
         if _HEADING.match(line.strip()):
-            nice, head = bool(_NICE.search(line)), head and not number
+            nice = bool(_NICE.search(line) or (headings and not _MUST.search(line)))
+            head, headings = head and not number, headings + 1
             continue
         for part in _CUT.split(line):
             if re.search(r"\w", part := _BULLET.sub("", part)):
@@ -118,34 +135,150 @@ def phrases(kind: str) -> Phrases:
     return Phrases((phrase, value) for value in values for phrase in (*SLOTS["seen"][value], *MORE_WORDS[value]))
 
 
-def read_facts(texts: Sequence[str]) -> pd.DataFrame:
+def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.DataFrame:
     """What each text says: a frame with COLUMNS, the names and forms being those of the market's tables.
 
     skills, nice_skills: names of the graph's skills, "; "-separated, those under a heading (or in a sentence) of
     nice-to-haves apart. years: the number asked or held first named beside "years", NaN where there is none. remote:
-    "yes" or "no". seniority, degree: of LEVELS and DEGREES. occupation, title: id and name of the graph's occupation.
+    "yes" or "no". seniority, degree: of LEVELS and DEGREES. Where no level is named it is told from years and occupation
+    (LEVEL_STEPS). occupation, title: id and name of the graph's occupation, told from the skills where no title is known.
+    encoder: also reads skills by likeness, see `skills_alike`; without one only listed phrases count.
     """
-    return pd.DataFrame([_read(text) for text in texts], columns=list(COLUMNS))
+    notes = [_read(text) for text in texts]
+    if encoder is not None:
+        _add_alike(notes, encoder)
+    return pd.DataFrame([_row(note) for note in notes], columns=list(COLUMNS))
 
 
-def _read(text: str) -> tuple:
-    pieces, occupation, rest = cut(text), "", []
-    skills = {True: {}, False: {}}
+@dataclass
+class _Note:
+    """What was found in one text: skill names by whether they are nice to have, and the statements that said nothing."""
+    skills: dict[bool, dict[str, None]]
+    occupation: str
+    unread: list[Piece]
+    rest: tuple
+
+
+def _read(text: str) -> _Note:
+    pieces, occupation, words_left = cut(text), "", []
+    note = _Note({True: {}, False: {}}, "", [], ())
     for piece in pieces:
         words = tokenize(piece.text)
         found = phrases("skill").find(words)
         titles = [hit for hit in found if hit.value.startswith(TITLE)]
-        skills[piece.nice] |= {hit.value: None for hit in found if hit not in titles}
+        note.skills[piece.nice] |= {hit.value: None for hit in found if hit not in titles}
         if piece.head and titles and not occupation:
             occupation = titles[0].value.removeprefix(TITLE)
+        if not piece.head and not found:
+            note.unread.append(piece)
         for title in reversed(titles):
             words[title.start:title.end] = ["|"]  # a high school teacher is no school leaver
-        rest.append((piece.head, words))
+        words_left.append((piece.head, words))
+    note.occupation = occupation or likely_occupation([*note.skills[False], *note.skills[True]])
     head = "\n".join(piece.text for piece in pieces if piece.head)
-    return ("; ".join(skills[False]), "; ".join(s for s in skills[True] if s not in skills[False]), _years(pieces),
-            _city(head), "yes" if _REMOTE.search(head) else "no", _first("seniority", [w for top, w in rest if top]),
-            _first("degree", [words for _, words in rest]), occupation,
-            load_graph("seen").occupations[occupation].name if occupation else "")
+    note.rest = (_years(pieces), _city(head), "yes" if _REMOTE.search(head) else "no",
+                 _first("seniority", [words for top, words in words_left if top]),
+                 _first("degree", [words for _, words in words_left]))
+    return note
+
+
+def _row(note: _Note) -> tuple:
+    occupation = load_graph("seen").occupations.get(note.occupation)
+    years, city, remote, level, degree = note.rest
+    if not level and occupation and not np.isnan(years):
+        level = LEVELS[int(np.searchsorted(LEVEL_STEPS, years / occupation.years, side="right"))]
+    return ("; ".join(note.skills[False]), "; ".join(s for s in note.skills[True] if s not in note.skills[False]), years,
+            city, remote, level, degree, note.occupation, occupation.name if occupation else "")
+
+
+def likely_occupation(skills: Sequence[str]) -> str:
+    """The occupation (id) that needs most of the skills (names), an essential one counting twice an optional one.
+
+    "" where two need as many, or where the best needs less than three halves of an essential one.
+    """
+    votes = Counter()
+    for skill in skills:
+        votes.update(_voters()[skill])
+    best = votes.most_common(2)
+    return best[0][0] if best and best[0][1] >= 3 and (len(best) < 2 or best[0][1] > best[1][1]) else ""
+
+
+@cache
+def _voters() -> dict[str, Counter]:
+    graph = load_graph("seen")
+    voters = {skill.name: Counter() for skill in graph.skills.values()}
+    for occupation in graph.occupations.values():
+        for skills, weight in ((occupation.essential, 2), (occupation.optional, 1)):
+            for skill in skills:
+                voters[graph.skills[skill].name][occupation.id] += weight
+    return voters
+
+
+def _add_alike(notes: list[_Note], encoder: Encoder) -> None:
+    """Add to the notes the skills that unread statements of documents with a known occupation are like."""
+    asked = [(note, piece) for note in notes if note.occupation for piece in note.unread]
+    if not asked:
+        return
+    like = skills_alike([piece.text for _, piece in asked], [note.occupation for note, _ in asked], encoder)
+    for (note, piece), skill in zip(asked, like, strict=True):
+        if skill and skill not in note.skills[False] and skill not in note.skills[True]:
+            note.skills[piece.nice][skill] = None
+
+
+def skills_alike(statements: Sequence[str], occupations: Sequence[str], encoder: Encoder) -> list[str]:
+    """Of each statement the skill (name) of its occupation (id) whose phrases are nearest, "" if none is near enough.
+
+    Near enough is calibrated on the graph alone, for each encoder anew: see `nearness`.
+    """
+    skills, matrix = _skill_vectors(encoder)
+    unique = list(dict.fromkeys(statements))
+    vectors = dict(zip(unique, encoder.encode_resumes(unique), strict=True))
+    threshold, columns, found = nearness(encoder), _columns_by_occupation(), []
+    for statement, occupation in zip(statements, occupations, strict=True):
+        rows = np.flatnonzero(np.isin(skills, columns[occupation]))
+        scores = matrix[rows] @ vectors[statement]
+        best = int(scores.argmax())
+        found.append(list(_voters())[skills[rows[best]]] if scores[best] >= threshold else "")
+    return found
+
+
+@cache
+def _columns_by_occupation() -> dict[str, np.ndarray]:
+    number = {skill: i for i, skill in enumerate(load_graph("seen").skills)}
+    return {o.id: np.array([number[skill] for skill in (*o.essential, *o.optional)])
+            for o in load_graph("seen").occupations.values()}
+
+
+@cache
+def _skill_vectors(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) number of the skill that each phrase of the graph means, and (P, dim) its vector."""
+    phrases_of = [(number, phrase) for number, skill in enumerate(load_graph("seen").skills.values())
+                  for phrase in (skill.name, *skill.aliases, *skill.evidence)]
+    return np.array([number for number, _ in phrases_of]), encoder.encode_resumes([phrase for _, phrase in phrases_of])
+
+
+@cache
+def nearness(encoder: Encoder) -> float:
+    """The least cosine from which a statement counts as a skill of its occupation: the one with PRECISION right.
+
+    Every phrase of the graph is left out in turn and asked of every occupation: of its skill's it should be given back,
+    of the others it should be near nothing; the two are weighed as equally frequent. 1 where no cosine reaches PRECISION.
+    """
+    skills, matrix = _skill_vectors(encoder)
+    cosines = matrix @ matrix.T
+    np.fill_diagonal(cosines, -1)
+    best = np.stack([cosines[:, skills == skill].max(1) for skill in range(skills.max() + 1)], axis=1)
+    scores, right, weight = [], [], []
+    for columns in _columns_by_occupation().values():
+        inside = np.isin(skills, columns)
+        scores.append(best[:, columns].max(1))
+        right.append(columns[best[:, columns].argmax(1)] == skills)
+        weight.append(np.where(inside, 1, inside.sum() / (~inside).sum()))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    weight, scores = np.concatenate(weight)[order], np.concatenate(scores)[order]
+    precision = np.cumsum(weight * np.concatenate(right)[order]) / np.cumsum(weight)
+    reached = np.flatnonzero(precision >= PRECISION)
+    return float(scores[reached[-1]]) if len(reached) else 1.0
 
 
 def _first(kind: str, pieces: list[list[str]]) -> str:
