@@ -1,4 +1,4 @@
-"""The command line: matchlib run | sweep | verify | report | check."""
+"""The command line: matchlib run | sweep | verify | report | check | rank."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import psutil
 import typer
 import yaml
@@ -26,6 +27,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Run the notebooks, check data and results, render reports.")
 ParamsFile = Annotated[Path, typer.Argument(help="params/*.yaml")]
 RunName = Annotated[str, typer.Option("--run", help="name of the run's folder in reports/; default: the file's")]
+TextColumns = Annotated[list[str], typer.Option(help="columns of table files that make the text; default: text")]
+IdColumn = Annotated[str, typer.Option(help="column of table files with the id; default: job_id or resume_id, else id")]
+Prompt = Annotated[str, typer.Option(help='put before every text, e.g. "query: " for E5; default: the model\'s own')]
 Changes = Annotated[list[str], typer.Option("--set", "-s", help="section.parameter=value, over the file")]
 
 
@@ -216,6 +220,46 @@ def check(params: ParamsFile) -> None:
     for row in reading.reasons().to_dict("records"):
         typer.echo(f"left out: {row['rows']:,} rows of {row['file']}: {row['reason']} (lines {row['lines']})")
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
+
+
+@app.command()
+def rank(
+        model: Annotated[str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")],
+        jobs: Annotated[Path, typer.Option(help="a file or a folder of .txt .md .pdf .docx .csv .tsv .jsonl .parquet")],
+        resumes: Annotated[Path, typer.Option(help="the same")],
+        out: Annotated[Path, typer.Option(help="CSV file to write")],
+        direction: Annotated[str, typer.Option(help="what is ranked: resumes (for each job) or jobs (for each resume)"
+                                               )] = "resumes",
+        top: Annotated[int, typer.Option(min=1, help="candidates listed for each query")] = 20,
+        constraints: Annotated[str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")] = "",
+        explain: Annotated[bool, typer.Option(help="say why: skills, years, place, nearest sentences")] = True,
+        trec: Annotated[Path, typer.Option(help="also write a TREC run here")] = None,
+        strict: Annotated[bool, typer.Option(help="exit with 2 if any document was left out")] = False,
+        job_text: TextColumns = None, job_id: IdColumn = "", resume_text: TextColumns = None, resume_id: IdColumn = "",
+        job_prompt: Prompt = None, resume_prompt: Prompt = None,
+        encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "") -> None:
+    """Rank documents of your own with an encoder and write a list that says why; what cannot be read is named."""
+    from matchlib.data.documents import read_documents
+    if direction not in ("resumes", "jobs"):
+        raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
+    for file in filter(None, (out, trec)):
+        if not file.parent.is_dir():
+            raise DataError(f"{file}: there is no folder {file.parent}; make it first")
+    readings = [read_documents(path, name, encoding=encoding, columns={key: id_column, "text": text_columns})
+                for name, path, key, id_column, text_columns in (("jobs", jobs, "job_id", job_id, job_text),
+                                                                 ("resumes", resumes, "resume_id", resume_id, resume_text))]
+    left_out = pd.concat([reading.left_out for reading in readings])
+    for reading in readings:
+        typer.echo(reading.notes[0])
+    for file, line, reason in left_out.itertuples(index=False):
+        typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
+    from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
+    for note in rank_files(*(reading.tables[name] for name, reading in zip(("jobs", "resumes"), readings, strict=True)),
+                           model=model, task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain,
+                           rules=[name.strip() for name in constraints.split(",") if name.strip()],
+                           job_prompt=job_prompt, resume_prompt=resume_prompt):
+        typer.echo(note)
+    raise typer.Exit(2 if strict and len(left_out) else 0)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ TITLE = "occupation:"
 _TOKEN = re.compile(r"[^\W_]+|[+#]")
 _CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
 _BULLET = re.compile(r"^[\s*·–—-]+|\s+$")
-_HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$")
+_HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$|(?:[A-ZÀ-Þ&/]{3,}\s?){1,5}$")  # "# Skills", "Skills:", "SKILLS"
 _NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional", re.I)
 _MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut(?:y|ies)"
                    r"|profile|about|summary|education|employment|project|languages?|tools|stack", re.I)
@@ -62,9 +62,11 @@ _IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|ho
 
 
 class Piece(NamedTuple):
-    """One statement of a document: a sentence, a list item or a line; `head` where it stands there."""
+    """One statement of a document: a sentence, a list item or a line; head, listed, nice: whether it stands in the head,
+    under a heading, among nice-to-haves."""
     text: str
     head: bool
+    listed: bool
     nice: bool
 
 
@@ -118,7 +120,7 @@ def cut(text: str) -> list[Piece]:
             continue
         for part in _CUT.split(line):
             if re.search(r"\w", part := _BULLET.sub("", part)):
-                pieces.append(Piece(part, head, nice or bool(_NICE.search(part))))
+                pieces.append(Piece(part, head, headings > 0, nice or bool(_NICE.search(part))))
     return pieces
 
 

@@ -43,7 +43,8 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
     Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used.
     Raises DataError if there is no such path or not one document could be read.
     """
-    key, columns = f"{name.removesuffix('s')}_id", dict(columns or {})
+    key = f"{name.removesuffix('s')}_id"
+    columns = {new: _listed(old)[0] if len(_listed(old)) == 1 else old for new, old in (columns or {}).items() if old}
     if found := protected_columns(_listed(columns.get("text", []))):
         raise DataError(f"{name}: {found[0]!r} is a protected column and would become text that models read; "
                         f"take it out of the text columns")
@@ -108,13 +109,14 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     table = table.fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
     text = table["text"]
+    scanned = (text.str.strip() == "") & table["file"].str.lower().str.endswith(".pdf")
     reasons = pd.Series("", index=range(len(table)))
     for faulty, reason in (
             (table[key].duplicated(), "its id is taken by an earlier document; rename one of them"),
             (table[key] == "", "no id; give the row one"),
             (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document itself"),
             (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
-            (text.str.strip() == "", "no text; scanned pages hold pictures only: run OCR on them, or type the text")):
+            (text.str.strip() == "", "no text"), (scanned, "no text, only pictures, as of scanned pages; run OCR on it")):
         reasons[faulty.to_numpy()] = reason
     for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
         if reason:

@@ -89,6 +89,11 @@ def _read_json(path: Path, default: dict | list) -> dict | list:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
 
 
+def read_prompts(folder: Path) -> dict[str, str]:
+    """The prompts that a sentence-transformers folder keeps by name; {} where it keeps none."""
+    return _read_json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
+
+
 def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, device: str | None = None,
                precision: str = "float32") -> SentenceTransformer:
     """Load a SentenceTransformer from a folder; a bare transformers model gets a pooling layer (mean by default)."""
