@@ -18,6 +18,8 @@ import yaml
 
 from matchlib.data.schema import DataError
 from matchlib.pipeline import ParameterError, RunPlan, find_root, plan_run, read_params
+from matchlib.retrieval.models import EncoderError
+from matchlib.stage import StageError
 from matchlib.sweep import unfold
 
 RUN_MARK = "MATCHLIB_RUN"
@@ -37,7 +39,7 @@ def main() -> None:
     """Run the app; errors that a user can mend are one sentence on stderr and exit status 1."""
     try:
         app()
-    except (ParameterError, DataError) as problem:
+    except (ParameterError, DataError, EncoderError, StageError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise SystemExit(1) from None
 
@@ -136,7 +138,7 @@ def _explain(plan: RunPlan) -> None:
 @app.command()
 def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) -> None:
     """Compare every stage's manifest with the params file, the code and the files on disk."""
-    from matchlib.stage import Finished, StageError
+    from matchlib.stage import Finished
     params = params.resolve()
     os.chdir(find_root())
     plan = load_plan(params, run_name, changes)
@@ -228,8 +230,7 @@ def rank(
         jobs: Annotated[Path, typer.Option(help="a file or a folder of .txt .md .pdf .docx .csv .tsv .jsonl .parquet")],
         resumes: Annotated[Path, typer.Option(help="the same")],
         out: Annotated[Path, typer.Option(help="CSV file to write")],
-        direction: Annotated[str, typer.Option(help="what is ranked: resumes (for each job) or jobs (for each resume)"
-                                               )] = "resumes",
+        direction: Annotated[str, typer.Option(help="rank resumes for each job, or jobs for each resume")] = "resumes",
         top: Annotated[int, typer.Option(min=1, help="candidates listed for each query")] = 20,
         constraints: Annotated[str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")] = "",
         explain: Annotated[bool, typer.Option(help="say why: skills, years, place, nearest sentences")] = True,
@@ -245,18 +246,18 @@ def rank(
     for file in filter(None, (out, trec)):
         if not file.parent.is_dir():
             raise DataError(f"{file}: there is no folder {file.parent}; make it first")
-    readings = [read_documents(path, name, encoding=encoding, columns={key: id_column, "text": text_columns})
-                for name, path, key, id_column, text_columns in (("jobs", jobs, "job_id", job_id, job_text),
-                                                                 ("resumes", resumes, "resume_id", resume_id, resume_text))]
+    readings = [read_documents(jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding),
+                read_documents(resumes, "resumes", columns={"resume_id": resume_id, "text": resume_text},
+                               encoding=encoding)]
     left_out = pd.concat([reading.left_out for reading in readings])
     for reading in readings:
         typer.echo(reading.notes[0])
     for file, line, reason in left_out.itertuples(index=False):
         typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
     from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
-    for note in rank_files(*(reading.tables[name] for name, reading in zip(("jobs", "resumes"), readings, strict=True)),
-                           model=model, task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain,
-                           rules=[name.strip() for name in constraints.split(",") if name.strip()],
+    rules = [name.strip() for name in constraints.split(",") if name.strip()]
+    for note in rank_files(readings[0].tables["jobs"], readings[1].tables["resumes"], model=model,
+                           task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain, rules=rules,
                            job_prompt=job_prompt, resume_prompt=resume_prompt):
         typer.echo(note)
     raise typer.Exit(2 if strict and len(left_out) else 0)

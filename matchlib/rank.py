@@ -73,8 +73,8 @@ def task_queries(task: str) -> str:
 def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str | None = None) -> Ranker:
     """The encoder of a finished stage's folder, of an encoder's folder, of a hub id, or "endpoint:<model>".
 
-    Of a stage, everything is as in its run; else the model keeps its own length, and its prompts "job" and "resume" where
-    it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and "passage: " for E5.
+    Of a stage, everything is as in its run; else the model keeps its own length, and its prompts "job" and "resume"
+    where it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and "passage: " for E5.
     Raises EncoderError or StageError if it cannot be used.
     """
     folder = Path(model)
@@ -95,7 +95,7 @@ def rank_documents(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, 
                    rule: Rule | None = None) -> pd.DataFrame:
     """The best `top` candidates of each query: a frame query_id, candidate_id, rank, score (cosine).
 
-    task: rank_resumes (for each job) or rank_jobs (for each resume). rule: pairs for which it does not hold are left out.
+    task: rank_resumes (for each job) or rank_jobs (for each resume). rule: only pairs for which it holds are ranked.
     """
     if task not in TASKS or top < 1:
         raise DataError(f"task {task!r}, top {top}: the task is one of {', '.join(TASKS)}, top at least 1")
@@ -124,7 +124,7 @@ def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> 
 
 def require(names: Sequence[str], jobs: pd.DataFrame,
             resumes: pd.DataFrame) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
-    """The rule that all the named rules hold (see data.rules), the tables that it needs, and notes on how they were made.
+    """The rule that all the named rules hold (see data.rules), the tables it needs, and notes on how they were made.
 
     Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not found never fits.
     Raises DataError on an unknown name, or a column that neither the table nor the texts can give.
@@ -154,8 +154,8 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
 def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:
     """Write `out` as CSV in UTF-8, beside and renamed: query's id, rank, candidate's id, score, explanation columns.
 
-    A text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line end) gets a ' in front, as
-    OWASP recommends: resumes come from strangers, and a formula in one could run on a recruiter's machine.
+    A text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line end) gets a ' in front,
+    as OWASP recommends: resumes come from strangers, and a formula in one could run on a recruiter's machine.
     """
     query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[[query, "rank", candidate, "score"]]

@@ -38,7 +38,7 @@ NUMBERS = {word: n for n, word in enumerate(("one", "two", "three", "four", "fiv
 HEAD_LINES = 5
 """Lines, at most, of a document's head, where place, level and title stand; a heading ends it sooner."""
 PRECISION = 0.8
-"""Of what counts as a skill by likeness alone, this share is right when the graph's own phrases are left out in turn."""
+"""Share of skills told by likeness alone that is right when the graph's own phrases are left out in turn."""
 LEVEL_STEPS = (0.6, 1.5, 2.8)
 """Years over the years typical of the occupation's middle level, where the levels part (the market's own law)."""
 TITLE = "occupation:"
@@ -47,23 +47,27 @@ _TOKEN = re.compile(r"[^\W_]+|[+#]")
 _CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
 _BULLET = re.compile(r"^[\s*·–—-]+|\s+$")
 _HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$|(?:[A-ZÀ-Þ&/]{3,}\s?){1,5}$")  # "# Skills", "Skills:", "SKILLS"
-_NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional", re.I)
-_MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut(?:y|ies)"
-                   r"|profile|about|summary|education|employment|project|languages?|tools|stack", re.I)
+_NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional",
+                   re.I)
+_MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut[yi]"
+                   r"|profile|about|summary|education|employment|project|language|tools|stack", re.I)
 _YEARS = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBERS)})(?: ?[-–] ?\d{{1,2}})?\+?(?: or more)? ?(?:years?|yrs?)\b"
                     rf"(?! (?:old|ago|of age|contract))", re.I)
 _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
 _REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
                      r"|\b(?:fully|100%|or) remote\b|\(remote\)|\bwork(?:ing)? from home\b|\bhappy to relocate\b", re.I)
 _PLACE = r"([A-ZÀ-Þ][\w'’-]+(?:[ -](?:(?:upon|on|de|la|sur|am|of|the) )?[A-ZÀ-Þ][\w'’-]+){0,2})"
-_IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|home) in|\b(?:[Ll]ocation|[Cc]ity|[Pp]lace|"
-                       rf"[Aa]ddress|[Bb]ased) ?:|\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
+_IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|home) in|"
+                       rf"\b(?:[Ll]ocation|[Cc]ity|[Pp]lace|[Aa]ddress|[Bb]ased) ?:|"
+                       rf"\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
                        rf"|{_PLACE}-based\b")
 
 
 class Piece(NamedTuple):
-    """One statement of a document: a sentence, a list item or a line; head, listed, nice: whether it stands in the head,
-    under a heading, among nice-to-haves."""
+    """One statement of a document: a sentence, a list item or a line.
+
+    head, listed, nice: whether it stands in the head, under a heading, among nice-to-haves.
+    """
     text: str
     head: bool
     listed: bool
@@ -142,8 +146,9 @@ def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.Da
 
     skills, nice_skills: names of the graph's skills, "; "-separated, those under a heading (or in a sentence) of
     nice-to-haves apart. years: the number asked or held first named beside "years", NaN where there is none. remote:
-    "yes" or "no". seniority, degree: of LEVELS and DEGREES. Where no level is named it is told from years and occupation
-    (LEVEL_STEPS). occupation, title: id and name of the graph's occupation, told from the skills where no title is known.
+    "yes" or "no". seniority, degree: of LEVELS and DEGREES; a level that is not named is told from years and occupation
+    (LEVEL_STEPS). occupation, title: id and name of the graph's occupation; one without a known title is told from the
+    skills.
     encoder: also reads skills by likeness, see `skills_alike`; without one only listed phrases count.
     """
     notes = [_read(text) for text in texts]
@@ -154,7 +159,7 @@ def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.Da
 
 @dataclass
 class _Note:
-    """What was found in one text: skill names by whether they are nice to have, and the statements that said nothing."""
+    """What was found in one text: skills by whether they are nice to have, and the statements that said nothing."""
     skills: dict[bool, dict[str, None]]
     occupation: str
     unread: list[Piece]
@@ -189,8 +194,9 @@ def _row(note: _Note) -> tuple:
     years, city, remote, level, degree = note.rest
     if not level and occupation and not np.isnan(years):
         level = LEVELS[int(np.searchsorted(LEVEL_STEPS, years / occupation.years, side="right"))]
-    return ("; ".join(note.skills[False]), "; ".join(s for s in note.skills[True] if s not in note.skills[False]), years,
-            city, remote, level, degree, note.occupation, occupation.name if occupation else "")
+    nice = [skill for skill in note.skills[True] if skill not in note.skills[False]]
+    return ("; ".join(note.skills[False]), "; ".join(nice), years, city, remote, level, degree, note.occupation,
+            occupation.name if occupation else "")
 
 
 def likely_occupation(skills: Sequence[str]) -> str:
@@ -264,7 +270,7 @@ def nearness(encoder: Encoder) -> float:
     """The least cosine from which a statement counts as a skill of its occupation: the one with PRECISION right.
 
     Every phrase of the graph is left out in turn and asked of every occupation: of its skill's it should be given back,
-    of the others it should be near nothing; the two are weighed as equally frequent. 1 where no cosine reaches PRECISION.
+    of the others it should be near nothing; the two weigh the same. 1 where no cosine reaches PRECISION.
     """
     skills, matrix = _skill_vectors(encoder)
     cosines = matrix @ matrix.T

@@ -1,4 +1,4 @@
-"""Documents: a file or a folder of texts, tables, PDF and DOCX files, read into one table; what cannot be read is listed.
+"""Documents: a file or a folder of texts, tables, PDF and DOCX files as one table; what cannot be read is listed.
 
 One file is one document, but for tables (.csv, .tsv, .jsonl, .parquet), of which every row is one. Nothing is guessed:
 a file that is damaged, empty, encrypted, scanned without text or of another type is left out with its reason. Hidden
@@ -35,11 +35,11 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
                    encoding: str = "") -> Reading:
     """Read a file, or every file below a folder, as the table `name` ("jobs" or "resumes").
 
-    The table has job_id or resume_id, text, file, and the further columns of table files ("" where a document has none).
-    A document's id is its path below the folder without the ending; files that differ in the ending alone keep it
-    (cv.pdf and cv.docx). Spaces in ids become "_", which TREC files need. columns: table column -> column of the table
-    files, or a list of such to join into one text; an id column may also be called "id". encoding: tried on texts and
-    tables that are not UTF-8; "" tries none.
+    The table has job_id or resume_id, text, file, and the other columns of table files ("" where there is none). A
+    document's id is its path below the folder without the ending; files that differ in the ending alone keep it (cv.pdf
+    and cv.docx). Spaces in ids become "_", which TREC files need. columns: table column -> column of the table files or
+    a list of such to join into one text; an id column may also be called "id". encoding: tried on texts and tables that
+    are not UTF-8; "" tries none.
     Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used.
     Raises DataError if there is no such path or not one document could be read.
     """
@@ -59,7 +59,8 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
                      pd.DataFrame({key: ids[file], "text": _read(file, encoding)}, index=[""]))
         except DataError as problem:
             log.saw(file)
-            line, reason = re.fullmatch(r"(?::(\d+))?: (.*)", str(problem).removeprefix(str(file)), re.DOTALL).groups("")
+            told = str(problem).removeprefix(str(file))  # ": reason" or ":line: reason"
+            line, reason = re.fullmatch(r"(?::(\d+))?: (.*)", told, re.DOTALL).groups("")
             log.leave_out(file, line, reason)
             continue
         log.saw(file, len(frame))
@@ -96,8 +97,7 @@ def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
 def _check_size(file: Path) -> None:
     limit = MAX_BYTES.get(file.suffix.lower())
     if limit is None:
-        raise DataError(f"{file}: a file of type {file.suffix or 'none'!r} cannot be read, only {', '.join(MAX_BYTES)}; "
-                        f"save it as one of these")
+        raise DataError(f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; save it as one of these")
     if not file.is_file():
         raise DataError(f"{file}: not a file, or a link to nowhere; remove it")
     if (size := file.stat().st_size) > limit:
@@ -114,9 +114,9 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     for faulty, reason in (
             (table[key].duplicated(), "its id is taken by an earlier document; rename one of them"),
             (table[key] == "", "no id; give the row one"),
-            (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document itself"),
+            (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
             (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
-            (text.str.strip() == "", "no text"), (scanned, "no text, only pictures, as of scanned pages; run OCR on it")):
+            (text.str.strip() == "", "no text"), (scanned, "no text, only pictures of scanned pages; run OCR on it")):
         reasons[faulty.to_numpy()] = reason
     for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
         if reason:
@@ -183,7 +183,7 @@ def _docx_blocks(file: Path) -> Iterator[str]:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > MAX_UNPACKED:
-            raise DataError(f"{file}: {unpacked:,} bytes once unpacked, more than {MAX_UNPACKED:,}; save the text alone")
+            raise DataError(f"{file}: {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone")
         for block in Document(str(file)).iter_inner_content():
             if isinstance(block, Table):  # many resumes are laid out as one; merged cells repeat
                 yield from (" ".join(dict.fromkeys(cell.text for cell in row.cells)) for row in block.rows)

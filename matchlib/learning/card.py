@@ -1,8 +1,8 @@
 """Model cards: what a trained encoder is, in Hugging Face's form, and where its bias audit is found.
 
-A card is written when the encoder is, before anyone could have audited it, and stage folders do not change once they are
-finished. So an audit lies in the stage that made it, as AUDIT_FILE, under the hash of the weights and settings that were
-audited: it is found from the encoder in the stages beside its own, and never taken for that of an encoder trained anew.
+A card is written when the encoder is, before anyone could have audited it, and a finished stage's folder does not
+change. So an audit lies in the stage that made it, as AUDIT_FILE, under the hash of the weights and settings that were
+audited: it is found from the encoder in the stages beside its own, and never taken for that of one trained anew.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ AUDIT_FILE = "audit.json"
 UNAUDITED = "unaudited"
 """Nobody has measured for whom the encoder's rankings are worse."""
 _LIMITS = """\
-It orders jobs and resumes by likeness of their texts; a score is no probability and says nothing of a person's worth. It
-learned from past decisions, with whatever was unfair in them. It is for research: no one should be refused by it alone.
+It orders jobs and resumes by likeness of their texts; a score is no probability and says nothing of a person's worth.
+It learned from past decisions, with whatever was unfair in them. It is for research: nobody should be refused by it
+alone.
 """
 
 
@@ -47,8 +48,9 @@ def write_card(folder: Path, *, base_model: str = "", facts: Mapping[str, Any] |
 def _listed(values: Mapping[str, Any] | None) -> str:
     if not values:
         return "Unknown.\n"
-    return "".join(f"- {name}: {f'{value:.4g}' if isinstance(value, float) else ' '.join(str(value).split()) or 'none'}\n"
-                   for name, value in values.items())
+    shown = {name: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
+             for name, value in values.items()}
+    return "".join(f"- {name}: {value or 'none'}\n" for name, value in shown.items())
 
 
 def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
@@ -65,8 +67,8 @@ def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
 def audit_status(encoder: Path) -> str:
     """What is known of an encoder's bias audit: "unaudited", or the summary and where it was found.
 
-    Looked for in the finished stages beside the encoder's own, then in the header of its card, where whoever publishes an
-    encoder may write it (`audit: {column: gender, flags: 0}`).
+    Looked for in the finished stages beside the encoder's own, then in the header of its card, where whoever publishes
+    an encoder may write it (`audit: {column: gender, flags: 0}`).
     """
     found = sorted(file for file in encoder.resolve().parent.parent.glob(f"*/{AUDIT_FILE}")
                    if (file.parent / "manifest.json").exists())
