@@ -57,8 +57,8 @@ _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", 
 _REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
                      r"|\b(?:fully|100%|or) remote\b|\(remote\)|\bwork(?:ing)? from home\b|\bhappy to relocate\b", re.I)
 _PLACE = r"([A-ZÀ-Þ][\w'’-]+(?:[ -](?:(?:upon|on|de|la|sur|am|of|the) )?[A-ZÀ-Þ][\w'’-]+){0,2})"
-_IN_PLACE = re.compile(rf"(?:\b(?:based|living|located|resident|lives?|office|home) in|"
-                       rf"\b(?:[Ll]ocation|[Cc]ity|[Pp]lace|[Aa]ddress|[Bb]ased) ?:|"
+_IN_PLACE = re.compile(rf"(?:\b(?i:based|living|located|resident|lives?|office|home) in|"
+                       rf"\b(?i:location|city|place|address|based) ?:|"
                        rf"\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
                        rf"|{_PLACE}-based\b")
 
@@ -285,7 +285,8 @@ def nearness(encoder: Encoder) -> float:
     order = np.argsort(-np.concatenate(scores), kind="stable")
     weight, scores = np.concatenate(weight)[order], np.concatenate(scores)[order]
     precision = np.cumsum(weight * np.concatenate(right)[order]) / np.cumsum(weight)
-    reached = np.flatnonzero(precision >= PRECISION)
+    last_of_ties = np.append(scores[1:] < scores[:-1], True)
+    reached = np.flatnonzero((precision >= PRECISION) & last_of_ties)
     return float(scores[reached[-1]]) if len(reached) else 1.0
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from matchlib.data.files import read_text
@@ -105,19 +106,21 @@ def _check_size(file: Path) -> None:
 
 
 def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
-    """The rows with an id and a text of their own; the others go to the log."""
+    """The rows with a text and an id of their own; the others go to the log."""
     table = table.fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
     text = table["text"]
     scanned = (text.str.strip() == "") & table["file"].str.lower().str.endswith(".pdf")
     reasons = pd.Series("", index=range(len(table)))
     for faulty, reason in (
-            (table[key].duplicated(), "its id is taken by an earlier document; rename one of them"),
             (table[key] == "", "no id; give the row one"),
             (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
             (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
             (text.str.strip() == "", "no text"), (scanned, "no text, only pictures of scanned pages; run OCR on it")):
         reasons[faulty.to_numpy()] = reason
+    good = (reasons == "").to_numpy()
+    taken = table.loc[good, key].duplicated().to_numpy()
+    reasons[np.flatnonzero(good)[taken]] = "its id is taken by an earlier document; rename one of them"
     for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
         if reason:
             log.leave_out(file, line, reason)
@@ -129,11 +132,12 @@ def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str)
     def read(encoding: str) -> pd.DataFrame:
         return read_columns(file, columns=columns, encoding=encoding)
     frame = _decoded(read, encoding)
+    found = ", ".join(map(repr, frame.columns))
     if key not in frame and "id" in frame:
         frame = frame.rename(columns={"id": key})
     for column in (key, "text"):
         if column not in frame:
-            raise DataError(f"{file}: no column {column!r}; it has {', '.join(map(repr, frame.columns))}; "
+            raise DataError(f"{file}: no column {column!r}; it has {found}; "
                             f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}")
     return frame
 
