@@ -1,6 +1,7 @@
 """Claim: from texts alone the reader finds what the market's documents say; on wording it never saw, how much of it."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pandas as pd
 from matchlib.analysis.reading import read_facts
 from matchlib.data.market import Market
 from matchlib.data.rules import split_items
+from matchlib.retrieval.encoder import Encoder
 
-N, SEEDS, BAR = 1_000, (1, 2), .97
+N, SEEDS, BAR = 400, (1, 2), .97
 
 
 def share(found: pd.Series, true: pd.Series) -> float:
@@ -44,9 +46,12 @@ def measure(split: str, read=read_facts) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    table = pd.concat([measure("train"), measure("test")], ignore_index=True)
+    alike = partial(read_facts, encoder=Encoder(max_tokens=None))
+    table = pd.concat([measure(split, read).assign(reader=name) for name, read in
+                       (("phrases", read_facts), ("and likeness", alike)) for split in ("train", "test")])
     print(f"reading: {N * len(SEEDS):,} documents a row; test texts draw 70% of their phrasings from held-out wording")
     print(table.round(3).to_string(index=False, na_rep=""))
-    seen = table[table["split"] == "train"].drop(columns=["split", "table", "no occupation"]).to_numpy(dtype=float)
+    seen = table[(table["split"] == "train") & (table["reader"] == "phrases")].drop(
+        columns=["split", "table", "reader", "no occupation"]).to_numpy(dtype=float)
     print(f"the least on training wording is {np.nanmin(seen):.3f} (bar {BAR})")
     sys.exit(np.nanmin(seen) < BAR)

@@ -84,8 +84,9 @@ def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str
     elif model.startswith("endpoint:"):
         encoder = Encoder(model, None)
     else:
-        own = read_prompts(find_model(model))
-        encoder = Encoder(model, None, job_prompt=own.get("job", ""), resume_prompt=own.get("resume", ""))
+        place = find_model(model)
+        own = read_prompts(place)
+        encoder = Encoder(str(place), None, job_prompt=own.get("job", ""), resume_prompt=own.get("resume", ""))
     given = {"job_prompt": job_prompt, "resume_prompt": resume_prompt}
     encoder = replace(encoder, **{name: prompt for name, prompt in given.items() if prompt is not None})
     return Ranker(encoder, UNAUDITED if encoder.is_endpoint else audit_status(encoder.folder))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from matchlib.retrieval.models import hash_model
@@ -27,11 +28,11 @@ alone.
 
 
 def write_card(folder: Path, *, base_model: str = "", facts: Mapping[str, Any] | None = None,
-               parameters: Mapping[str, Any] | None = None, figures: Mapping[str, float] | None = None) -> None:
+               parameters: Mapping[str, Any] | None = None, log: pd.DataFrame | None = None) -> None:
     """Write README.md into an encoder's folder: a YAML header (with `audit: unaudited`) and the facts as text.
 
-    facts: what it was trained on, by name; parameters: of the training; figures: measures by name. What is not given is
-    said to be unknown; no training text is ever quoted.
+    facts: what it was trained on, by name; parameters: of the training; log: its frame (see training.fit), of which
+    each measure is given as it came and at its highest. What is not given is said to be unknown; no text is quoted.
     """
     header = {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity",
               "tags": ["sentence-transformers", "feature-extraction", "matchlib", "resume-job-matching"],
@@ -40,7 +41,7 @@ def write_card(folder: Path, *, base_model: str = "", facts: Mapping[str, Any] |
              f"this one; `matchlib rank` prints it.")
     parts = [f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n", "# Encoder for resumes and jobs\n",
              "## Base model\n", f"{base_model or 'Unknown.'}\n", "## Data\n", _listed(facts),
-             "## Training\n", _listed(parameters), "## Figures\n", _listed(figures),
+             "## Training\n", _listed(parameters), "## Figures\n", _listed(None if log is None else _figures(log)),
              "## Limits\n", _LIMITS, "## Bias audit\n", f"{audit}\n"]
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
 
@@ -51,6 +52,16 @@ def _listed(values: Mapping[str, Any] | None) -> str:
     shown = {name: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
              for name, value in values.items()}
     return "".join(f"- {name}: {value or 'none'}\n" for name, value in shown.items())
+
+
+def _figures(log: pd.DataFrame) -> dict[str, float]:
+    found = {}
+    for measure in log.columns.difference(["step", "loss", "learning_rate"], sort=False):
+        values = log.dropna(subset=[measure])
+        found |= {f"validation {measure}, {when}": float(part.max()) for when, part in (
+            ("as it came", values.loc[values["step"] == 0, measure]),
+            ("highest after", values.loc[values["step"] > 0, measure])) if len(part)}
+    return found
 
 
 def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ def test_a_pair_is_explained_from_its_texts(encoder):
                        ["", "SQL; Tableau", 3, None, ""], ["", "", None, 6, ""]]
     nearest = frame["nearest"][0].split(" | ")
     assert [part.split(" <- ")[0] for part in nearest] == ["SQL", "Tableau", "Python"]
-    assert nearest[1:] == ["Tableau <- Tableau (1.00)", "Python <- Python (1.00)"]  # the same words are as near as can be
+    assert nearest[1:] == ["Tableau <- Tableau (1.00)", "Python <- Python (1.00)"]  # the same words: as near as can be
 
 
 def test_the_order_of_pairs_changes_nothing(encoder):

@@ -36,11 +36,11 @@ def test_training_wording_is_read_without_a_fault(table, years):
 def test_an_advert_of_another_make_is_read():
     facts = read_facts([ADVERT]).iloc[0]
     assert facts.to_dict() == {
-        "skills": "SQL; Stakeholder management; Tableau", "nice_skills": "Python; A/B testing", "years": 5, "city": "Leeds",
-        "remote": "yes", "seniority": "senior", "degree": "", "occupation": "data_analyst", "title": "Data analyst"}
+        "skills": "SQL; Stakeholder management; Tableau", "nice_skills": "Python; A/B testing", "years": 5,
+        "city": "Leeds", "remote": "yes", "seniority": "senior", "degree": "", "occupation": "data_analyst", "title": "Data analyst"}
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "## \n;;", "你好，世界", "x" * 100_000, "a;" * 20_000, "¿Qué? +++ ### $$$",
+@pytest.mark.parametrize("text", ["", "\n\n", "## \n;;", "你好，世界", "x" * 100_000, "a;" * 20_000, "¿Qué? + # $",
                                   "<script>alert(1)</script>", "0 years " * 5_000])
 def test_a_text_that_says_nothing_gives_nothing(text):
     facts = read_facts([text]).iloc[0]
@@ -48,7 +48,7 @@ def test_a_text_that_says_nothing_gives_nothing(text):
     assert np.isnan(facts["years"]) or facts["years"] == 0
 
 
-def test_held_out_wording_is_never_read(monkeypatch):
+def test_held_out_wording_is_never_read():
     held_out = load_graph("held_out").skills.values()
     known = {tokens for listed in reading.phrases("skill").by_first.values() for tokens, _ in listed}
     assert not known & {tuple(tokenize(word)) for skill in held_out for word in (*skill.aliases, *skill.evidence)}
@@ -78,7 +78,8 @@ def test_places(text, city):
 
 
 def test_statements_know_where_they_stand():
-    pieces = {piece.text: piece[1:] for piece in cut("Cook in Rome\n## We need\n• soups; sauces\n## Something else\nfish")}
+    text = "Cook in Rome\n## We need\n• soups; sauces\n## Something else\nfish"
+    pieces = {piece.text: piece[1:] for piece in cut(text)}
     assert pieces == {"Cook in Rome": (True, False, False), "soups": (False, True, False),
                       "sauces": (False, True, False), "fish": (False, True, True)}
 
