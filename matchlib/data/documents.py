@@ -49,24 +49,25 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
     if found := protected_columns(_listed(columns.get("text", []))):
         raise DataError(f"{name}: {found[0]!r} is a protected column and would become text that models read; "
                         f"take it out of the text columns")
-    log, frames = RowLog(), []
+    log, rows = RowLog(), []
     files = _files(path)
     ids = _ids(files, path if path.is_dir() else path.parent)
     for file in files:
         kind = file.suffix.lower()
         try:
             _check_size(file)
-            frame = (_read_table(file, key, columns, encoding) if kind in TABLES else
-                     pd.DataFrame({key: ids[file], "text": _read(file, encoding)}, index=[""]))
-        except DataError as problem:
+            found = (_read_table(file, key, columns, encoding) if kind in TABLES else
+                     [("", {key: ids[file], "text": _read(file, encoding)})])
+        except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
             log.saw(file)
             told = str(problem).removeprefix(str(file))  # ": reason" or ":line: reason"
-            line, reason = re.fullmatch(r"(?::(\d+))?: (.*)", told, re.DOTALL).groups("")
+            line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
             log.leave_out(file, line, reason)
             continue
-        log.saw(file, len(frame))
-        frames.append(frame.assign(file=str(file)))
-    table = _usable(pd.concat(frames) if frames else pd.DataFrame(columns=[key, "text", "file"]), key, log)
+        log.saw(file, len(found))
+        rows += [(line, {**row, "file": str(file)}) for line, row in found]
+    table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
+    table = _usable(table, key, log) if rows else table
     if table.empty:
         first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
         raise DataError(f"{path}: not one of {len(files)} files could be read as {name}{first}")
@@ -127,8 +128,8 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     return table[(reasons == "").to_numpy()].reset_index(drop=True)
 
 
-def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str) -> pd.DataFrame:
-    """The rows of a table file, indexed by line."""
+def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str) -> list[tuple[int, dict[str, str]]]:
+    """The lines and rows of a table file."""
     def read(encoding: str) -> pd.DataFrame:
         return read_columns(file, columns=columns, encoding=encoding)
     frame = _decoded(read, encoding)
@@ -139,7 +140,7 @@ def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str)
         if column not in frame:
             raise DataError(f"{file}: no column {column!r}; it has {found}; "
                             f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}")
-    return frame
+    return list(zip(frame.index, frame.to_dict("records"), strict=True))
 
 
 def _read(file: Path, encoding: str) -> str:

@@ -37,7 +37,8 @@ def test_an_advert_of_another_make_is_read():
     facts = read_facts([ADVERT]).iloc[0]
     assert facts.to_dict() == {
         "skills": "SQL; Stakeholder management; Tableau", "nice_skills": "Python; A/B testing", "years": 5,
-        "city": "Leeds", "remote": "yes", "seniority": "senior", "degree": "", "occupation": "data_analyst", "title": "Data analyst"}
+        "city": "Leeds", "remote": "yes", "seniority": "senior", "degree": "", "occupation": "data_analyst",
+        "title": "Data analyst"}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "## \n;;", "你好，世界", "x" * 100_000, "a;" * 20_000, "¿Qué? + # $",

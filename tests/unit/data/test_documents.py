@@ -92,6 +92,21 @@ def test_bad_files_are_listed_and_the_others_read(tmp_path):
     assert reading.files["left out"].sum() == len(expected)
 
 
+def test_a_file_that_may_not_be_opened_is_listed(tmp_path, monkeypatch):
+    (tmp_path / "good.txt").write_text("Welder")
+    (tmp_path / "secret.txt").write_text("Cook")
+    read_text = documents.read_text
+
+    def refuse(path, **options):
+        if path.name == "secret.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, **options)
+    monkeypatch.setattr(documents, "read_text", refuse)
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
+    assert "Permission denied" in reasons(reading)["secret.txt"]
+
+
 def test_another_encoding_is_tried_only_where_it_is_named(tmp_path):
     (tmp_path / "a.txt").write_bytes("Café".encode("cp1252"))
     (tmp_path / "b.txt").write_text("Café", encoding="utf-8")

@@ -29,7 +29,8 @@ def test_every_saved_encoder_has_a_card(tiny_model_folder, tmp_path):
     _, header, text = (folder / "README.md").read_text().split("---\n", 2)
     header = yaml.safe_load(header)
     assert (header["base_model"], header["audit"]) == ("tiny", "unaudited")
-    for line in ("- training pairs: 7", "- learning_rate: 1e-05", "- pooling: none", "- validation ndcg, as it came: 0.6",
+    for line in ("- training pairs: 7", "- learning_rate: 1e-05", "- pooling: none",
+                 "- validation ndcg, as it came: 0.6",
                  "- validation ndcg, highest after: 0.7384"):
         assert line in text.splitlines()
     assert SentenceTransformer(str(folder), device="cpu").encode(["a"]).shape == (1, 32)
