@@ -89,11 +89,10 @@ def _files(path: Path) -> list[Path]:
 
 def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
     """Ids of files; those that share one without the ending keep the ending, all of them, so that order is nothing."""
-    def name(file: Path) -> str:
-        return re.sub(r"\s+", "_", file.relative_to(folder).as_posix())
-    shared = Counter(name(file.with_suffix("")) for file in files)
-    return {file: name(file) if shared[name(file.with_suffix(""))] > 1 else name(file.with_suffix(""))
-            for file in files}
+    full = {file: re.sub(r"\s+", "_", file.relative_to(folder).as_posix()) for file in files}
+    short = {file: name.removesuffix(file.suffix) for file, name in full.items()}
+    shared = Counter(short.values())
+    return {file: name if shared[short[file]] > 1 else short[file] for file, name in full.items()}
 
 
 def _check_size(file: Path) -> None:

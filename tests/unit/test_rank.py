@@ -1,11 +1,15 @@
 """matchlib rank: from files to a list with reasons, both ways, with constraints, and what happens to bad files."""
 
+import json
+import shutil
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from matchlib.cli import app
 from matchlib.data.schema import DataError
+from matchlib.learning.card import set_audit
 from matchlib.rank import open_ranker, rank_documents, require
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import read_run
@@ -134,3 +138,18 @@ def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="holds no .safetensors"):
         open_ranker(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("below", ["", "encoder"])
+def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path, below):
+    stage, audit = tmp_path / "02_contrastive", tmp_path / "10_bias_analysis"
+    shutil.copytree(tiny_model_folder, stage / "encoder")
+    parameters = {"model_name": "base", "job_prompt": "job: ", "resume_prompt": "", "device": "",
+                  "precision": "float32", "passages": "mean"}
+    (stage / "manifest.json").write_text(json.dumps({"parameters": parameters, "files": {}, "inputs": {}}))
+    audit.mkdir()
+    (audit / "manifest.json").write_text("{}")
+    opened = open_ranker(str(stage / below))
+    assert (opened.encoder.job_prompt, opened.encoder.passages, opened.audit) == ("job: ", "mean", "unaudited")
+    set_audit(audit / "audit.json", stage / "encoder", {"column": "gender", "flags": 0})
+    assert open_ranker(str(stage / below)).audit.startswith("audited: column gender, flags 0")
