@@ -28,8 +28,8 @@ from matchlib.retrieval.search import search_dense
 from matchlib.stage import Finished
 
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
-"""Rules whose columns may be read from the texts. On wording never seen, benchmarks/bench_reading.py finds city right in
-all, seniority in 97% and remote in 93% (jobs) of the market's texts; skills and degrees are read too badly for a rule."""
+"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds city right in all,
+seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
 AT_ONCE = 1_024
 """Texts encoded between two steps of the progress bar."""
 BLOCK = 512
