@@ -1,4 +1,4 @@
-"""The command line: matchlib run | sweep | verify | report | check."""
+"""The command line: matchlib run | sweep | verify | report | check | rank."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import psutil
 import typer
 import yaml
 
 from matchlib.data.schema import DataError
 from matchlib.pipeline import ParameterError, RunPlan, find_root, plan_run, read_params
+from matchlib.retrieval.models import EncoderError
+from matchlib.stage import StageError
 from matchlib.sweep import unfold
 
 RUN_MARK = "MATCHLIB_RUN"
@@ -26,6 +29,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Run the notebooks, check data and results, render reports.")
 ParamsFile = Annotated[Path, typer.Argument(help="params/*.yaml")]
 RunName = Annotated[str, typer.Option("--run", help="name of the run's folder in reports/; default: the file's")]
+TextColumns = Annotated[list[str], typer.Option(help="columns of table files that make the text; default: text")]
+IdColumn = Annotated[str, typer.Option(help="column of table files with the id; default: job_id or resume_id, else id")]
+Prompt = Annotated[str, typer.Option(help='put before every text, e.g. "query: " for E5; default: the model\'s own')]
 Changes = Annotated[list[str], typer.Option("--set", "-s", help="section.parameter=value, over the file")]
 
 
@@ -33,7 +39,7 @@ def main() -> None:
     """Run the app; errors that a user can mend are one sentence on stderr and exit status 1."""
     try:
         app()
-    except (ParameterError, DataError) as problem:
+    except (ParameterError, DataError, EncoderError, StageError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise SystemExit(1) from None
 
@@ -132,7 +138,7 @@ def _explain(plan: RunPlan) -> None:
 @app.command()
 def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) -> None:
     """Compare every stage's manifest with the params file, the code and the files on disk."""
-    from matchlib.stage import Finished, StageError
+    from matchlib.stage import Finished
     params = params.resolve()
     os.chdir(find_root())
     plan = load_plan(params, run_name, changes)
@@ -222,6 +228,45 @@ def check(params: ParamsFile) -> None:
     for row in reading.reasons().to_dict("records"):
         typer.echo(f"left out: {row['rows']:,} rows of {row['file']}: {row['reason']} (lines {row['lines']})")
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
+
+
+@app.command()
+def rank(
+        model: Annotated[str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")],
+        jobs: Annotated[Path, typer.Option(help="a file or a folder of .txt .md .pdf .docx .csv .tsv .jsonl .parquet")],
+        resumes: Annotated[Path, typer.Option(help="the same")],
+        out: Annotated[Path, typer.Option(help="CSV file to write")],
+        direction: Annotated[str, typer.Option(help="rank resumes for each job, or jobs for each resume")] = "resumes",
+        top: Annotated[int, typer.Option(min=1, help="candidates listed for each query")] = 20,
+        constraints: Annotated[str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")] = "",
+        explain: Annotated[bool, typer.Option(help="say why: skills, years, place, nearest sentences")] = True,
+        trec: Annotated[Path, typer.Option(help="also write a TREC run here")] = None,
+        strict: Annotated[bool, typer.Option(help="exit with 2 if any document was left out")] = False,
+        job_text: TextColumns = None, job_id: IdColumn = "", resume_text: TextColumns = None, resume_id: IdColumn = "",
+        job_prompt: Prompt = None, resume_prompt: Prompt = None,
+        encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "") -> None:
+    """Rank documents of your own with an encoder and write a list that says why; what cannot be read is named."""
+    from matchlib.data.documents import read_documents
+    if direction not in ("resumes", "jobs"):
+        raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
+    for file in filter(None, (out, trec)):
+        if not file.parent.is_dir():
+            raise DataError(f"{file}: there is no folder {file.parent}; make it first")
+    readings = [read_documents(jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding),
+                read_documents(resumes, "resumes", columns={"resume_id": resume_id, "text": resume_text},
+                               encoding=encoding)]
+    left_out = pd.concat([reading.left_out for reading in readings])
+    for reading in readings:
+        typer.echo(reading.notes[0])
+    for file, line, reason in left_out.itertuples(index=False):
+        typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
+    from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
+    rules = [name.strip() for name in constraints.split(",") if name.strip()]
+    for note in rank_files(readings[0].tables["jobs"], readings[1].tables["resumes"], model=model,
+                           task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain, rules=rules,
+                           job_prompt=job_prompt, resume_prompt=resume_prompt):
+        typer.echo(note)
+    raise typer.Exit(2 if strict and len(left_out) else 0)
 
 
 if __name__ == "__main__":

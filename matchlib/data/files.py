@@ -18,10 +18,11 @@ csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHA
 def read_rows(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, row) of a .csv, .tsv, .jsonl or .parquet file; every value is text, none is missing."""
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    if path.suffix not in readers:
+    kind = path.suffix.lower()
+    if kind not in readers:
         raise DataError(f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}")
     require_file(path)
-    yield from readers[path.suffix](path, encoding)
+    yield from readers[kind](path, encoding)
 
 
 def require_file(path: Path) -> None:
@@ -66,7 +67,7 @@ def _line_of_bad_byte(path: Path, codec: str) -> int:
 def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
     lines = (line for _, line in _lines(path, encoding))
     heading = next(lines, "")
-    delimiter = "\t" if path.suffix == ".tsv" else _delimiter(heading)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(heading)
     reader = csv.reader(chain([heading], lines), delimiter=delimiter, strict=True)
     line = 1
     try:

@@ -120,12 +120,7 @@ def read_table(path: Path, name: str, *, columns: Mapping[str, Any] | None = Non
 
 def _read_by_line(path: Path, name: str, columns: Mapping[str, Any] | None, encoding: str) -> pd.DataFrame:
     """read_table's frame, indexed by the lines of the file."""
-    rows = list(read_rows(path, encoding=encoding))
-    if not rows:
-        raise DataError(f"{path}: no rows; expected a heading and at least one row")
-    frame = pd.DataFrame([row for _, row in rows], index=pd.Index([line for line, _ in rows], name="line"), dtype=str)
-    frame = frame.fillna("")  # a JSON object may lack a key
-    frame = _map_columns(frame, columns or {}, path)
+    frame = read_columns(path, columns=columns, encoding=encoding)
     if name in ("labels", "pools") and "label" in frame:
         allowed = ("0", "1") if name == "labels" else ("-1", "0", "1")
         for line, value in frame["label"].items():
@@ -136,6 +131,15 @@ def _read_by_line(path: Path, name: str, columns: Mapping[str, Any] | None, enco
     if name == "labels":
         frame = frame.assign(source="file", **({} if "split" in frame else {"split": "train"}))
     return check_table(name, frame, source=str(path))
+
+
+def read_columns(path: Path, *, columns: Mapping[str, Any] | None = None, encoding: str = "utf-8") -> pd.DataFrame:
+    """The rows of a file as text, indexed by its lines, columns mapped as in read_table; no schema is checked."""
+    rows = list(read_rows(path, encoding=encoding))
+    if not rows:
+        raise DataError(f"{path}: no rows; expected a heading and at least one row")
+    frame = pd.DataFrame([row for _, row in rows], index=pd.Index([line for line, _ in rows], name="line"), dtype=str)
+    return _map_columns(frame.fillna(""), columns or {}, path)  # a JSON object may lack a key
 
 
 def _map_columns(frame: pd.DataFrame, columns: Mapping[str, Any], path: Path) -> pd.DataFrame:

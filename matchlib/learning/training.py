@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import RandomSampler
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from matchlib.learning.card import write_card
 from matchlib.learning.pairs import JOB_RESUME, PairCollator, Pairs
 
 logger = logging.getLogger(__name__)
@@ -190,10 +192,12 @@ def _log_row(entry: dict) -> dict:
             **measures}
 
 
-def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None) -> None:
+def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None,
+                 **card: Any) -> None:
     """Save a plain sentence-transformers folder, written beside and renamed; SentenceTransformer(folder) loads it.
 
-    prompts: kept in the folder by name, for model.encode(..., prompt_name="job").
+    prompts: kept in the folder by name, for model.encode(..., prompt_name="job"). card: what the model card beside the
+    weights says, see `card.write_card`.
     """
     model.prompts |= {name: prompt for name, prompt in (prompts or {}).items() if prompt}
     if model.tokenizer.is_fast:  # else the file keeps how its last text was cut and padded, or that there was none
@@ -202,5 +206,6 @@ def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str,
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(str(beside), create_model_card=False)
+    write_card(beside, **card)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,12 +66,11 @@ def _fetch(name: str, revision: str | None) -> Path:
 
 
 def _refuse_remote_code(name: str, folder: Path) -> None:
-    import transformers
     modules = _read_json(folder / "modules.json", [])
     for place in ["", *(module.get("path", "") for module in modules)]:
         config = _read_json(folder / place / "config.json", {})
         architecture = (config.get("architectures") or [""])[0]
-        if "auto_map" in config and not hasattr(transformers, architecture):
+        if "auto_map" in config and not hasattr(import_module("transformers"), architecture):  # seconds to import
             raise EncoderError(f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
                                f"which matchlib never runs; choose a model that transformers supports")
     for module in modules:
@@ -87,6 +87,11 @@ def _refuse_pickles(name: str, folder: Path) -> None:
 
 def _read_json(path: Path, default: dict | list) -> dict | list:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+
+def read_prompts(folder: Path) -> dict[str, str]:
+    """The prompts that a sentence-transformers folder keeps by name; {} where it keeps none."""
+    return _read_json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
 
 
 def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, device: str | None = None,

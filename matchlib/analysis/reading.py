@@ -1,0 +1,317 @@
+"""Reading: what a document says of skills, years, place, level, degree and occupation, from its text alone.
+
+Skills and titles are known by the *seen* wording of the skill graph (names, aliases, evidence phrases), levels and
+degrees by the seen wording of the market and a few words of everyday adverts, years, places and sections by patterns.
+With an encoder, a statement in words that the graph lacks counts as the nearest skill of the document's occupation, if
+it is near enough. No structured column is looked at and no held-out wording, so that what is derived from it can be
+judged against truth. What is not found is "" (years: NaN).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.market import REGIONS
+from matchlib.data.skills import DEGREES, LEVELS, load_graph
+from matchlib.data.wording import SLOTS
+
+if TYPE_CHECKING:
+    from matchlib.retrieval.encoder import Encoder
+
+COLUMNS = ("skills", "nice_skills", "years", "city", "remote", "seniority", "degree", "occupation", "title")
+MORE_WORDS = {"junior": ("jr", "trainee", "intern", "graduate role"), "middle": ("mid level", "midlevel"),
+              "senior": ("sr",), "lead": ("leading role",), "none": ("high school diploma",),
+              "vocational": ("vocational training", "diploma"), "bachelor": ("bachelor", "bachelors", "bsc", "beng"),
+              "master": ("master of", "master s", "masters degree", "msc", "meng", "mba"),
+              "doctorate": ("ph d", "doctor of")}
+"""Everyday words for levels and degrees beside the market's seen ones."""
+NUMBERS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+                                             "ten"), start=1)}
+HEAD_LINES = 5
+"""Lines, at most, of a document's head, where place, level and title stand; a heading ends it sooner."""
+PRECISION = 0.8
+"""Share of skills told by likeness alone that is right when the graph's own phrases are left out in turn."""
+LEVEL_STEPS = (0.6, 1.5, 2.8)
+"""Years over the years typical of the occupation's middle level, where the levels part (the market's own law)."""
+TITLE = "occupation:"
+
+_TOKEN = re.compile(r"[^\W_]+|[+#]")
+_CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
+_BULLET = re.compile(r"^[\s*·–—-]+|\s+$")
+_HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$|(?:[A-ZÀ-Þ&/]{3,}\s?){1,5}$")  # "# Skills", "Skills:", "SKILLS"
+_NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional",
+                   re.I)
+_MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut[yi]"
+                   r"|profile|about|summary|education|employment|project|language|tools|stack", re.I)
+_YEARS = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBERS)})(?: ?[-–] ?\d{{1,2}})?\+?(?: or more)? ?(?:years?|yrs?)\b"
+                    rf"(?! (?:old|ago|of age|contract))", re.I)
+_LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
+_REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
+                     r"|\b(?:fully|100%|or) remote\b|\(remote\)|\bwork(?:ing)? from home\b|\bhappy to relocate\b", re.I)
+_PLACE = r"([A-ZÀ-Þ][\w'’-]+(?:[ -](?:(?:upon|on|de|la|sur|am|of|the) )?[A-ZÀ-Þ][\w'’-]+){0,2})"
+_IN_PLACE = re.compile(rf"(?:\b(?i:based|living|located|resident|lives?|office|home) in|"
+                       rf"\b(?i:location|city|place|address|based) ?:|"
+                       rf"\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
+                       rf"|{_PLACE}-based\b")
+
+
+class Piece(NamedTuple):
+    """One statement of a document: a sentence, a list item or a line.
+
+    head, listed, nice: whether it stands in the head, under a heading, among nice-to-haves.
+    """
+    text: str
+    head: bool
+    listed: bool
+    nice: bool
+
+
+class Found(NamedTuple):
+    """tokens[start:end] is a listed phrase that means `value`."""
+    start: int
+    end: int
+    value: str
+
+
+class Phrases:
+    """A list of phrases and what they mean, found in texts at word boundaries, in any case, the longest first."""
+
+    def __init__(self, meanings: Iterable[tuple[str, str]]):
+        self.by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for phrase, value in meanings:
+            tokens = tuple(tokenize(phrase))
+            self.by_first.setdefault(tokens[0], []).append((tokens, value))
+        for listed in self.by_first.values():
+            listed.sort(key=lambda entry: -len(entry[0]))
+
+    def find(self, tokens: list[str]) -> list[Found]:
+        """The phrases in the tokens of a text, none overlapping."""
+        found, at = [], 0
+        while at < len(tokens):
+            hit = next(((phrase, value) for phrase, value in self.by_first.get(tokens[at], ())
+                        if tuple(tokens[at:at + len(phrase)]) == phrase), None)
+            if hit:
+                found.append(Found(at, at + len(hit[0]), hit[1]))
+            at += len(hit[0]) if hit else 1
+        return found
+
+
+def tokenize(text: str) -> list[str]:
+    """Lower-case words, and the signs of C++ and C#; hyphens and apostrophes part words."""
+    return _TOKEN.findall(text.lower())
+
+
+def cut(text: str) -> list[Piece]:
+    """The statements of a document without its headings: lines, list items, sentences.
+
+    What stands under a heading of nice-to-haves is nice, and so is what stands under a later heading of unknown sense:
+    adverts name first what they need.
+    """
+    pieces, nice, head, headings = [], False, True, 0
+    for number, line in enumerate(filter(str.strip, text.splitlines())):
+        head = head and number < HEAD_LINES
+        if _HEADING.match(line.strip()):
+            nice = bool(_NICE.search(line) or (headings and not _MUST.search(line)))
+            head, headings = head and not number, headings + 1
+            continue
+        for part in _CUT.split(line):
+            if re.search(r"\w", part := _BULLET.sub("", part)):
+                pieces.append(Piece(part, head, headings > 0, nice or bool(_NICE.search(part))))
+    return pieces
+
+
+@cache
+def phrases(kind: str) -> Phrases:
+    """The known phrases of a kind. "skill": -> its name, beside titles (-> "occupation:" and an id), so that no skill
+    is found inside a title; "seniority" and "degree": -> their value."""
+    graph = load_graph("seen")
+    if kind == "skill":
+        titles = [(title, TITLE + o.id) for o in graph.occupations.values() for title in (o.name, *o.titles)]
+        return Phrases(titles + [(phrase, s.name) for s in graph.skills.values()
+                                 for phrase in (s.name, *s.aliases, *s.evidence)])
+    values = {"seniority": LEVELS, "degree": DEGREES}[kind]
+    return Phrases((phrase, value) for value in values for phrase in (*SLOTS["seen"][value], *MORE_WORDS[value]))
+
+
+def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.DataFrame:
+    """What each text says: a frame with COLUMNS, the names and forms being those of the market's tables.
+
+    skills, nice_skills: names of the graph's skills, "; "-separated, those under a heading (or in a sentence) of
+    nice-to-haves apart. years: the number asked or held first named beside "years", NaN where there is none. remote:
+    "yes" or "no". seniority, degree: of LEVELS and DEGREES; a level that is not named is told from years and occupation
+    (LEVEL_STEPS). occupation, title: id and name of the graph's occupation; one without a known title is told from the
+    skills.
+    encoder: also reads skills by likeness, see `skills_alike`; without one only listed phrases count.
+    """
+    notes = [_read(text) for text in texts]
+    if encoder is not None:
+        _add_alike(notes, encoder)
+    return pd.DataFrame([_row(note) for note in notes], columns=list(COLUMNS))
+
+
+@dataclass
+class _Note:
+    """What was found in one text: skills by whether they are nice to have, and the statements that said nothing."""
+    skills: dict[bool, dict[str, None]]
+    occupation: str
+    unread: list[Piece]
+    rest: tuple
+
+
+def _read(text: str) -> _Note:
+    pieces, occupation, words_left = cut(text), "", []
+    note = _Note({True: {}, False: {}}, "", [], ())
+    for piece in pieces:
+        words = tokenize(piece.text)
+        found = phrases("skill").find(words)
+        titles = [hit for hit in found if hit.value.startswith(TITLE)]
+        note.skills[piece.nice] |= {hit.value: None for hit in found if hit not in titles}
+        if piece.head and titles and not occupation:
+            occupation = titles[0].value.removeprefix(TITLE)
+        if not piece.head and not found:
+            note.unread.append(piece)
+        for title in reversed(titles):
+            words[title.start:title.end] = ["|"]  # a high school teacher is no school leaver
+        words_left.append((piece.head, words))
+    note.occupation = occupation or likely_occupation([*note.skills[False], *note.skills[True]])
+    head = "\n".join(piece.text for piece in pieces if piece.head)
+    note.rest = (_years(pieces), _city(head), "yes" if _REMOTE.search(head) else "no",
+                 _first("seniority", [words for top, words in words_left if top]),
+                 _first("degree", [words for _, words in words_left]))
+    return note
+
+
+def _row(note: _Note) -> tuple:
+    occupation = load_graph("seen").occupations.get(note.occupation)
+    years, city, remote, level, degree = note.rest
+    if not level and occupation and not np.isnan(years):
+        level = LEVELS[int(np.searchsorted(LEVEL_STEPS, years / occupation.years, side="right"))]
+    nice = [skill for skill in note.skills[True] if skill not in note.skills[False]]
+    return ("; ".join(note.skills[False]), "; ".join(nice), years, city, remote, level, degree, note.occupation,
+            occupation.name if occupation else "")
+
+
+def likely_occupation(skills: Sequence[str]) -> str:
+    """The occupation (id) that needs most of the skills (names), an essential one counting twice an optional one.
+
+    "" where two need as many, or where the best needs less than three halves of an essential one.
+    """
+    votes = Counter()
+    for skill in skills:
+        votes.update(_voters()[skill])
+    best = votes.most_common(2)
+    return best[0][0] if best and best[0][1] >= 3 and (len(best) < 2 or best[0][1] > best[1][1]) else ""
+
+
+@cache
+def _voters() -> dict[str, Counter]:
+    graph = load_graph("seen")
+    voters = {skill.name: Counter() for skill in graph.skills.values()}
+    for occupation in graph.occupations.values():
+        for skills, weight in ((occupation.essential, 2), (occupation.optional, 1)):
+            for skill in skills:
+                voters[graph.skills[skill].name][occupation.id] += weight
+    return voters
+
+
+def _add_alike(notes: list[_Note], encoder: Encoder) -> None:
+    """Add to the notes the skills that unread statements of documents with a known occupation are like."""
+    asked = [(note, piece) for note in notes if note.occupation for piece in note.unread]
+    if not asked:
+        return
+    like = skills_alike([piece.text for _, piece in asked], [note.occupation for note, _ in asked], encoder)
+    for (note, piece), skill in zip(asked, like, strict=True):
+        if skill and skill not in note.skills[False] and skill not in note.skills[True]:
+            note.skills[piece.nice][skill] = None
+
+
+def skills_alike(statements: Sequence[str], occupations: Sequence[str], encoder: Encoder) -> list[str]:
+    """Of each statement the skill (name) of its occupation (id) whose phrases are nearest, "" if none is near enough.
+
+    Near enough is calibrated on the graph alone, for each encoder anew: see `nearness`.
+    """
+    skills, matrix = _skill_vectors(encoder)
+    unique = list(dict.fromkeys(statements))
+    vectors = dict(zip(unique, encoder.encode_resumes(unique), strict=True))
+    threshold, columns, found = nearness(encoder), _columns_by_occupation(), []
+    for statement, occupation in zip(statements, occupations, strict=True):
+        rows = np.flatnonzero(np.isin(skills, columns[occupation]))
+        scores = matrix[rows] @ vectors[statement]
+        best = int(scores.argmax())
+        found.append(list(_voters())[skills[rows[best]]] if scores[best] >= threshold else "")
+    return found
+
+
+@cache
+def _columns_by_occupation() -> dict[str, np.ndarray]:
+    number = {skill: i for i, skill in enumerate(load_graph("seen").skills)}
+    return {o.id: np.array([number[skill] for skill in (*o.essential, *o.optional)])
+            for o in load_graph("seen").occupations.values()}
+
+
+@cache
+def _skill_vectors(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) number of the skill that each phrase of the graph means, and (P, dim) its vector."""
+    phrases_of = [(number, phrase) for number, skill in enumerate(load_graph("seen").skills.values())
+                  for phrase in (skill.name, *skill.aliases, *skill.evidence)]
+    return np.array([number for number, _ in phrases_of]), encoder.encode_resumes([phrase for _, phrase in phrases_of])
+
+
+@cache
+def nearness(encoder: Encoder) -> float:
+    """The least cosine from which a statement counts as a skill of its occupation: the one with PRECISION right.
+
+    Every phrase of the graph is left out in turn and asked of every occupation: of its skill's it should be given back,
+    of the others it should be near nothing; the two weigh the same. 1 where no cosine reaches PRECISION.
+    """
+    skills, matrix = _skill_vectors(encoder)
+    cosines = matrix @ matrix.T
+    np.fill_diagonal(cosines, -1)
+    best = np.stack([cosines[:, skills == skill].max(1) for skill in range(skills.max() + 1)], axis=1)
+    scores, right, weight = [], [], []
+    for columns in _columns_by_occupation().values():
+        inside = np.isin(skills, columns)
+        scores.append(best[:, columns].max(1))
+        right.append(columns[best[:, columns].argmax(1)] == skills)
+        weight.append(np.where(inside, 1, inside.sum() / (~inside).sum()))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    weight, scores = np.concatenate(weight)[order], np.concatenate(scores)[order]
+    precision = np.cumsum(weight * np.concatenate(right)[order]) / np.cumsum(weight)
+    last_of_ties = np.append(scores[1:] < scores[:-1], True)
+    reached = np.flatnonzero((precision >= PRECISION) & last_of_ties)
+    return float(scores[reached[-1]]) if len(reached) else 1.0
+
+
+def _first(kind: str, pieces: list[list[str]]) -> str:
+    return next((found.value for words in pieces for found in phrases(kind).find(words)), "")
+
+
+def _years(pieces: list[Piece]) -> float:
+    for piece in pieces:
+        for match in _YEARS.finditer(piece.text):
+            if not _LAST.search(piece.text[:match.start()]):
+                word = match[1].lower()
+                return float(NUMBERS.get(word) or word)
+    return np.nan
+
+
+@cache
+def _known_places() -> re.Pattern:
+    cities = sorted((city for cities in REGIONS.values() for city in cities), key=len, reverse=True)
+    return re.compile(rf"\b(?:{'|'.join(cities)})\b")
+
+
+def _city(head: str) -> str:
+    """A place after words such as "based in", else the first city of the market's map."""
+    if cued := _IN_PLACE.search(head):
+        return cued[1] or cued[2]
+    known = _known_places().search(head)
+    return known[0] if known else ""

@@ -1,0 +1,203 @@
+"""Documents: a file or a folder of texts, tables, PDF and DOCX files as one table; what cannot be read is listed.
+
+One file is one document, but for tables (.csv, .tsv, .jsonl, .parquet), of which every row is one. Nothing is guessed:
+a file that is damaged, empty, encrypted, scanned without text or of another type is left out with its reason. Hidden
+files and the lock files of office programs (.name, ~$name) are no documents.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.files import read_text
+from matchlib.data.privacy import protected_columns
+from matchlib.data.readers import read_columns
+from matchlib.data.reading import Reading, RowLog
+from matchlib.data.schema import MAX_CHARACTERS, DataError
+
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+MAX_BYTES = {table: 500_000_000 for table in TABLES} | {".txt": 4_000_000, ".md": 4_000_000, ".pdf": 20_000_000,
+                                                          ".docx": 20_000_000}
+"""Largest file of each type that is opened; the keys are the types that can be read."""
+MAX_PAGES = 100
+MAX_UNPACKED = 100_000_000
+"""Bytes that a .docx may hold once unpacked; a larger one is a decompression bomb or full of pictures."""
+
+
+def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None = None,
+                   encoding: str = "") -> Reading:
+    """Read a file, or every file below a folder, as the table `name` ("jobs" or "resumes").
+
+    The table has job_id or resume_id, text, file, and the other columns of table files ("" where there is none). A
+    document's id is its path below the folder without the ending; files that differ in the ending alone keep it (cv.pdf
+    and cv.docx). Spaces in ids become "_", which TREC files need. columns: table column -> column of the table files or
+    a list of such to join into one text; an id column may also be called "id". encoding: tried on texts and tables that
+    are not UTF-8; "" tries none.
+    Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used.
+    Raises DataError if there is no such path or not one document could be read.
+    """
+    key = f"{name.removesuffix('s')}_id"
+    columns = {new: _listed(old)[0] if len(_listed(old)) == 1 else old for new, old in (columns or {}).items() if old}
+    if found := protected_columns(_listed(columns.get("text", []))):
+        raise DataError(f"{name}: {found[0]!r} is a protected column and would become text that models read; "
+                        f"take it out of the text columns")
+    log, rows = RowLog(), []
+    files = _files(path)
+    ids = _ids(files, path if path.is_dir() else path.parent)
+    for file in files:
+        kind = file.suffix.lower()
+        try:
+            _check_size(file)
+            found = (_read_table(file, key, columns, encoding) if kind in TABLES else
+                     [("", {key: ids[file], "text": _read(file, encoding)})])
+        except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
+            log.saw(file)
+            told = str(problem).removeprefix(str(file))  # ": reason" or ":line: reason"
+            line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
+            log.leave_out(file, line, reason)
+            continue
+        log.saw(file, len(found))
+        rows += [(line, {**row, "file": str(file)}) for line, row in found]
+    table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
+    table = _usable(table, key, log) if rows else table
+    if table.empty:
+        first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
+        raise DataError(f"{path}: not one of {len(files)} files could be read as {name}{first}")
+    return Reading({name: table}, [f"{name}: {len(table):,} documents from {path}"], log.files, log.left_out)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; check the path")
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if not file.is_dir()
+                  and not any(part.startswith((".", "~$")) for part in file.relative_to(path).parts))
+
+
+def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
+    """Ids of files; those that share one without the ending keep the ending, all of them, so that order is nothing."""
+    full = {file: re.sub(r"\s+", "_", file.relative_to(folder).as_posix()) for file in files}
+    short = {file: name.removesuffix(file.suffix) for file, name in full.items()}
+    shared = Counter(short.values())
+    return {file: name if shared[short[file]] > 1 else short[file] for file, name in full.items()}
+
+
+def _check_size(file: Path) -> None:
+    limit = MAX_BYTES.get(file.suffix.lower())
+    if limit is None:
+        raise DataError(f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; save it as one of these")
+    if not file.is_file():
+        raise DataError(f"{file}: not a file, or a link to nowhere; remove it")
+    if (size := file.stat().st_size) > limit:
+        raise DataError(f"{file}: {size:,} bytes, more than the {limit:,} that a {file.suffix} may have; split it")
+
+
+def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
+    """The rows with a text and an id of their own; the others go to the log."""
+    table = table.fillna("")
+    table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
+    text = table["text"]
+    scanned = (text.str.strip() == "") & table["file"].str.lower().str.endswith(".pdf")
+    reasons = pd.Series("", index=range(len(table)))
+    for faulty, reason in (
+            (table[key] == "", "no id; give the row one"),
+            (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
+            (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
+            (text.str.strip() == "", "no text"), (scanned, "no text, only pictures of scanned pages; run OCR on it")):
+        reasons[faulty.to_numpy()] = reason
+    good = (reasons == "").to_numpy()
+    taken = table.loc[good, key].duplicated().to_numpy()
+    reasons[np.flatnonzero(good)[taken]] = "its id is taken by an earlier document; rename one of them"
+    for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
+        if reason:
+            log.leave_out(file, line, reason)
+    return table[(reasons == "").to_numpy()].reset_index(drop=True)
+
+
+def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str) -> list[tuple[int, dict[str, str]]]:
+    """The lines and rows of a table file."""
+    def read(encoding: str) -> pd.DataFrame:
+        return read_columns(file, columns=columns, encoding=encoding)
+    frame = _decoded(read, encoding)
+    found = ", ".join(map(repr, frame.columns))
+    if key not in frame and "id" in frame:
+        frame = frame.rename(columns={"id": key})
+    for column in (key, "text"):
+        if column not in frame:
+            raise DataError(f"{file}: no column {column!r}; it has {found}; "
+                            f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}")
+    return list(zip(frame.index, frame.to_dict("records"), strict=True))
+
+
+def _read(file: Path, encoding: str) -> str:
+    kind = file.suffix.lower()
+    if kind == ".pdf":
+        return "\n".join(_pdf_pages(file))
+    if kind == ".docx":
+        return "\n".join(_docx_blocks(file))
+    return _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
+
+
+def _decoded(read, encoding: str):
+    """read("utf-8"), or read(encoding) where that fails and one is named."""
+    try:
+        return read("utf-8")
+    except DataError:
+        if not encoding:
+            raise
+        return read(encoding)
+
+
+def _pdf_pages(file: Path) -> Iterator[str]:
+    import logging
+
+    from pypdf import PdfReader
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings on harmless faults go to stderr by the dozen
+    try:
+        reader = PdfReader(file)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise DataError(f"{file}: encrypted; save it without a password")
+        if len(reader.pages) > MAX_PAGES:
+            raise DataError(f"{file}: {len(reader.pages):,} pages, more than {MAX_PAGES}; is it a document?")
+        for page in reader.pages:
+            yield page.extract_text()
+    except DataError:
+        raise
+    except Exception as problem:  # a parser of hostile files raises whatever it trips over
+        raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
+
+
+def _docx_blocks(file: Path) -> Iterator[str]:
+    from docx import Document
+    from docx.table import Table
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise DataError(f"{file}: {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone")
+        for block in Document(str(file)).iter_inner_content():
+            if isinstance(block, Table):  # many resumes are laid out as one; merged cells repeat
+                yield from (" ".join(dict.fromkeys(cell.text for cell in row.cells)) for row in block.rows)
+            else:
+                yield block.text
+    except DataError:
+        raise
+    except Exception as problem:  # as above
+        raise DataError(f"{file}: not a DOCX that can be read ({_short(problem)}); save it again") from None
+
+
+def _short(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:80]}".rstrip(": ")

@@ -1,0 +1,185 @@
+"""Ranking documents of one's own: an encoder, jobs, resumes, and out comes a list that says why.
+
+`matchlib rank` is this module on the command line. Vectors are cached by model and text (see retrieval.encoder), so a
+second call encodes only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from matchlib.analysis.explain import explain_pairs
+from matchlib.analysis.reading import read_facts
+from matchlib.data.rules import Rule, rules_by_name
+from matchlib.data.schema import TASKS, DataError
+from matchlib.learning.card import UNAUDITED, audit_status
+from matchlib.retrieval.encoder import Encoder, trained_encoder
+from matchlib.retrieval.evaluation import rank, write_run
+from matchlib.retrieval.models import find_model, read_prompts
+from matchlib.retrieval.search import search_dense
+from matchlib.stage import Finished
+
+READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
+"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds city right in all,
+seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
+AT_ONCE = 1_024
+"""Texts encoded between two steps of the progress bar."""
+BLOCK = 512
+"""Queries whose constraints are held in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """An encoder and what is known of its bias audit."""
+    encoder: Encoder
+    audit: str
+
+
+def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: str, top: int, out: Path,
+               trec: Path | None = None, rules: Sequence[str] = (), explain: bool = True, job_prompt: str | None = None,
+               resume_prompt: str | None = None) -> Iterator[str]:
+    """Rank the tables with a model (see `open_ranker`) and write `out`; yields what was done, a sentence at a time."""
+    ranker = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
+    yield f"model: {model}; bias audit: {ranker.audit}"
+    rule, tables, notes = require(rules, jobs, resumes)
+    yield from notes
+    ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
+    n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
+    if unanswered := n_queries - ranking["query_id"].nunique():
+        yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {', '.join(rules)}"
+    reasons = None
+    if explain and len(ranking):
+        yield f"explaining {len(ranking):,} pairs"
+        reasons = explain_ranking(ranking, jobs, resumes, ranker.encoder, task=task)
+    write_ranking(ranking, reasons, out, task=task)
+    yield f"{out}: {len(ranking):,} rows, the best {top} for each of {n_queries:,} {task_queries(task)}"
+    if trec:
+        write_trec(ranking, trec, tag=Path(model).name)
+        yield f"{trec}: the same as a TREC run"
+
+
+def task_queries(task: str) -> str:
+    """What a task ranks for: "jobs" or "resumes"."""
+    return "jobs" if task == "rank_resumes" else "resumes"
+
+
+def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str | None = None) -> Ranker:
+    """The encoder of a finished stage's folder, of an encoder's folder, of a hub id, or "endpoint:<model>".
+
+    Of a stage, everything is as in its run; else the model keeps its own length, and its prompts "job" and "resume"
+    where it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and "passage: " for E5.
+    Raises EncoderError or StageError if it cannot be used.
+    """
+    folder = Path(model)
+    stage = next((place for place in (folder, folder.parent) if (place / "manifest.json").exists()), None)
+    if stage is not None and folder.is_dir():
+        encoder = trained_encoder(Finished(stage))
+    elif model.startswith("endpoint:"):
+        encoder = Encoder(model, None)
+    else:
+        place = find_model(model)
+        own = read_prompts(place)
+        encoder = Encoder(str(place), None, job_prompt=own.get("job", ""), resume_prompt=own.get("resume", ""))
+    given = {"job_prompt": job_prompt, "resume_prompt": resume_prompt}
+    encoder = replace(encoder, **{name: prompt for name, prompt in given.items() if prompt is not None})
+    return Ranker(encoder, UNAUDITED if encoder.is_endpoint else audit_status(encoder.folder))
+
+
+def rank_documents(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *, task: str, top: int,
+                   rule: Rule | None = None) -> pd.DataFrame:
+    """The best `top` candidates of each query: a frame query_id, candidate_id, rank, score (cosine).
+
+    task: rank_resumes (for each job) or rank_jobs (for each resume). rule: only pairs for which it holds are ranked.
+    """
+    if task not in TASKS or top < 1:
+        raise DataError(f"task {task!r}, top {top}: the task is one of {', '.join(TASKS)}, top at least 1")
+    vectors = {"job": _encode(encoder.encode_jobs, jobs["text"].tolist(), "jobs"),
+               "resume": _encode(encoder.encode_resumes, resumes["text"].tolist(), "resumes")}
+    query, candidate = ("job", "resume") if task == "rank_resumes" else ("resume", "job")
+    ids = {"job": jobs["job_id"], "resume": resumes["resume_id"]}
+    pools = None if rule is None else _pools(rule, jobs, resumes, task)
+    hits = search_dense(vectors[query], vectors[candidate], depth=top, pools=pools)
+    return rank(ids[query].tolist(), ids[candidate].tolist(), hits.positions, hits.scores, depth=top)
+
+
+def _encode(encode, texts: list[str], name: str) -> np.ndarray:
+    starts = tqdm(range(0, len(texts), AT_ONCE), desc=f"encoding {name}", mininterval=5, leave=False, disable=None)
+    return np.concatenate([encode(texts[start:start + AT_ONCE]) for start in starts])
+
+
+def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> list[np.ndarray]:
+    """For each query the positions of the candidates for which the rule holds."""
+    if task == "rank_resumes":
+        blocks = (rule.holds(jobs.iloc[start:start + BLOCK], resumes) for start in range(0, len(jobs), BLOCK))
+    else:
+        blocks = (rule.holds(jobs, resumes.iloc[start:start + BLOCK]).T for start in range(0, len(resumes), BLOCK))
+    return [np.flatnonzero(row) for holds in blocks for row in holds]
+
+
+def require(names: Sequence[str], jobs: pd.DataFrame,
+            resumes: pd.DataFrame) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
+    """The rule that all the named rules hold (see data.rules), the tables it needs, and notes on how they were made.
+
+    Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not found never fits.
+    Raises DataError on an unknown name, or a column that neither the table nor the texts can give.
+    """
+    tables, notes = {"jobs": jobs, "resumes": resumes}, []
+    rules = rules_by_name(list(names))
+    for column in dict.fromkeys(column for name in names for column in READ_FROM_TEXTS.get(name, ())):
+        for name, frame in tables.items():
+            given = frame[column] if column in frame else pd.Series("", index=frame.index)
+            empty = given == ""
+            if not empty.any():
+                continue
+            found = read_facts(frame.loc[empty, "text"].tolist())[column].to_numpy()
+            filled = given.copy()
+            filled[empty] = found
+            if (filled == "").all():
+                raise DataError(f"--require: no {column} was found in any text of the {name}; give the table a column "
+                                f"{column!r}, or leave the rule out")
+            tables[name] = tables[name].assign(**{column: filled})
+            notes.append(f"{column} of {empty.sum():,} {name} was read from the texts: found in "
+                         f"{(found != '').mean():.0%}; the others never fit")
+    for rule in rules.values():
+        rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
+    return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
+
+
+def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:
+    """Write `out` as CSV in UTF-8, beside and renamed: query's id, rank, candidate's id, score, explanation columns.
+
+    A text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line end) gets a ' in front,
+    as OWASP recommends: resumes come from strangers, and a formula in one could run on a recruiter's machine.
+    """
+    query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
+    frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[[query, "rank", candidate, "score"]]
+    if explanations is not None:
+        frame = pd.concat([frame, explanations], axis=1)
+    for column in frame.select_dtypes(exclude="number"):
+        frame[column] = frame[column].str.replace(r"^(?=[=+\-@\t\r\n])", "'", regex=True)
+    beside = out.with_name(f"{out.name}.part")
+    frame.to_csv(beside, index=False, float_format="%.6f")
+    beside.rename(out)
+
+
+def write_trec(ranking: pd.DataFrame, out: Path, *, tag: str) -> None:
+    """Write the ranking as a TREC run, beside and renamed."""
+    beside = out.with_name(f"{out.name}.part")
+    write_run(ranking, beside, tag=tag)
+    beside.rename(out)
+
+
+def explain_ranking(ranking: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *,
+                    task: str) -> pd.DataFrame:
+    """The explanation columns of a ranking's rows, see analysis.explain."""
+    query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
+    pairs = ranking.rename(columns={"query_id": query, "candidate_id": candidate})
+    return explain_pairs(pairs, jobs, resumes, encoder)

@@ -1,0 +1,155 @@
+"""Documents: what is read from each type, what is left out and why, what a document is called."""
+
+import zipfile
+import zlib
+
+import pandas as pd
+import pytest
+from docx import Document
+
+from matchlib.data import documents
+from matchlib.data.documents import read_documents
+from matchlib.data.schema import DataError
+
+
+def write_pdf(path, text, *, encrypt=False):
+    """The least PDF that shows one line of text (or, without text, an empty page)."""
+    content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode() if text else b""
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+               b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+               b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
+               b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
+    body, places = b"%PDF-1.4\n", []
+    for number, item in enumerate(objects, start=1):
+        places.append(len(body))
+        body += b"%d 0 obj%s\nendobj\n" % (number, item)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    path.write_bytes(body + b"xref\n0 6\n0000000000 65535 f \n" + table
+                     + b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(body))
+    if encrypt:
+        from pypdf import PdfWriter
+        writer = PdfWriter(clone_from=path)
+        writer.encrypt("secret", algorithm="RC4-128")
+        writer.write(path)
+
+
+def write_docx(path, *paragraphs, cells=()):
+    document = Document()
+    for paragraph in paragraphs:
+        document.add_paragraph(paragraph)
+    if cells:
+        row = document.add_table(rows=1, cols=len(cells)).rows[0]
+        for cell, text in zip(row.cells, cells, strict=True):
+            cell.text = text
+    document.save(path)
+
+
+def reasons(reading):
+    return {row.file.rsplit("/", 1)[1] + row.line: row.reason for row in reading.left_out.itertuples()}
+
+
+def test_every_type_is_read(tmp_path):
+    write_pdf(tmp_path / "a.pdf", "Welder in Leeds")
+    write_docx(tmp_path / "b.docx", "Nurse", cells=("Skills", "Triage"))
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "c d.TXT").write_text("<b>Cook</b> & =1+1\n")
+    (tmp_path / "e.md").write_text("# Baker\n")
+    (tmp_path / "t.csv").write_text("id,text,city\n007,Pilot,Hull\n")
+    pd.DataFrame({"resume_id": ["x"], "text": ["Actor"]}).to_parquet(tmp_path / "u.parquet")
+    (tmp_path / "v.jsonl").write_text('{"resume_id": "y", "text": "Poet"}\n')
+    reading = read_documents(tmp_path, "resumes")
+    table = reading.tables["resumes"].set_index("resume_id")
+    assert table["text"].str.strip().to_dict() == {
+        "a": "Welder in Leeds", "b": "Nurse\nSkills Triage", "below/c_d": "<b>Cook</b> & =1+1", "e": "# Baker",
+        "007": "Pilot", "x": "Actor", "y": "Poet"}
+    assert table["city"].to_dict() == {"007": "Hull"} | dict.fromkeys(("a", "b", "below/c_d", "e", "x", "y"), "")
+    assert reading.left_out.empty
+
+
+def test_bad_files_are_listed_and_the_others_read(tmp_path):
+    (tmp_path / "good.txt").write_text("Welder")
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 rubbish")
+    (tmp_path / "zip.docx").write_bytes(b"PK rubbish")
+    write_pdf(tmp_path / "scan.pdf", "")
+    write_pdf(tmp_path / "locked.pdf", "Welder", encrypt=True)
+    write_docx(tmp_path / "blank.docx")
+    (tmp_path / "latin.txt").write_bytes("Café".encode("latin-1"))
+    (tmp_path / "photo.jpg").write_bytes(b"\xff")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    (tmp_path / "~$lock.docx").write_bytes(b"\0")
+    (tmp_path / "t.csv").write_text("id,text\n1,\n,Cook\ngood,Cook\n")
+    (tmp_path / "u.csv").write_text("id,body\n1,Cook\n")
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
+    said = reasons(reading)
+    expected = {"broken.pdf": "not a PDF", "zip.docx": "not a DOCX", "scan.pdf": "run OCR", "locked.pdf": "encrypted",
+                "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8", "photo.jpg": "ending '.jpg'",
+                "gone.txt": "link to nowhere", "t.csv2": "no text", "t.csv3": "no id", "t.csv4": "id is taken",
+                "u.csv": "no column 'text'; it has 'id', 'body'"}
+    assert set(said) == set(expected)
+    assert {name: part for name, part in expected.items() if part not in said[name]} == {}
+    assert reading.files["left out"].sum() == len(expected)
+
+
+def test_a_file_that_may_not_be_opened_is_listed(tmp_path, monkeypatch):
+    (tmp_path / "good.txt").write_text("Welder")
+    (tmp_path / "secret.txt").write_text("Cook")
+    read_text = documents.read_text
+
+    def refuse(path, **options):
+        if path.name == "secret.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, **options)
+    monkeypatch.setattr(documents, "read_text", refuse)
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
+    assert "Permission denied" in reasons(reading)["secret.txt"]
+
+
+def test_another_encoding_is_tried_only_where_it_is_named(tmp_path):
+    (tmp_path / "a.txt").write_bytes("Café".encode("cp1252"))
+    (tmp_path / "b.txt").write_text("Café", encoding="utf-8")
+    assert read_documents(tmp_path, "jobs").tables["jobs"]["job_id"].tolist() == ["b"]
+    assert read_documents(tmp_path, "jobs", encoding="cp1252").tables["jobs"]["text"].tolist() == ["Café"] * 2
+
+
+def test_files_that_differ_in_the_ending_alone_keep_it(tmp_path):
+    for name in ("cv.txt", "cv.md", "other.txt", "a b.txt", "a_b.txt"):
+        (tmp_path / name).write_text(name)
+    reading = read_documents(tmp_path, "resumes")
+    assert set(reading.tables["resumes"]["resume_id"]) >= {"cv.txt", "cv.md", "other"}
+    assert reading.tables["resumes"]["resume_id"].is_unique
+    assert list(reasons(reading).values()) == ["its id is taken by an earlier document; rename one of them"]
+
+
+def test_what_is_too_large_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setitem(documents.MAX_BYTES, ".txt", 10)
+    monkeypatch.setattr(documents, "MAX_UNPACKED", 100_000)
+    (tmp_path / "good.md").write_text("Welder")
+    (tmp_path / "long.txt").write_text("x" * 11)
+    with zipfile.ZipFile(tmp_path / "bomb.docx", "w", zlib.DEFLATED) as archive:
+        archive.writestr("word/document.xml", "0" * 1_000_000)
+    assert (tmp_path / "bomb.docx").stat().st_size < 10_000
+    said = reasons(read_documents(tmp_path, "resumes"))
+    assert "more than the 10" in said["long.txt"]
+    assert "unpacked, more than 100,000" in said["bomb.docx"]
+
+
+def test_columns_may_be_named(tmp_path):
+    (tmp_path / "jobs.tsv").write_text("nr\ttitle\tbody\n7\tCook\tSoups\n")
+    columns = {"job_id": "nr", "text": ["title", "body"]}
+    table = read_documents(tmp_path / "jobs.tsv", "jobs", columns=columns).tables["jobs"]
+    assert table.loc[0, ["job_id", "text"]].tolist() == ["7", "## title\nCook\n## body\nSoups"]
+    with pytest.raises(DataError, match="protected column"):
+        read_documents(tmp_path / "jobs.tsv", "jobs", columns={"text": ["title", "gender"]})
+
+
+def test_nothing_to_read_is_an_error_that_says_why(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        read_documents(tmp_path / "none", "jobs")
+    with pytest.raises(DataError, match="not one of 0 files"):
+        read_documents(tmp_path, "jobs")
+    (tmp_path / "jobs.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no column 'job_id'; it has 'a', 'b'.*--job-id"):
+        read_documents(tmp_path / "jobs.csv", "jobs")

@@ -1,0 +1,155 @@
+"""matchlib rank: from files to a list with reasons, both ways, with constraints, and what happens to bad files."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from matchlib.cli import app
+from matchlib.data.schema import DataError
+from matchlib.learning.card import set_audit
+from matchlib.rank import open_ranker, rank_documents, require
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.evaluation import read_run
+from matchlib.retrieval.models import EncoderError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, small_tables, tiny_model_folder):
+    """A folder with jobs.csv and resumes/ of the market's test texts, and a command to rank them."""
+    monkeypatch.setenv("MATCHLIB_CACHE", str(tmp_path / "cache"))
+    for name in ("jobs", "resumes"):
+        frame = small_tables[name].query("split == 'test'").head(8)
+        if name == "jobs":
+            frame.to_csv(tmp_path / "jobs.csv", index=False)
+            continue
+        (tmp_path / "resumes").mkdir()
+        for row in frame.itertuples():
+            (tmp_path / "resumes" / f"{row.resume_id}.txt").write_text(row.text)
+
+    def command(*options, resumes="resumes"):
+        return CliRunner().invoke(app, ["rank", "--model", str(tiny_model_folder), "--jobs", str(tmp_path / "jobs.csv"),
+                                        "--resumes", str(tmp_path / resumes), "--out", str(tmp_path / "ranked.csv"),
+                                        *map(str, options)])
+    return tmp_path, command
+
+
+def read(folder):
+    return pd.read_csv(folder / "ranked.csv", dtype=str, keep_default_na=False)
+
+
+def test_both_directions_with_reasons_and_as_trec(place):
+    folder, command = place
+    result = command("--top", 3, "--trec", folder / "run.txt")
+    assert result.exit_code == 0, result.output
+    assert "bias audit: unaudited" in result.output
+    frame = read(folder)
+    assert list(frame) == ["job_id", "rank", "resume_id", "score", "matched_skills", "missing_skills", "years_asked",
+                           "years_held", "place", "nearest"]
+    assert frame.groupby("job_id")["rank"].apply(list).tolist() == [["1", "2", "3"]] * 8
+    assert (frame["years_held"] != "").all() and (frame["nearest"] != "").all()
+    run = read_run(folder / "run.txt")
+    assert set(run["query_id"]) == set(frame["job_id"])
+    pd.testing.assert_series_equal(run.sort_values(["query_id", "rank"])["candidate_id"].reset_index(drop=True),
+                                   frame["resume_id"], check_names=False)
+    assert command("--top", 2, "--direction", "jobs", "--no-explain").exit_code == 0
+    other = read(folder)
+    assert list(other) == ["resume_id", "rank", "job_id", "score"]
+    assert other["resume_id"].nunique() == 8 and len(other) == 16
+    assert command("--direction", "both").exit_code == 1
+    assert not list(folder.glob("*.part"))
+
+
+def test_a_bad_file_is_named_and_strict_says_2(place):
+    folder, command = place
+    (folder / "resumes" / "broken.pdf").write_bytes(b"%PDF")
+    lenient, strict = command("--no-explain"), command("--no-explain", "--strict")
+    assert (lenient.exit_code, strict.exit_code) == (0, 2)
+    assert "broken.pdf: not a PDF" in lenient.output
+    assert read(folder)["resume_id"].nunique() == 8
+    (folder / "resumes" / "broken.pdf").unlink()
+    assert command("--no-explain", "--strict").exit_code == 0
+
+
+def test_constraints_hold_for_every_row(place, small_tables):
+    folder, command = place
+    result = command("--require", "place", "--no-explain", "--top", 8)
+    assert result.exit_code == 0, result.output
+    assert "city of 8 resumes was read from the texts: found in 100%" in result.output
+    truth = {row[key]: row for name, key in (("jobs", "job_id"), ("resumes", "resume_id"))
+             for row in small_tables[name].to_dict("records")}
+    rows = [(truth[row.job_id], truth[row.resume_id]) for row in read(folder).itertuples()]
+    assert len(rows) < 64
+    assert all(job["city"] == resume["city"] or "yes" in (job["remote"], resume["remote"]) for job, resume in rows)
+
+
+def test_constraints_that_texts_cannot_tell_are_refused(small_tables):
+    jobs, resumes = (small_tables[name].head(5) for name in ("jobs", "resumes"))
+    with pytest.raises(DataError, match="rule 'age' is not one of"):
+        require(["age"], jobs, resumes)
+    with pytest.raises(DataError, match="needs a column 'degree'"):
+        require(["degree"], jobs, resumes.drop(columns="degree"))
+    with pytest.raises(DataError, match="no city was found in any text of the resumes"):
+        require(["place"], jobs, resumes[["resume_id"]].assign(text="nowhere man"))
+    assert require([], jobs, resumes)[0] is None
+
+
+def test_a_formula_is_no_formula_in_the_csv(place):
+    folder, command = place
+    (folder / "resumes" / "=cmd.txt").write_text('=HYPERLINK("http://x")\n"quoted", <b>bold</b>')
+    assert command("--top", 9).exit_code == 0
+    frame = read(folder)
+    assert "'=cmd" in set(frame["resume_id"])
+    assert not [cell for column in frame.drop(columns="score") for cell in frame[column] if cell.startswith("=")]
+
+
+def test_a_second_call_encodes_nothing(place, monkeypatch):
+    folder, command = place
+    assert command().exit_code == 0
+    first = read(folder)
+
+    def refuse(*_):
+        raise AssertionError("a text was encoded again")
+    monkeypatch.setattr("matchlib.retrieval.encoder.embed", refuse)
+    assert command().exit_code == 0
+    pd.testing.assert_frame_equal(read(folder), first)
+
+
+def test_scores_are_cosines_and_top_counts_candidates(small_tables, tiny_model_folder):
+    jobs, resumes = (small_tables[name].head(6) for name in ("jobs", "resumes"))
+    encoder = Encoder(str(tiny_model_folder), None, cache_dir=None)
+    ranking = rank_documents(jobs, resumes, encoder, task="rank_jobs", top=2)
+    cosines = encoder.encode_resumes(resumes["text"].tolist()) @ encoder.encode_jobs(jobs["text"].tolist()).T
+    assert ranking["score"].to_numpy().reshape(6, 2) == pytest.approx(-pd.DataFrame(-cosines).apply(
+        sorted, axis=1, result_type="expand").to_numpy()[:, :2], abs=1e-5)
+    with pytest.raises(DataError, match="top 0"):
+        rank_documents(jobs, resumes, encoder, task="rank_jobs", top=0)
+
+
+def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
+    from matchlib.learning.training import save_encoder
+    from matchlib.retrieval.models import load_model
+    save_encoder(load_model(tiny_model_folder), tmp_path / "encoder", prompts={"job": "query: ", "resume": "text: "})
+    opened = open_ranker(str(tmp_path / "encoder"))
+    assert (opened.encoder.job_prompt, opened.encoder.resume_prompt) == ("query: ", "text: ")
+    assert open_ranker(str(tmp_path / "encoder"), job_prompt="").encoder.job_prompt == ""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EncoderError, match="holds no .safetensors"):
+        open_ranker(str(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("below", ["", "encoder"])
+def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path, below):
+    stage, audit = tmp_path / "02_contrastive", tmp_path / "10_bias_analysis"
+    shutil.copytree(tiny_model_folder, stage / "encoder")
+    parameters = {"model_name": "base", "job_prompt": "job: ", "resume_prompt": "", "device": "",
+                  "precision": "float32", "passages": "mean"}
+    (stage / "manifest.json").write_text(json.dumps({"parameters": parameters, "files": {}, "inputs": {}}))
+    audit.mkdir()
+    (audit / "manifest.json").write_text("{}")
+    opened = open_ranker(str(stage / below))
+    assert (opened.encoder.job_prompt, opened.encoder.passages, opened.audit) == ("job: ", "mean", "unaudited")
+    set_audit(audit / "audit.json", stage / "encoder", {"column": "gender", "flags": 0})
+    assert open_ranker(str(stage / below)).audit.startswith("audited: column gender, flags 0")
