@@ -18,7 +18,7 @@ PACKAGE = ROOT / "matchlib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAY_IMPORT = {"data": set(), "retrieval": {"data"}, "language": {"data", "retrieval"},
               "learning": {"data", "retrieval"}, "girl": {"data", "retrieval", "language", "learning"},
-              "reports": set()}
+              "analysis": {"data", "retrieval", "language", "learning"}, "reports": set()}
 
 
 def imported_packages(path):
