@@ -57,7 +57,8 @@ def test_measures_by_hand(small):
     assert value(found, "share of the pool", "a") == 0.5
     assert value(found, "share of the top 2", "a") == 0.75  # r0 r1, r2 r0
     gains = [1 / math.log2(1 + rank) for rank in (1, 2, 3, 4)]
-    assert value(found, "share of exposure", "a") == pytest.approx((gains[0] + 2 * gains[1] + gains[3]) / sum(gains) / 2)
+    exposure = (gains[0] + 2 * gains[1] + gains[3]) / sum(gains) / 2
+    assert value(found, "share of exposure", "a") == pytest.approx(exposure)
     assert value(found, "share of the qualified, fit", "a") == 0.5
     assert value(found, "recall at 2, fit", "a") == 1 and value(found, "recall at 2, fit", "b") == 0
     assert value(found, "recall gap, fit", "a") == 1 and value(found, "recall gap, fit", "b") == -1
