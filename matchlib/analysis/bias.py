@@ -62,7 +62,8 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
     selection rate, and its ratio to the group selected most, beside the four-fifths rule (a description: with no bias
     it flags many a small audit); recall at k among the qualified, and its gap to all others (equal opportunity).
     Rates are of all pairs together, their intervals over queries or clusters of them (linearised ratios).
-    n: the group's candidates, or qualified pairs, of the smaller side; under `smallest` there is no figure.
+    n: the group's candidates, or qualified pairs; of shares and gaps, which two sides make, the smaller side's. Under
+    `smallest` there is no figure.
 
     p: two-sided, for share of the top and of exposure and for recall gaps, from permuting groups within strata, the
     same permutations for all; `expected` is their mean; Holm over all p, a two-group audit's counted once; flag: p_holm
@@ -83,7 +84,7 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
                 row |= {"value": np.nan, "low": np.nan, "high": np.nan, "note": "too few"}
             elif kind == "selection ratio" and figure.value < 0.8:
                 row["note"] = "under four fifths"
-            elif (kind, channel) in tests and min(figure.n, len(table.groups) - figure.n) >= smallest:
+            elif (kind, channel) in tests:
                 row |= _p_value(tests[kind, channel][:, g])
             rows.append(row)
     return _flagged(pd.DataFrame(rows).reindex(columns=COLUMNS))
@@ -167,10 +168,11 @@ def _name(kind: str, channel: str, k: int) -> str:
 
 def _figures(table: _Table, g: int, smallest: int) -> dict[tuple[str, str], _Figure]:
     """All figures of a group, by (measure, channel); the best selection rate is one that rests on enough."""
-    parts, members = table.by_group, int((table.groups == g).sum())
-    of_pool = {f"share of {name}": _ratio(parts[part][:, g], parts[part].sum(1), members)
+    parts, sizes = table.by_group, np.bincount(table.groups)
+    smaller = min(sizes[g], sizes.sum() - sizes[g])
+    of_pool = {f"share of {name}": _ratio(parts[part][:, g], parts[part].sum(1), smaller)
                for name, part in (("the pool", "pool"), ("the top", "top"), ("exposure", "exposure"))}
-    rates = [_ratio(parts["top"][:, h], parts["pool"][:, h], n) for h, n in enumerate(np.bincount(table.groups))]
+    rates = [_ratio(parts["top"][:, h], parts["pool"][:, h], n) for h, n in enumerate(sizes)]
     best = max(rates, key=lambda rate: (rate.n >= smallest, rate.value))
     figures = {(name, ""): figure for name, figure in of_pool.items()}
     figures |= {("selection rate", ""): rates[g], ("selection ratio", ""): _quotient(rates[g], best)}
@@ -178,10 +180,11 @@ def _figures(table: _Table, g: int, smallest: int) -> dict[tuple[str, str], _Fig
         qualified, hit = parts[f"qualified, {channel}"], parts[f"hit, {channel}"]
         own = int(qualified[:, g].sum())
         others = int(qualified.sum()) - own
+        share = _ratio(qualified[:, g], qualified.sum(1), min(own, others))
         recall = _ratio(hit[:, g], qualified[:, g], own)
         rest = _ratio(hit.sum(1) - hit[:, g], qualified.sum(1) - qualified[:, g], others)
-        figures |= {("share of the qualified", channel): _ratio(qualified[:, g], qualified.sum(1), own),
-                    ("recall", channel): recall, ("recall gap", channel): _difference(recall, rest)}
+        figures |= {("share of the qualified", channel): share, ("recall", channel): recall,
+                    ("recall gap", channel): _difference(recall, rest)}
     return figures
 
 

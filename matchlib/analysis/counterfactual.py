@@ -14,13 +14,13 @@ from matchlib.data.schema import DataError
 from matchlib.data.wording import NAMES
 from matchlib.retrieval.evaluation import mean_interval
 
-_BOTH_WAYS = """he she, himself herself, mr ms, sir madam, man woman, men women, boy girl, boys girls, male female,
+_BOTH_WAYS = """he she, himself herself, mr ms, sir madam, men women, boy girl, boys girls, male female,
     males females, gentleman lady, gentlemen ladies, father mother, fathers mothers, dad mum, dads mums, husband wife,
     husbands wives, widower widow, widowers widows, headmaster headmistress, headmasters headmistresses,
     alumnus alumna, fraternity sorority, fraternities sororities, paternity maternity, m f, él ella, señor señora,
     hombre mujer, hombres mujeres, esposo esposa, padre madre, masculino femenino, viudo viuda, paternidad maternidad,
     先生 女士, 丈夫 妻子, 父亲 母亲, 爸爸 妈妈, 他 她, 男 女, 男性 女性"""
-_ONE_WAY = """him her, his her, hers his, mrs mr, miss mr, ma'am sir, mom dad, moms dads, alumnae alumni,
+_ONE_WAY = """him her, woman man, his her, hers his, mrs mr, miss mr, ma'am sir, mom dad, moms dads, alumnae alumni,
     waitress waiter, waitresses waiters, actress actor, actresses actors, hostess host, hostesses hosts,
     stewardess steward, stewardesses stewards, heiress heir, heiresses heirs, señorita señor, sra sr, srta sr,
     marido mujer, varón mujer, 小姐 先生, 太太 先生, 男士 女士"""
@@ -36,8 +36,9 @@ def swap_gender_terms(text: str) -> str:
     Touched is what `privacy.find` takes for a name or a gendered word, so that on text from which those were redacted
     this changes no byte; what redaction misses (surnames, ingeniera, HE) is not swapped either. A name takes the one
     that stands beside it in the same locale's list of faker; a name of both genders stays. Swapping twice restores the
-    text, but for words with two counterparts (Mrs, Miss -> Mr -> Ms; mom -> dad -> mum; waitress -> waiter), surplus
-    names, and her: his before a word that it may own, else him; "gave her time" and "gave her more" are guesses.
+    text, but for surplus names, words with two counterparts (Mrs -> Mr -> Ms, mom -> dad -> mum), words whose
+    counterpart is not found (woman -> man, waitress -> waiter), and her, which is taken for his before a word that can
+    be owned and for him elsewhere; "gave her time" is a guess.
     """
     pieces, position = [], 0
     for start, end, kind in privacy.find(text, ("name", "gendered")):
