@@ -125,39 +125,42 @@ def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _tabulate(ranking, resumes, channels, *, column, k, strata, clusters) -> _Table:
-    """One row a pair, ranked or qualified, then its weights summed by query and group, and by resume."""
-    pairs = ranking[["query_id", "candidate_id", "rank"]]
-    queries = pairs["query_id"].unique()
-    sizes = pairs.groupby("query_id").size()
+    """Each pair's weights, ranked or qualified, summed by query and group, and by resume."""
+    q, queries = pd.factorize(ranking["query_id"])
+    sizes = np.bincount(q)
     if k >= sizes.min():
-        raise DataError(f"k is {k}, but query {sizes.idxmin()!r} ranks {sizes.min()} candidates, so that all of them "
-                        f"are selected; take a smaller k")
-    for name, labelled in channels.items():
-        qrels = qrels_from_labels(labelled, "rank_resumes").query("label > 0")
-        qrels = qrels[qrels["query_id"].isin(queries)][["query_id", "candidate_id"]].assign(**{name: 1.0})
-        pairs = pairs.merge(qrels, how="outer", on=["query_id", "candidate_id"])  # unranked: qualified and missed
-    people = resumes.set_index("resume_id", drop=False).reindex(pairs["candidate_id"].unique())
+        raise DataError(f"k is {k}, but query {queries[sizes.argmin()]!r} ranks {sizes.min()} candidates, so that all "
+                        f"of them are selected; take a smaller k")
+    qrels = {name: qrels_from_labels(labelled, "rank_resumes") for name, labelled in channels.items()}
+    qualified = {name: pairs[pairs["label"].gt(0) & pairs["query_id"].isin(queries)] for name, pairs in qrels.items()}
+    ids = pd.concat([ranking["candidate_id"], *(pairs["candidate_id"] for pairs in qualified.values())]).unique()
+    people = resumes.set_index("resume_id", drop=False).reindex(ids)
     if people["resume_id"].isna().any():
         raise DataError(f"candidate {people.index[people['resume_id'].isna()][0]!r} is not among the resumes")
     groups, names = pd.factorize(groups_of(people, column), sort=True)
-    q, r = pd.Index(queries).get_indexer(pairs["query_id"]), people.index.get_indexer(pairs["candidate_id"])
-    weights, shape = _weights(pairs, list(channels), k), (len(queries), len(names))
-    weights["exposure"] /= np.bincount(q, weights["exposure"])[q]
+    keys = {name: pd.Index(queries).get_indexer(pairs["query_id"]) * len(ids) + people.index.get_indexer(
+        pairs["candidate_id"]) for name, pairs in qualified.items()}
+    ranked = q * len(ids) + people.index.get_indexer(ranking["candidate_id"])
+    pairs = np.sort(pd.unique(np.concatenate([ranked, *keys.values()])))  # qualified and not ranked: missed
+    rank = np.full(len(pairs), np.nan)
+    rank[np.searchsorted(pairs, ranked)] = ranking["rank"]
+    q, r = np.divmod(pairs, len(ids))
+    weights = _weights(rank, q, {name: pd.Index(own).get_indexer(pairs) >= 0 for name, own in keys.items()}, k)
+    shape = len(queries), len(names)
     by_group = {name: np.bincount(q * shape[1] + groups[r], weight, shape[0] * shape[1]).reshape(shape)
                 for name, weight in weights.items()}
-    by_resume = {name: np.bincount(r, weight, len(people)) for name, weight in weights.items()}
+    by_resume = {name: np.bincount(r, weight, len(ids)) for name, weight in weights.items()}
     return _Table(by_group, by_resume, groups, list(names), codes_of(people, strata),
                   None if clusters is None else clusters.reindex(queries).to_numpy(), list(channels))
 
 
-def _weights(pairs: pd.DataFrame, channels: list[str], k: int) -> dict[str, np.ndarray]:
+def _weights(rank: np.ndarray, q: np.ndarray, qualified: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
     """(pairs,) of every part: pool, top, exposure, and for each channel the qualified and those of them in the top."""
-    rank = pairs["rank"].to_numpy(float)
     top = np.nan_to_num(rank, nan=np.inf) <= k
-    parts = {"pool": ~np.isnan(rank), "top": top, "exposure": np.nan_to_num(1 / np.log2(1 + rank))}
-    for name in channels:
-        qualified = pairs[name].to_numpy(float) == 1
-        parts |= {f"qualified, {name}": qualified, f"hit, {name}": qualified & top}
+    exposure = np.nan_to_num(1 / np.log2(1 + rank))
+    parts = {"pool": ~np.isnan(rank), "top": top, "exposure": exposure / np.bincount(q, exposure)[q]}
+    for name, chosen in qualified.items():
+        parts |= {f"qualified, {name}": chosen, f"hit, {name}": chosen & top}
     return {name: part.astype(float) for name, part in parts.items()}
 
 

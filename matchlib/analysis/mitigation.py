@@ -108,11 +108,15 @@ def rerank_to_shares(ranking: pd.DataFrame, groups: pd.Series, targets: pd.DataF
     if (codes < 0).any():
         raise DataError(f"candidate {ordered['candidate_id'].iloc[codes.argmin()]!r} has no group among {names}; give "
                         f"every candidate one and every group a share")
-    parts = []
-    for query, places in ordered.groupby("query_id", sort=False).indices.items():
-        order = _greedy(codes[places], strength * targets.loc[query].to_numpy(), k)
-        parts.append(ordered.iloc[places[order]].assign(rank=np.arange(1, len(order) + 1)))
-    return pd.concat(parts, ignore_index=True)
+    shares = strength * targets.reindex(ordered["query_id"].unique()).to_numpy()
+    if np.isnan(shares).any():
+        raise DataError("a query has no target shares; give every ranked query its own")
+    # sorted by query, so each query's places are one slice, in the order of shares
+    starts = np.flatnonzero(ordered["query_id"].ne(ordered["query_id"].shift()))
+    slices = zip(starts, [*starts[1:], len(ordered)], shares, strict=True)
+    order = np.concatenate([start + _greedy(codes[start:end], own, k) for start, end, own in slices])
+    ranks = ordered["rank"].to_numpy()
+    return ordered.iloc[order].assign(rank=ranks).reset_index(drop=True)
 
 
 def _greedy(groups: np.ndarray, shares: np.ndarray, k: int) -> np.ndarray:
@@ -131,20 +135,20 @@ def _greedy(groups: np.ndarray, shares: np.ndarray, k: int) -> np.ndarray:
 
 def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.DataFrame,
              channels: Mapping[str, pd.DataFrame], *, column: str, k: int, strata: Sequence[str] = STRATA,
-             clusters: pd.Series | None = None, measure: str = "nDCG@10", **options) -> pd.DataFrame:
+             clusters: pd.Series | None = None, measure: str = "nDCG@10", depth: int = 100, **options) -> pd.DataFrame:
     """What each mitigation does to the recall gap and to a measure of quality, against every channel.
 
     rankings: (mitigation, strength) -> ranking, the first untreated; options as of `bias.audit`. Returns mitigation,
     strength, channel, group (the one with the widest gap untreated), gap, gap_low, gap_high, gap_expected (with groups
     shuffled within strata), p, then measure, value, low, high, change, change_low, change_high (paired, against
-    untreated), cost (-change / untreated), n: queries.
+    untreated), cost (-change / untreated), n: queries. depth: ranks that the measure sees, no fewer than its cutoff.
     """
     rows, base = [], next(iter(rankings))
     audits = {key: audit(ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters, **options)
               for key, ranking in rankings.items()}
     for channel, pairs in channels.items():
         qrels = qrels_from_labels(pairs, "rank_resumes")
-        scores = pd.concat([score_queries(ranking, qrels, [measure]).assign(system=str(key))
+        scores = pd.concat([score_queries(ranking[ranking["rank"] <= depth], qrels, [measure]).assign(system=str(key))
                             for key, ranking in rankings.items()])
         quality = compare_systems(scores, baseline=str(base), clusters=clusters).set_index("system")
         gaps = {key: table[table["measure"] == f"recall gap, {channel}"].set_index("group")
