@@ -272,3 +272,19 @@ def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
     adjusted = tests[test].assign(p_holm=holm(tests["p"].to_numpy(float)))
     frame = frame.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test)
     return frame.assign(flag=frame["p_holm"] < LEVEL)[COLUMNS]
+
+
+def summarise(audited: pd.DataFrame) -> str:
+    """An audit in one sentence: what is flagged, by how much and for whom, or that nothing is, and of how many tests.
+
+    audited: of `audit`; of two groups the one that got less than expected is named.
+    """
+    tests = audited.dropna(subset="p")
+    if tests.empty:
+        return "no group is large enough to be tested"
+    n = tests["measure"].nunique() * (1 if audited["group"].nunique() == 2 else tests["group"].nunique())
+    less = tests[tests["flag"] & (tests["value"] < tests["expected"])]
+    if not tests["flag"].any():
+        return f"none of {n} tests is flagged (smallest adjusted p {tests['p_holm'].min():.2f})"
+    told = [f"{row.measure} of {row.group} {row.value:.3f}, {row.expected:.3f} expected" for row in less.itertuples()]
+    return f"flagged, of {n} tests: {'; '.join(told)}"
