@@ -141,7 +141,8 @@ def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.Dat
     rankings: (mitigation, strength) -> ranking, the first untreated; options as of `bias.audit`. Returns mitigation,
     strength, channel, group (the one with the widest gap untreated), gap, gap_low, gap_high, gap_expected (with groups
     shuffled within strata), p, then measure, value, low, high, change, change_low, change_high (paired, against
-    untreated), cost (-change / untreated), n: queries. depth: ranks that the measure sees, no fewer than its cutoff.
+    untreated), cost (-change / untreated), n: queries, note: "too few" where there is no
+    gap. depth: ranks that the measure sees, no fewer than its cutoff.
     """
     rows, base = [], next(iter(rankings))
     audits = {key: audit(ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters, **options)
@@ -153,9 +154,8 @@ def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.Dat
         quality = compare_systems(scores, baseline=str(base), clusters=clusters).set_index("system")
         gaps = {key: table[table["measure"] == f"recall gap, {channel}"].set_index("group")
                 for key, table in audits.items()}
-        if gaps[base]["value"].isna().all():
-            raise DataError(f"no group has enough qualified candidates in {channel} for a recall gap; leave it out")
-        group = gaps[base]["value"].abs().idxmax()
+        width = gaps[base]["value"].abs()
+        group = width.idxmax() if width.notna().any() else width.index[0]
         for key in rankings:
             gap, score = gaps[key].loc[group], quality.loc[str(key)]
             rows.append({"mitigation": key[0], "strength": key[1], "channel": channel, "group": group,
@@ -163,5 +163,6 @@ def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.Dat
                          "gap_expected": gap["expected"], "p": gap["p"], "measure": measure, "value": score["value"],
                          "low": score["low"], "high": score["high"], "change": score["difference"],
                          "change_low": score["difference_low"], "change_high": score["difference_high"],
-                         "cost": -score["difference"] / quality.loc[str(base), "value"], "n": score["n"]})
+                         "cost": -score["difference"] / quality.loc[str(base), "value"], "n": score["n"],
+                         "note": gap["note"]})
     return pd.DataFrame(rows)

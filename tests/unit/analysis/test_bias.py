@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matchlib.analysis.bias import audit, audit_slices, codes_of
+from matchlib.analysis.bias import audit, audit_slices, codes_of, summarise
 from matchlib.data.schema import DataError
 
 
@@ -202,3 +202,13 @@ def test_codes_tell_combinations_apart():
     frame = pd.DataFrame({"a": ["x", "x", "y", None, None], "b": ["1", "2", "1", "1", "1"]})
     codes = codes_of(frame, ["a", "b"])
     assert len(set(codes)) == 4 and codes[3] == codes[4] and codes_of(frame, []).tolist() == [0] * 5
+
+
+def test_an_audit_in_a_sentence():
+    ranking, resumes, channels, _ = world(bias=0.6, seed=3)
+    told = summarise(audit(ranking, resumes, channels, **HOW))
+    assert told.startswith("flagged, of 3 tests: share of the top 10 of woman") and "of man " not in told
+    told = summarise(audit(ranking, resumes.assign(occupation=resumes["resume_id"]), channels, **HOW))
+    assert told == "none of 3 tests is flagged (smallest adjusted p 1.00)"
+    told = summarise(audit(ranking, resumes, channels, **HOW, smallest=1_000))
+    assert told == "no group is large enough to be tested"

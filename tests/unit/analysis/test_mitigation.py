@@ -152,3 +152,5 @@ def test_a_frontier_shows_the_gap_and_its_price():
     assert table.loc["none", "p"] < 0.05 and np.isnan(table.loc["none", "cost"]) and (table["group"] == "man").all()
     assert table.loc["cured", "cost"] < -0.1 and table.loc["random", "cost"] > 0.5
     assert table.loc["cured", "change_low"] > 0 and (table["n"] == 60).all()
+    few = frontier(rankings, resumes, channels, column="gender", k=10, strata=[], n_permutations=0, smallest=5_000)
+    assert few["gap"].isna().all() and (few["note"] == "too few").all() and few["value"].notna().all()
