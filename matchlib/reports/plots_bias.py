@@ -58,7 +58,8 @@ def plot_slices(slices: pd.DataFrame, *, measure: str, group: str) -> Figure:
 def plot_mitigation(frontier: pd.DataFrame) -> Figure:
     """Recall gap against quality, a line a mitigation from untreated (the cross) on, one panel a channel.
 
-    frontier: of `analysis.mitigation.frontier`. The dashed line is the gap that shuffled groups would have.
+    frontier: of `analysis.mitigation.frontier`. The dashed line is the gap that shuffled groups would have, the
+    grey band the 95% interval of the untreated one.
     """
     channels = list(dict.fromkeys(frontier["channel"]))
     figure, axes = plt.subplots(1, len(channels), squeeze=False, figsize=(4.5 * len(channels), 3.2))
@@ -69,7 +70,9 @@ def plot_mitigation(frontier: pd.DataFrame) -> Figure:
             axis.plot([start["gap"], *treated["gap"]], [start["value"], *treated["value"]], marker=marker,
                       markersize=5, label=_label(name))
         axis.plot(start["gap"], start["value"], "X", markersize=10, color="0.3")
+        axis.axvspan(start["gap_low"], start["gap_high"], color="0.93", zorder=0)
         axis.axvline(start["gap_expected"], linestyle="--", color="0.5")
+        axis.locator_params(axis="x", nbins=5)
         axis.set(xlabel=f"recall gap of {_label(start['group'])}", ylabel=f"{_label(start['measure'])}")
         axis.set_title(f"against {_label(channel)}", fontsize=10)
     axes[0][0].legend(fontsize=7)
