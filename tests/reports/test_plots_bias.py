@@ -42,7 +42,8 @@ def test_slices_stand_by_value_and_those_too_small_are_left_out():
 def test_every_remedy_starts_at_the_untreated():
     rows = [("none", 0.0, -0.3, 0.5), ("erasure", 0.5, -0.2, 0.5), ("erasure", 1.0, -0.1, 0.49), (NAME, 1.0, 0.0, 0.4)]
     frame = pd.concat([pd.DataFrame(rows, columns=["mitigation", "strength", "gap", "value"]).assign(
-        channel=channel, group=NAME, gap_expected=0.01, gap_low=-0.4, gap_high=-0.2, measure="nDCG@10") for channel in ("observed", NAME)])
+        channel=channel, group=NAME, gap_expected=0.01, gap_low=-0.4, gap_high=-0.2, measure="nDCG@10")
+        for channel in ("observed", NAME)])
     figure = plots_bias.plot_mitigation(frame)
     figure.canvas.draw()
     erasure = figure.axes[0].lines[0]
