@@ -110,6 +110,7 @@ _AFTER_TITLE = re.compile(rf"(?:\b{_TITLE}|\bdon|\bdoña)\.? $")
 _AFTER_PLACE = re.compile(r"\b(?:Saint|St|San|Santa|Santo|São|Los|Las|Port|Fort|Mount|Lake|New|Hospital|Instituto|"
                           r"Colegio|Universidad|Clínica|Hotel)\.? $")
 _LABEL = re.compile(r"(?:\bname|candidate|applicant|\bnombre(?: y apellidos)?|candidat[oa]) ?[:：] ?$", re.I)
+_FIELD = re.compile(r"(?:^|\n)\W{0,3}(?:(?:full|first|given|candidate(?:['’]s)?) )?name ?[:：] ?$", re.I)
 _ROLE = re.compile(r"\b(?:manager|supervisor|refer[a-z]+|contacto?|advis[eo]r) ?[:：] ?$", re.I)
 _STATE = re.compile(r", ?(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|"
                     r"T[NX]|UT|V[AT]|W[AIVY]|UK|USA)\b")
@@ -271,8 +272,8 @@ def _names(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _evidence(before: str, run: re.Match, heading: re.Match | None) -> str:
-    """What says that a run of capitalised words is a person: "title", "label", "role", "heading" or ""."""
-    for name, pattern in (("title", _AFTER_TITLE), ("label", _LABEL), ("role", _ROLE)):
+    """What says that a run of capitalised words is a person: "title", "field", "label", "role", "heading" or ""."""
+    for name, pattern in (("title", _AFTER_TITLE), ("field", _FIELD), ("label", _LABEL), ("role", _ROLE)):
         if pattern.search(before):
             return name
     first = heading and heading.start(1) == run.start()
@@ -291,9 +292,11 @@ def _n_given(words: list[str], folded: list[str], evidence: str, after: str) -> 
             or (alone and re.match(r" ?&| \d", after)) or (_STATE.match(after) and (alone or not sure))
             or (_OWNER.search(words[0]) and not (sure and alone and re.match(" [a-z]", after)))):
         return 0
+    if alone and evidence == "field":  # a line "Name: Mei"; "Company name: Acme" is a label only
+        return n or int(folded[0] not in plain and len(words[0]) > 1)
     if evidence and alone:
         return n if evidence == "label" or (sure and folded[0] not in surnames) else 0
-    if evidence and (n or evidence in ("title", "label") or folded[-1] in surnames):
+    if evidence and (n or evidence in ("title", "field", "label") or folded[-1] in surnames):
         return n or int(folded[0] not in plain and len(words[0].rstrip(".")) > 1)
     if sure:
         return n if not words[0].isupper() or (not alone and words[1].isupper()) else 0

@@ -184,3 +184,10 @@ def test_protected_columns():
 def test_the_import_loads_neither_torch_nor_faker():
     code = "import matchlib.data.privacy, sys; sys.exit(any(name in sys.modules for name in ('torch', 'faker')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_line_that_holds_a_name_hides_it_listed_or_not():
+    assert redacted("Name: Mei\nChef in Leeds") == "Name: [name]\nChef in Leeds"
+    assert redacted("- Full name: Wei") == "- Full name: [name]" and redacted("Name: Raj Patel") == "Name: [name] Patel"
+    for text in ("Company name: Acme", "Project name: Kafka", "Name: Engineer", "Name: Acme Bakery"):
+        assert redacted(text) == text

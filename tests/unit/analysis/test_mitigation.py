@@ -1,0 +1,156 @@
+"""Copies with swapped terms, erasure that leaves a probe at chance, reranking by hand, and the frontier."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from matchlib.analysis.mitigation import (
+    add_swapped_copies,
+    expected_shares,
+    fit_eraser,
+    frontier,
+    rerank_to_shares,
+)
+from matchlib.data.market import Market
+from matchlib.data.schema import DataError
+
+
+def test_copies_are_of_training_resumes_that_hold_a_term_and_carry_their_labels():
+    tables = Market(2, occupations=4, gender_proxies=0.5, true_fit_share=0.05).tables(
+        {"train": (20, 40), "valid": (5, 10)})
+    added = add_swapped_copies(tables)
+    resumes = added["resumes"][len(tables["resumes"]):].set_index("resume_id")
+    hinted = tables["resumes"].query("split == 'train' and (text.str.contains('club') or text.str.contains('leave'))")
+    assert list(resumes.index) == [f"{i}~swapped" for i in hinted["resume_id"]] and 0 < len(hinted) < 40
+    for one in hinted.itertuples():
+        changed = resumes.loc[f"{one.resume_id}~swapped", "text"]
+        assert changed != one.text and len(set(changed.split()) ^ set(one.text.split())) == 2
+    for name in ("labels", "truth"):
+        before = tables[name][tables[name]["resume_id"].isin(hinted["resume_id"])]
+        after = added[name][len(tables[name]):]
+        assert after["resume_id"].str.removesuffix("~swapped").tolist() == before["resume_id"].tolist()
+        assert len(before) and (after["split"] == "train").all()
+        pd.testing.assert_frame_equal(added[name][:len(tables[name])], tables[name])
+    assert added["jobs"] is tables["jobs"]
+    with pytest.raises(DataError, match="nothing to add"):
+        add_swapped_copies(Market(2, occupations=4).tables({"train": (2, 5)}))
+
+
+def planted(n, dim=12, seed=0):
+    """Embeddings whose second coordinate holds the kind and whose first, too, leans to a group; labels; kinds."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(2, size=n)
+    woman = rng.random(n) < np.where(kind, 0.8, 0.2)
+    x = rng.normal(size=(n, dim)) @ rng.normal(size=(dim, dim))
+    x[:, 0] += 3 * woman
+    x[:, 1] += 6 * kind
+    return x.astype(np.float32), np.where(woman, "woman", "man"), kind
+
+
+def test_after_erasure_a_linear_probe_is_at_chance():
+    x, groups, _ = planted(4_000)
+    train, test = slice(0, 2_000), slice(2_000, None)
+    eraser = fit_eraser(x[train], groups[train])
+    erased = eraser.erase(x)
+    chance = pd.Series(groups[test]).value_counts(normalize=True).max()
+    probe = LogisticRegression(max_iter=1_000)
+    assert probe.fit(x[train], groups[train]).score(x[test], groups[test]) > chance + 0.25
+    assert probe.fit(erased[train], groups[train]).score(erased[test], groups[test]) < chance + 0.03
+    np.testing.assert_allclose(np.cov(erased[train].T, groups[train] == "woman")[:-1, -1], 0, atol=1e-4)
+    # and the least change: what is not correlated with the group stays, in whitened coordinates one direction goes
+    assert np.linalg.matrix_rank(eraser.kept) == x.shape[1] - 1
+    np.testing.assert_allclose(eraser.kept @ eraser.kept, eraser.kept, atol=1e-5)  # a projection
+    np.testing.assert_array_equal(eraser.erase(x, strength=0), x)
+
+
+def test_erasure_is_the_least_change():
+    """Against the closed form for a group that only shifts one of two independent unit directions."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50_000, 2))
+    groups = np.where(x[:, 0] + rng.normal(size=50_000) > 0, "a", "b")
+    np.testing.assert_allclose(fit_eraser(x, groups).kept, [[0, 0], [0, 1]], atol=0.02)
+
+
+def test_erasure_within_strata_keeps_the_strata():
+    """Where only segregation makes the groups differ, plain erasure takes the kind away, within strata nothing goes."""
+    rng = np.random.default_rng(1)
+    kind = rng.integers(2, size=4_000)
+    groups = np.where(rng.random(4_000) < np.where(kind, 0.8, 0.2), "woman", "man")
+    x = rng.normal(size=(4_000, 8))
+    x[:, 1] += 3 * kind
+    probe = LogisticRegression(max_iter=1_000)
+    kept, lost = (fit_eraser(x, groups, strata=strata).erase(x) for strata in (kind, None))
+    assert probe.fit(kept, kind).score(kept, kind) > 0.9 and probe.fit(lost, kind).score(lost, kind) < 0.6
+    x[:, 1] += 2 * (groups == "woman")
+    erased = fit_eraser(x, groups, strata=kind).erase(x)
+    for code in (0, 1):
+        own, own_groups = erased[kind == code], groups[kind == code]
+        assert probe.fit(own, own_groups).score(own, own_groups) < 0.8 + 0.03
+
+
+def test_erasure_where_some_directions_do_not_vary():
+    x, groups, _ = planted(500)
+    flat = np.hstack([x, x[:, :3], np.ones((500, 1), dtype=np.float32)])
+    erased = fit_eraser(flat, groups).erase(flat)
+    np.testing.assert_allclose(np.cov(erased.T, groups == "woman")[:-1, -1], 0, atol=1e-3)
+    np.testing.assert_allclose(erased[:, -1], 1, atol=1e-4)
+    with pytest.raises(DataError, match="no direction"):
+        fit_eraser(x, ["a"] * 500)
+
+
+def ranked(order):
+    return pd.DataFrame({"query_id": "j0", "candidate_id": list(order), "rank": range(1, len(order) + 1)})
+
+
+GROUPS = pd.Series(dict(zip("abcdef", ["m", "m", "m", "m", "w", "w"], strict=True)))
+
+
+@pytest.mark.parametrize("k, strength, expected", [
+    (4, 1.0, "aebfcd"),  # w is owed one place of 2, two of 4
+    (4, 0.5, "abcedf"),  # and one of 4
+    (2, 1.0, "aebcdf"),  # from rank 3 on as it was
+    (4, 0.0, "abcdef"),
+    (6, 1.0, "aebfcd"),  # no w is left for the sixth place
+])
+def test_reranking_by_hand(k, strength, expected):
+    targets = pd.DataFrame({"m": [0.5], "w": [0.5]}, index=["j0"])
+    found = rerank_to_shares(ranked("abcdef"), GROUPS, targets, k=k, strength=strength)
+    assert "".join(found["candidate_id"]) == expected and found["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_reranking_wants_a_group_and_a_share_for_everybody():
+    targets = pd.DataFrame({"m": [1.0]}, index=["j0"])
+    with pytest.raises(DataError, match="'e' has no group"):
+        rerank_to_shares(ranked("abcdef"), GROUPS, targets, k=2)
+
+
+def test_expected_shares_by_hand():
+    """The top 2 hold one of stratum x (half women) and one of y (a third)."""
+    resumes = pd.DataFrame({"resume_id": list("abcde"), "gender": list("mwmmw"), "occupation": list("xxyyy")})
+    found = expected_shares(ranked("aceb" "d"), resumes, column="gender", k=2, strata=["occupation"])
+    assert found.loc["j0", "w"] == pytest.approx((1 / 2 + 1 / 3) / 2) and found.sum(axis=1).item() == pytest.approx(1)
+
+
+def test_a_frontier_shows_the_gap_and_its_price():
+    """A biased order, the same order without the bias, and a random one: the gap goes in both, the quality in one."""
+    rng = np.random.default_rng(0)
+    n_jobs, n_people = 60, 200
+    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(n_people)], "gender": ["man", "woman"] * 100})
+    fit = rng.normal(size=(n_jobs, n_people))
+    scores = {("none", 0.0): fit - (resumes["gender"] == "woman").to_numpy(), ("cured", 1.0): fit,
+              ("random", 1.0): rng.normal(size=fit.shape)}
+    rankings = {key: pd.DataFrame({"query_id": np.repeat([f"j{i}" for i in range(n_jobs)], n_people),
+                                   "candidate_id": resumes["resume_id"].to_numpy()[np.argsort(-score)].ravel(),
+                                   "rank": np.tile(np.arange(1, n_people + 1), n_jobs)})
+                for key, score in scores.items()}
+    j, r = np.nonzero(fit > 1.6)
+    channels = {"fit": pd.DataFrame({"job_id": [f"j{i}" for i in j], "resume_id": [f"r{i}" for i in r]})}
+    table = frontier(rankings, resumes, channels, column="gender", k=10, strata=[],
+                     n_permutations=200).set_index("mitigation")
+    assert abs(table.loc["none", "gap"]) > 0.3 and (table["gap"].drop("none").abs() < 0.1).all()
+    assert table.loc["none", "p"] < 0.05 and np.isnan(table.loc["none", "cost"]) and (table["group"] == "man").all()
+    assert table.loc["cured", "cost"] < -0.1 and table.loc["random", "cost"] > 0.5
+    assert table.loc["cured", "change_low"] > 0 and (table["n"] == 60).all()
+    few = frontier(rankings, resumes, channels, column="gender", k=10, strata=[], n_permutations=0, smallest=5_000)
+    assert few["gap"].isna().all() and (few["note"] == "too few").all() and few["value"].notna().all()
