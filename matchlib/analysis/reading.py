@@ -3,8 +3,8 @@
 Skills and titles are known by the *seen* wording of the skill graph (names, aliases, evidence phrases), levels and
 degrees by the seen wording of the market and a few words of everyday adverts, years, places and sections by patterns.
 With an encoder, a statement in words that the graph lacks counts as the nearest skill of the document's occupation, if
-it is near enough. No structured column is looked at and no held-out wording, so that what is derived from it can be
-judged against truth. What is not found is "" (years: NaN).
+it is near enough, and so do words for remote work. No structured column is looked at and no held-out wording, so that
+what is derived from it can be judged against truth. What is not found is "" (years: NaN).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NUMBERS = {word: n for n, word in enumerate(("one", "two", "three", "four", "fiv
                                              "ten"), start=1)}
 HEAD_LINES = 5
 """Lines, at most, of a document's head, where place, level and title stand; a heading ends it sooner."""
-PRECISION = 0.8
+PRECISION = 0.7
 """Share of skills told by likeness alone that is right when the graph's own phrases are left out in turn."""
 LEVEL_STEPS = (0.6, 1.5, 2.8)
 """Years over the years typical of the occupation's middle level, where the levels part (the market's own law)."""
@@ -149,7 +149,7 @@ def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.Da
     "yes" or "no". seniority, degree: of LEVELS and DEGREES; a level that is not named is told from years and occupation
     (LEVEL_STEPS). occupation, title: id and name of the graph's occupation; one without a known title is told from the
     skills.
-    encoder: also reads skills by likeness, see `skills_alike`; without one only listed phrases count.
+    encoder: also reads skills and remote work by likeness, see `skills_alike`; without one only listed phrases count.
     """
     notes = [_read(text) for text in texts]
     if encoder is not None:
@@ -159,16 +159,18 @@ def read_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.Da
 
 @dataclass
 class _Note:
-    """What was found in one text: skills by whether they are nice to have, and the statements that said nothing."""
+    """What was found in one text: skills by whether they are nice to have, the statements that said nothing, and the
+    parts of the head."""
     skills: dict[bool, dict[str, None]]
     occupation: str
     unread: list[Piece]
+    head: list[str]
     rest: tuple
 
 
 def _read(text: str) -> _Note:
     pieces, occupation, words_left = cut(text), "", []
-    note = _Note({True: {}, False: {}}, "", [], ())
+    note = _Note({True: {}, False: {}}, "", [], [], ())
     for piece in pieces:
         words = tokenize(piece.text)
         found = phrases("skill").find(words)
@@ -183,6 +185,7 @@ def _read(text: str) -> _Note:
         words_left.append((piece.head, words))
     note.occupation = occupation or likely_occupation([*note.skills[False], *note.skills[True]])
     head = "\n".join(piece.text for piece in pieces if piece.head)
+    note.head = [part.strip() for part in re.split(r"[,.;:\n]", head) if " " in part.strip()]
     note.rest = (_years(pieces), _city(head), "yes" if _REMOTE.search(head) else "no",
                  _first("seniority", [words for top, words in words_left if top]),
                  _first("degree", [words for _, words in words_left]))
@@ -223,31 +226,53 @@ def _voters() -> dict[str, Counter]:
 
 
 def _add_alike(notes: list[_Note], encoder: Encoder) -> None:
-    """Add to the notes the skills that unread statements of documents with a known occupation are like."""
-    asked = [(note, piece) for note in notes if note.occupation for piece in note.unread]
-    if not asked:
+    """Add to the notes what their unread words are like: skills, where the occupation is known, and remote work."""
+    readable = [note for note in notes if note.occupation]
+    texts = list(dict.fromkeys([piece.text for note in readable for piece in note.unread]
+                               + [part for note in notes for part in note.head]))
+    if not texts:
         return
-    like = skills_alike([piece.text for _, piece in asked], [note.occupation for note, _ in asked], encoder)
-    for (note, piece), skill in zip(asked, like, strict=True):
-        if skill and skill not in note.skills[False] and skill not in note.skills[True]:
-            note.skills[piece.nice][skill] = None
+    vectors = dict(zip(texts, encoder.encode_resumes(texts), strict=True))
+    for note in readable:
+        like = skills_alike([vectors[piece.text] for piece in note.unread], note.occupation,
+                            {*note.skills[False], *note.skills[True]}, encoder)
+        for piece, skill in zip(note.unread, like, strict=True):
+            if skill:
+                note.skills[piece.nice][skill] = None
+    remote, threshold = _remote_vectors(encoder)
+    for note in notes:
+        if any((remote @ vectors[part]).max() > threshold for part in note.head):
+            note.rest = (*note.rest[:2], "yes", *note.rest[3:])
 
 
-def skills_alike(statements: Sequence[str], occupations: Sequence[str], encoder: Encoder) -> list[str]:
-    """Of each statement the skill (name) of its occupation (id) whose phrases are nearest, "" if none is near enough.
+def skills_alike(vectors: Sequence[np.ndarray], occupation: str, known: set[str], encoder: Encoder) -> list[str]:
+    """Of each statement of one document the skill (name) of its occupation (id) that it is most like, or "".
 
-    Near enough is calibrated on the graph alone, for each encoder anew: see `nearness`.
+    Each skill is given once, the likest first, and none that is known already: a document names a skill once. What is
+    near enough is calibrated on the graph alone, for each encoder anew: see `nearness`.
     """
     skills, matrix = _skill_vectors(encoder)
-    unique = list(dict.fromkeys(statements))
-    vectors = dict(zip(unique, encoder.encode_resumes(unique), strict=True))
-    threshold, columns, found = nearness(encoder), _columns_by_occupation(), []
-    for statement, occupation in zip(statements, occupations, strict=True):
-        rows = np.flatnonzero(np.isin(skills, columns[occupation]))
-        scores = matrix[rows] @ vectors[statement]
-        best = int(scores.argmax())
-        found.append(list(_voters())[skills[rows[best]]] if scores[best] >= threshold else "")
+    names, found = list(_voters()), [""] * len(vectors)
+    columns = [column for column in _columns_by_occupation()[occupation] if names[column] not in known]
+    if not columns or not found:
+        return found
+    scores = np.stack([(np.stack(vectors) @ matrix[skills == column].T).max(1) for column in columns], axis=1)
+    while scores.max() >= nearness(encoder):
+        row, column = np.unravel_index(scores.argmax(), scores.shape)
+        found[row] = names[columns[column]]
+        scores[row], scores[:, column] = -1, -1
     return found
+
+
+@cache
+def _remote_vectors(encoder: Encoder) -> tuple[np.ndarray, float]:
+    """(P, dim) vectors of known phrases for remote work, and the cosine beyond which words mean it, too: the largest
+    that one of them has with any other phrase that the market words documents with."""
+    known = [phrase.strip(", ") for kind in ("remote_job", "remote_resume") for phrase in SLOTS["seen"][kind]]
+    others = [re.sub(r"{\w+}", "", phrase).strip(" ,.;:") for kind, phrases in SLOTS["seen"].items()
+              for phrase in phrases if not kind.startswith("remote")]
+    remote = encoder.encode_resumes(known)
+    return remote, float((encoder.encode_resumes(others) @ remote.T).max())
 
 
 @cache
@@ -285,8 +310,7 @@ def nearness(encoder: Encoder) -> float:
     order = np.argsort(-np.concatenate(scores), kind="stable")
     weight, scores = np.concatenate(weight)[order], np.concatenate(scores)[order]
     precision = np.cumsum(weight * np.concatenate(right)[order]) / np.cumsum(weight)
-    last_of_ties = np.append(scores[1:] < scores[:-1], True)
-    reached = np.flatnonzero((precision >= PRECISION) & last_of_ties)
+    reached = np.flatnonzero(precision >= PRECISION)
     return float(scores[reached[-1]]) if len(reached) else 1.0
 
 
