@@ -176,6 +176,7 @@ def test_the_answer_names_the_classes_and_the_best_filter():
     checks = [{"against": "the market's truth", "agree": 0.9, "kappa": 0.75}]
     text = errors.answer(shares.assign(task="rank_resumes"), checks, filters)
     assert text.startswith("Of 3 pairs that stand wrongly high (rank resumes), 67% are unsuitable, 33% are less "
-                           "competent; the rule agrees with the market's truth in 90% (kappa 0.75). Of the filters tried, place")
+                           "competent; the rule agrees with the market's truth in 90% (kappa 0.75). Of the filters "
+                           "tried, place has the best")
     assert "(0.500, encoder alone 0.400, by true_fit)" in text
     assert "nothing to explain" in errors.answer(shares.head(0), [], filters)
