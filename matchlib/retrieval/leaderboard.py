@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -170,6 +171,11 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     first = [*facts, "channel", "system", "task", "measure", "value", "low", "high", "n", "n_clusters", "baseline"]
     return board[[*first, "difference", "difference_low", "difference_high", "p"]]
+
+
+def published() -> pd.DataFrame:
+    """What papers report of their systems on their own data, in percent: paper, system, a column a measure."""
+    return pd.read_csv(Path(__file__).with_name("published.csv"))
 
 
 def score_matrix(hits: BothWays, corpus: Corpus) -> np.ndarray:

@@ -202,3 +202,9 @@ def test_alignment_is_a_measure_of_the_board(corpus):
     assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "raw"
     kept = pd.DataFrame({"curve": ["sft"], "ndcg": [0.4], "reached": [0.7]})
     assert lb.frontier_rows(kept, {"seed": 1})["measure"].tolist() == ["nDCG@20 at equal alignment"]
+
+
+def test_published_figures_are_the_papers():
+    table = lb.published().set_index("system")
+    assert table.loc["+ RUM = v2", "AliYun jobs nDCG@10"] == 68.0 < table.loc["+ HyRE", "AliYun jobs R@10"] == 81.2
+    assert len(table) == 12 and table.drop(columns="paper").notna().all(axis=None)
