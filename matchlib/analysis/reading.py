@@ -310,7 +310,7 @@ def nearness(encoder: Encoder) -> float:
     order = np.argsort(-np.concatenate(scores), kind="stable")
     weight, scores = np.concatenate(weight)[order], np.concatenate(scores)[order]
     precision = np.cumsum(weight * np.concatenate(right)[order]) / np.cumsum(weight)
-    reached = np.flatnonzero(precision >= PRECISION)
+    reached = np.flatnonzero((precision >= PRECISION) & (np.diff(scores, append=-np.inf) < 0))  # whole ties only
     return float(scores[reached[-1]]) if len(reached) else 1.0
 
 
