@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from matchlib.analysis.explain import explain_pairs
 from matchlib.analysis.reading import read_facts
+from matchlib.data.files import without_formulas
 from matchlib.data.rules import Rule, rules_by_name
 from matchlib.data.schema import TASKS, DataError
 from matchlib.learning.card import UNAUDITED, audit_status
@@ -156,15 +157,14 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
 def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:
     """Write `out` as CSV in UTF-8, beside and renamed: query's id, rank, candidate's id, score, explanation columns.
 
-    A text that a spreadsheet would take for a formula (it begins with = + - @, a tab or a line end) gets a ' in front,
-    as OWASP recommends: resumes come from strangers, and a formula in one could run on a recruiter's machine.
+    No text in it is a formula, see `files.without_formulas`.
     """
     query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[[query, "rank", candidate, "score"]]
     if explanations is not None:
         frame = pd.concat([frame, explanations], axis=1)
     for column in frame.select_dtypes(exclude="number"):
-        frame[column] = frame[column].str.replace(r"^(?=[=+\-@\t\r\n])", "'", regex=True)
+        frame[column] = without_formulas(frame[column])
     beside = out.with_name(f"{out.name}.part")
     frame.to_csv(beside, index=False, float_format="%.6f")
     beside.rename(out)

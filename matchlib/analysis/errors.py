@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
+from matchlib.data.files import without_formulas
 from matchlib.data.market import CITIES, RULE_WEIGHT, TEXT_WEIGHT, Market
 from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError
@@ -236,12 +237,14 @@ def answer(shares: pd.DataFrame, checks: Sequence[Mapping], filters: pd.DataFram
 def write_sheet(pairs: pd.DataFrame, texts: Mapping[str, pd.Series], path: Path) -> None:
     """Write pairs with their texts and an empty column class, for a person to fill in (one of CLASSES).
 
-    texts: job and resume -> texts by id.
+    texts: job and resume -> texts by id; a formula in one is defused, see `files.without_formulas`.
     """
     sheet = pairs[[*KEYS, *RIVAL]].assign(**{
         "class": "", "job": pairs["job_id"].map(texts["job"]), "resume": pairs["resume_id"].map(texts["resume"]),
         "rival": pairs["rival_resume"].map(texts["resume"]).where(
             pairs["rival_resume"] != pairs["resume_id"], pairs["rival_job"].map(texts["job"]))})
+    for column in ("job", "resume", "rival"):
+        sheet[column] = without_formulas(sheet[column])
     sheet.to_csv(path, index=False)
 
 

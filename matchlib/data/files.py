@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from matchlib.data.schema import DataError
 
 csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
@@ -171,3 +173,12 @@ def _read_parquet(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, st
         raise DataError(f"{path}: not a Parquet file ({str(problem)[:80]}); export it again") from None
     for number, row in enumerate(rows, start=1):
         yield number, {str(key): _as_text(value) for key, value in row.items()}
+
+
+def without_formulas(texts: pd.Series) -> pd.Series:
+    """Texts for a CSV that is opened in a spreadsheet: what it would take for a formula gets a ' in front.
+
+    That is what begins with = + - @, a tab or a line end, as OWASP recommends: resumes come from strangers, and a
+    formula in one could run on a recruiter's machine.
+    """
+    return texts.str.replace(r"^(?=[=+\-@\t\r\n])", "'", regex=True)

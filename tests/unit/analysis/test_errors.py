@@ -113,13 +113,13 @@ def test_shares_of_classes_add_up():
 
 def test_a_sheet_goes_out_empty_and_comes_back_filled(tmp_path):
     pairs = pd.DataFrame({"job_id": ["j", "j"], "resume_id": ["a", "b"], "rival_job": "j", "rival_resume": "c"})
-    texts = {"job": pd.Series({"j": "a job"}), "resume": pd.Series({"a": "A, a cook", "b": "B", "c": "C"})}
+    texts = {"job": pd.Series({"j": "a job"}), "resume": pd.Series({"a": "A, a cook", "b": "=B()", "c": "C"})}
     errors.write_sheet(pairs, texts, tmp_path / "errors.csv")
     with pytest.raises(DataError, match="no pair of this run is filled in"):
         errors.read_sheet(tmp_path / "errors.csv", pairs)
     sheet = pd.read_csv(tmp_path / "errors.csv", dtype=str, keep_default_na=False)
     assert sheet[["job", "resume", "rival", "class"]].values.tolist() == [["a job", "A, a cook", "C", ""],
-                                                                         ["a job", "B", "C", ""]]
+                                                                         ["a job", "'=B()", "C", ""]]
     sheet.loc[1, "class"] = " Out of scope"
     sheet.iloc[::-1].to_csv(tmp_path / "errors.csv", index=False)
     assert errors.read_sheet(tmp_path / "errors.csv", pairs).tolist() == ["", "out of scope"]
