@@ -32,6 +32,7 @@ from matchlib.pipeline import (
     code_hash,
     find_root,
     git_state,
+    input_stages,
     named_files,
     notebook_parameters,
     stage_inputs,
@@ -92,7 +93,8 @@ class Stage:
     name: the notebook's, e.g. "02_contrastive"; namespace: the notebook's globals(), from which the parameters
     of its parameters cell are taken and checked by name and type.
     Opening moves to the repository's root, loads and checks the inputs, removes what an earlier run left, seeds
-    random and numpy from the parameter `seed`, sends log messages to log.txt, and starts the clock.
+    random and numpy from the parameter `seed`, sends log messages to log.txt, and starts the clock. `settings` are the
+    parameters that name no stage: what results depend on, wherever a run keeps its folders.
     """
 
     def __init__(self, name: str, namespace: Mapping[str, Any]):
@@ -106,6 +108,8 @@ class Stage:
         if not self.name.startswith(name):
             raise ParameterError(f"out_dir {str(self.folder)!r} must end in {name} or {name}-<arm>, so that reports "
                                  f"can tell the stages apart")
+        folders = input_stages(self.parameters, defaults)
+        self.settings = {key: value for key, value in self.parameters.items() if key not in folders}
         self.inputs = {key: Finished(folder) for key, folder in stage_inputs(self.parameters, defaults).items()}
         self._take_folder()
         random.seed(self.parameters.get("seed", 1))

@@ -98,6 +98,13 @@ def test_inputs_are_loaded_by_their_manifests(tmp_path):
     assert manifest["inputs"]["data"]["id"] == json.loads((folder / "manifest.json").read_text())["id"]
 
 
+def test_settings_name_no_folder_of_the_run(tmp_path):
+    folder = finished(tmp_path)
+    stage = open_stage(tmp_path, "02_contrastive", data=str(folder))
+    assert set(stage.parameters) - set(stage.settings) == {"data", "mined_stage"}
+    assert str(tmp_path) not in str(stage.settings) and stage.settings["epochs"] == stage.parameters["epochs"]
+
+
 def test_checkpoints_belong_to_parameters(tmp_path):
     folder = finished(tmp_path)
     first = open_stage(tmp_path, "02_contrastive", data=str(folder)).checkpoints
