@@ -13,9 +13,13 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import torch
 import yaml
+from tokenizers import ByteLevelBPETokenizer
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from matchlib.cli import RUN_MARK
+from matchlib.girl.records import views
 from matchlib.stage import Finished
 
 ROOT = Path(__file__).parents[2]
@@ -169,8 +173,13 @@ def test_notebooks_run_one_by_one_by_plain_papermill(names):
     assert not (ROOT / base / "03_hyre-few_shot" / "manifest.json").exists()
 
 
-def likes_a_skill(prompt):
-    """What a language model might answer to HyRE's prompt and to a judge's."""
+def a_reader(prompt):
+    """What a language model might answer to HyRE's prompt, to those of judges, and to an annotator's of errors."""
+    if "Name one class" in prompt:
+        return "The town differs.\nClass: unsuitable"
+    if "Which job is better" in prompt:
+        first, second = prompt.split("Job A:")[1].split("Job B:")
+        return "\n".join(f"{c}: {'AB'[len(first) < len(second)]}" for c in ("Detail", "Relevance", "Conciseness"))
     if "Which resume fits" not in prompt:
         return "## Experience\nAn invented person who knows the work."
     first, second = prompt.split("Resume A:")[1].split("\n\nWhich resume")[0].split("\n\nResume B:")
@@ -178,7 +187,7 @@ def likes_a_skill(prompt):
 
 
 def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, server, tmp_path):
-    server.answer = likes_a_skill
+    server.answer = a_reader
     tables, base = Path("reports") / smoke.name / "01_data_rules", Path("reports") / names["plain"]
     cache = {"MATCHLIB_CACHE": str(tmp_path)}
     done = papermill("03_hyre", base / "03_hyre-few_shot", ("data", tables), ("generator", "few_shot"),
@@ -194,6 +203,45 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
     assert done.returncode == 0, done.stderr[-3000:]
     judged = Finished(ROOT / base / "05_rankpo").table("preferences")
     assert set(judged["annotator"]) == {"m"} and (judged["preferred"] != "tie").mean() > 0.8
+    done = papermill("09_error_analysis", base / "09_error_analysis", ("data", tables), ("annotator", "service"),
+                     ("stage1", tables.parent / "02_contrastive"), ("language_model", "m"), ("n", 20), ("reader", ""),
+                     environment=cache)
+    assert done.returncode == 0, done.stderr[-3000:]
+    classes = pd.read_csv(ROOT / base / "09_error_analysis" / "classes.csv").set_index("class")["share"]
+    assert (classes["unsuitable"] == 1).all()
+
+
+def untrained_chat_model(folder, texts):
+    """A random two-layer GPT-2 with a vocabulary and a chat template of its own, saved as any model is."""
+    pieces = ByteLevelBPETokenizer()
+    pieces.train_from_iterator(texts, vocab_size=900, special_tokens=["<end>"], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, eos_token="<end>", pad_token="<end>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=512,
+                               eos_token_id=tokenizer.eos_token_id, bos_token_id=None)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(smoke, names, server, tmp_path):
+    server.answer = a_reader
+    tables = smoke / "01_data_rules"
+    jobs, resumes = (pd.read_parquet(tables / f"{side}.parquet") for side in ("jobs", "resumes"))
+    prompts, texts = views(jobs, resumes, form="text", max_words=4)
+    untrained_chat_model(tmp_path / "untrained", [*texts, *(prompt.system + prompt.user for prompt in prompts)])
+    base, model = ROOT / "reports" / names["plain"], tmp_path / "untrained"
+    for optimizer, rank in (("ppo", 0), ("grpo", 4)):  # all weights, then adapters on what that wrote
+        girl = base / f"06_girl-{optimizer}"
+        done = papermill("06_girl", girl, ("data", tables), ("base_model", model), ("form", "text"), ("max_words", 4),
+                         ("max_tokens", 400), ("max_job_tokens", 16), ("sft_learning_rate", 0.01), ("sft_epochs", 12.0),
+                         ("batch_size", 8), ("lora_rank", rank), ("reward_epochs", 1.0), ("optimizer", optimizer),
+                         ("iterations", 2), ("samples", 32), ("judge", "service"), ("language_model", "m"),
+                         ("judged", 6), ("recommended", 20), environment={"MATCHLIB_CACHE": str(tmp_path / "cache")})
+        assert done.returncode == 0, done.stderr[-3000:]
+        written = Finished(girl).table("generated")
+        assert len(written) == 6 and list(written) == ["resume_id", "raw", "sft", optimizer]
+        model = girl / "generator"
+    assert server.answered > 12 and "judged by m" in (girl / "out.ipynb").read_text()
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
