@@ -236,6 +236,20 @@ def beside_validation(board: pd.DataFrame, arms: Mapping[str, Mapping[str, float
     return table.reset_index()
 
 
+def seeds_apart(board: pd.DataFrame, *, measure: str) -> pd.DataFrame:
+    """What the training seed alone changes: one row a channel, task and system that was trained more than once.
+
+    Trainings of one system are named system, system@2, system@3, ... Returns channel, task, system, trainings, mean,
+    lowest, highest, and queries: the mean width of their intervals over queries, to compare the spread with.
+    """
+    once = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])
+    once = once.assign(system=once["system"].str.split("@").str[0], width=once["high"] - once["low"])
+    table = once.groupby(["channel", "task", "system"], sort=False).agg(
+        trainings=("value", "size"), mean=("value", "mean"), lowest=("value", "min"), highest=("value", "max"),
+        queries=("width", "mean")).reset_index()
+    return table[table["trainings"] > 1].reset_index(drop=True)
+
+
 def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> str:
     """The answer in words: a system against every baseline, by task, on the channel furthest from the labels."""
     channel = board["channel"].iloc[-1]

@@ -186,6 +186,16 @@ def test_the_choice_is_by_validation_whatever_the_test_says(board):
     assert list(table.columns) == ["system", "validation", "test, observed", "test, true_fit"]
 
 
+def test_trainings_of_one_system_are_set_apart(board):
+    row = board.iloc[[0]].assign(measure="nDCG@10", low=0.2, high=0.4)
+    again = pd.concat([row.assign(system=name, value=value) for name, value in
+                       [("a", 0.3), ("a", 0.3), ("a@2", 0.5), ("a@3", 0.4), ("once", 0.9)]])  # a: two baselines
+    apart = lb.seeds_apart(again, measure="nDCG@10").iloc[0]
+    assert (apart["system"], apart["trainings"]) == ("a", 3)
+    assert apart[["mean", "lowest", "highest", "queries"]].tolist() == pytest.approx([0.4, 0.3, 0.5, 0.2])
+    assert lb.seeds_apart(board, measure="nDCG@10").empty
+
+
 def test_headline_and_key_figures_speak_of_the_last_channel(board):
     assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(board, measure="RR")
     figures = lb.key_figures(board, measure="RR")
