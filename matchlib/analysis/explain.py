@@ -46,6 +46,11 @@ def explain_pairs(pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame
     return frame.astype({"years_asked": "Int64", "years_held": "Int64"})
 
 
+def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
+    """A few rows turned for reading: a column for each, their fields below one another."""
+    return rows.rename(columns=lambda name: name.replace("_", " ")).T.add_prefix("pair ").reset_index(names="")
+
+
 def requirements(text: str) -> list[str]:
     """The statements of a job that ask for something: those under its headings, else all but its head, else all."""
     pieces = cut(text)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from matchlib.analysis.explain import COLUMNS, MAX_REQUIREMENTS, explain_pairs, requirements
+from matchlib.analysis.explain import COLUMNS, MAX_REQUIREMENTS, explain_pairs, requirements, side_by_side
 from matchlib.retrieval.encoder import Encoder
 
 JOBS = pd.DataFrame({"job_id": ["j1", "j2"], "text": [
@@ -40,6 +40,12 @@ def test_the_order_of_pairs_changes_nothing(encoder):
     pairs = [("j1", "r2"), ("j2", "r3"), ("j1", "r1")]
     forwards, backwards = explain(encoder, *pairs), explain(encoder, *pairs[::-1])
     pd.testing.assert_frame_equal(forwards, backwards[::-1].reset_index(drop=True))
+
+
+def test_pairs_stand_beside_one_another():
+    shown = side_by_side(pd.DataFrame({"job_id": ["a", "b"], "years_asked": [1, 2]}))
+    assert list(shown) == ["", "pair 0", "pair 1"]
+    assert shown.to_numpy().tolist() == [["job id", "a", "b"], ["years asked", 1, 2]]
 
 
 def test_requirements_are_what_stands_under_headings():
