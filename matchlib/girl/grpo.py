@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
-from matchlib.girl.models import Writer, conversation, join, lora, prompt_ids, require_room
+from matchlib.girl.models import Writer, conversation, join, lora, merged, prompt_ids, require_room
 from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
@@ -56,7 +56,7 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
                           train_dataset=Dataset.from_dict({"prompt": shown}))
     log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
     if adapter is not None:
-        trainer.model.merge_and_unload()
+        merged(trainer.model)
     model.eval()
     log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
     return log.assign(whole=1 - log["whole"]).drop(columns="step")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -97,6 +97,11 @@ def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
     """A low-rank adapter on every linear layer but a new head (LoRA, arXiv 2106.09685; alpha = 2 rank)."""
     heads = ["classifier", "score"] if task == "TOKEN_CLS" else None
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type=task, exclude_modules=heads)
+
+
+def merged(adapted: PeftModel) -> None:
+    """Write an adapter into the weights of its model, which can then be trained like any other."""
+    adapted.merge_and_unload().requires_grad_(True)
 
 
 def copy_of(writer: Writer) -> Writer:

@@ -19,7 +19,7 @@ import torch
 from peft import get_peft_model
 from torch import Tensor, nn
 
-from matchlib.girl.models import Sequences, Writer, lora, require_room, sample
+from matchlib.girl.models import Sequences, Writer, lora, merged, require_room, sample
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
         log.append(trainer.iterate(len(log), log[0] if log else None))
         trainer.save(log)
     if settings.lora_rank:
-        policy.model.merge_and_unload()
+        merged(policy.model)
     writer.model.eval()
     return pd.DataFrame(log)
 

@@ -19,7 +19,7 @@ from peft import get_peft_model
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainingArguments
 
-from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, prompt_ids
+from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, merged, prompt_ids
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
@@ -83,7 +83,7 @@ def train_reward(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame, *, trai
     adapted = get_peft_model(model, lora(training.lora_rank, "TOKEN_CLS")) if training.lora_rank else model
     log = run(_Pairs(model=adapted, args=arguments, train_dataset=rows, data_collator=collate), model, checkpoints)
     if training.lora_rank:
-        adapted.merge_and_unload()
+        merged(adapted)
     return log, len(pairs) - len(rows)
 
 

@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
-from matchlib.girl.models import Writer, job_ids, lora, prompt_ids
+from matchlib.girl.models import Writer, job_ids, lora, merged, prompt_ids
 from matchlib.language.llm import Prompt
 from matchlib.learning.training import last_whole_checkpoint
 
@@ -68,7 +68,7 @@ def train_sft(writer: Writer, prompts: Sequence[str | Prompt], jobs: Sequence[st
                          peft_config=adapter)
     log = run(trainer, writer.model, checkpoints)
     if adapter is not None:
-        trainer.model.merge_and_unload()
+        merged(trainer.model)
     return log, len(pairs) - len(short)
 
 

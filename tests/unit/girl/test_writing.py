@@ -79,6 +79,7 @@ def test_an_adapter_is_merged(writer, tmp_path):
     names = set(writer.model.state_dict())
     train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0, lora_rank=2), checkpoints=tmp_path)
     assert set(writer.model.state_dict()) == names
+    assert all(weight.requires_grad for weight in writer.model.parameters())
 
 
 def preferring_what_the_resume_holds(n):
