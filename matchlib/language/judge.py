@@ -231,14 +231,14 @@ def position_bias(asked: pd.DataFrame) -> dict[str, float]:
     return row
 
 
-def calibration(preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 5) -> pd.DataFrame:
-    """Confidence against being right, in bins of equal width from 50 to 100.
+def calibration(preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
+    """Confidence against being right, in bins of equal width from 0 to 100.
 
     better: (n,) "a", "b" or "tie", what is taken for the truth. Returns confidence (mean), right (share), n.
     """
     decided = (preferences["preferred"] != "tie").to_numpy() & (better != "tie")
     part = pd.DataFrame({"confidence": preferences["confidence"], "right": preferences["preferred"] == better})[decided]
-    edges = pd.cut(part["confidence"], np.linspace(50, 100, bins + 1), include_lowest=True)
+    edges = pd.cut(part["confidence"], np.linspace(0, 100, bins + 1), include_lowest=True)
     table = part.groupby(edges, observed=True).agg(mean_confidence=("confidence", "mean"), right=("right", "mean"),
                                                    n=("right", "size"))
     return table.reset_index(names="confidence").astype({"confidence": str})

@@ -81,8 +81,8 @@ def build_preference_pairs(part: Mapping[str, pd.DataFrame], preferences: pd.Dat
                            replayed: pd.DataFrame | None = None, seed: int = 1) -> PreferencePairs:
     """Number the texts of decided preferences; ties are left out.
 
-    part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally. replayed: accepted
-    labels of stage 1 (job_id, resume_id), of which each row gets one at random, of its own job where it has any.
+    part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally. replayed: the pairs that
+    stage 1 learned from (job_id, resume_id), of which each row gets one at random, of its own job where it has any.
     Raises DataError if all preferences are ties.
     """
     decided = preferences[preferences["preferred"] != "tie"].reset_index(drop=True)

@@ -7,6 +7,7 @@ nDCG@20 on rule labels. Deviations: jobs count equally, intervals, ties out of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -60,16 +61,20 @@ def summarise(rows: pd.DataFrame, preferences: pd.DataFrame, clusters: pd.Series
 
     clusters: job_id -> cluster, where jobs are alike. Returns alignment with its 95% interval over jobs, n_jobs,
     n_pairs (decided), coverage (decided share of all pairs), with_ties (ties of the judge count as half), and
-    slot_balanced (mean of the shares where a and where b is preferred: a system that always says a gets .5).
+    slot_balanced (mean of the shares where a and where b is preferred: a system that always says a gets .5). In all
+    of them jobs count equally.
     """
     shares = by_job(rows)
     groups = None if clusters is None else clusters.reindex(shares.index).to_numpy()
     interval = mean_interval(shares.to_numpy(), groups)
     decided = len(rows) / len(preferences)
-    halves = [rows.loc[rows["preferred"] == slot, "right"].mean() for slot in "ab"]
+    halves = [by_job(rows[rows["preferred"] == slot]).mean() for slot in "ab"]
+    asked = preferences.groupby("job_id").size()
+    found = rows.groupby("job_id")["right"].agg(["sum", "size"]).reindex(asked.index, fill_value=0)
+    with_ties = (found["sum"] + (asked - found["size"]) / 2) / asked
     return {"alignment": interval["value"], "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"]),
             "n_jobs": len(shares), "n_pairs": len(rows), "coverage": decided,
-            "with_ties": decided * rows["right"].mean() + (1 - decided) / 2, "slot_balanced": float(np.mean(halves))}
+            "with_ties": with_ties.mean(), "slot_balanced": float(np.mean(halves))}
 
 
 def always_a(preferences: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +177,7 @@ def frontier_points(stages: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, 
     """The test points of finished stages 05: (arm, curve, learning_rate, alignment, ndcg), and stage 1's.
 
     Of each stage's last set of pairs: uniform, or what a file gave. Where stage 1 was not trained, the start is raw.
-    Arms that share objective, kind and replay make one curve.
+    Arms that share objective, kind, replay and what they may forget make one curve.
     """
     rows, start = [], {}
     for arm, stage in stages.items():
@@ -181,29 +186,34 @@ def frontier_points(stages: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, 
         begin = part.loc["stage1" if "stage1" in part.index else "raw"]
         start = {"alignment": begin["alignment"], "ndcg": begin["nDCG@20"]}
         curve = " ".join([how["objective"], how["kind"] if how["objective"] != "sft" else "",
-                          "with replay" if how["replay"] else ""]).replace("  ", " ").strip()
-        rows.append({"arm": arm, "curve": curve, "learning_rate": how["learning_rate"],
+                          "with replay" if how["replay"] else "",
+                          f"held to {how['may_forget']:.0%}" if how["may_forget"] < 1 else ""])
+        rows.append({"arm": arm, "curve": " ".join(curve.split()), "learning_rate": how["learning_rate"],
                      "alignment": part["alignment"].iloc[-1], "ndcg": part["nDCG@20"].iloc[-1]})
     return pd.DataFrame(rows).sort_values(["curve", "learning_rate"], kind="stable").reset_index(drop=True), start
 
 
 def at_equal_alignment(points: pd.DataFrame, start: Mapping[str, float], *, steps: int = 101) -> pd.DataFrame:
-    """nDCG that each curve keeps at equal alignment: the mean over the alignments that every curve reaches.
+    """nDCG that two curves keep at equal alignment, for every two: the mean over the alignments that both reach.
 
-    points: curve, alignment, ndcg, several a curve; start: alignment and ndcg of stage 1, where all curves begin.
-    A curve is the best nDCG with at least that alignment, linear between its points. Returns curve, ndcg, reached
-    (its highest alignment), from and to (the range); ndcg is NaN where a curve gains no alignment at all.
+    points: curve, alignment, ndcg; start: alignment and ndcg of stage 1, where all curves begin. Curves of one point
+    are left out: a chord is no curve. A curve is the best nDCG with at least that alignment, linear between its points.
+    Returns curve, against, ndcg (of the curve), to (the range's end; it starts at stage 1), two rows for each two
+    curves; ndcg is NaN where one of them gains no alignment at all.
     """
-    curves, reached = {}, {}
+    curves = {}
     for name, rows in points.groupby("curve", sort=False):
         known = [(start["alignment"], start["ndcg"]), *zip(rows["alignment"], rows["ndcg"], strict=True)]
         known = sorted(point for point in known if point[0] >= start["alignment"])
-        best = [(x, max(y for other, y in known if other >= x)) for x, _ in known]
-        curves[name], reached[name] = np.array(best).T, known[-1][0]
-    end = min(reached.values())
-    grid = np.linspace(start["alignment"], end, steps)
-    return pd.DataFrame([{"curve": name, "ndcg": float(np.interp(grid, x, y).mean()) if end > grid[0] else np.nan,
-                          "reached": reached[name], "from": grid[0], "to": end} for name, (x, y) in curves.items()])
+        if len(rows) > 1:
+            curves[name] = np.array([(x, max(y for other, y in known if other >= x)) for x, _ in known]).T
+    rows = []
+    for name, against in permutations(curves, 2):
+        end = min(curves[name][0, -1], curves[against][0, -1])
+        grid = np.linspace(start["alignment"], end, steps)
+        ndcg = float(np.interp(grid, *curves[name]).mean()) if end > grid[0] else np.nan
+        rows.append({"curve": name, "against": against, "ndcg": ndcg, "to": end})
+    return pd.DataFrame(rows, columns=["curve", "against", "ndcg", "to"])
 
 
 def answer(rows: pd.DataFrame, where: str, *, system: str, baseline: str,
@@ -221,8 +231,9 @@ def answer(rows: pd.DataFrame, where: str, *, system: str, baseline: str,
                     if not np.isnan(row["nDCG@20"])}
         sentence += f"; nDCG@20 on the rules is {after['nDCG@20']:.3f}, before {before['nDCG@20']:.3f}"
     if limit is not None and system != baseline:
-        best = limit.loc[limit["pairs"] == where, "alignment"].max()
+        known = limit[limit["pairs"] == where].sort_values("ndcg", kind="stable")
+        best = float(np.interp(after["nDCG@20"], known["ndcg"], known["alignment"]))
         share = (after["alignment"] - before["alignment"]) / (best - before["alignment"])
         metrics["share of what the limit leaves to gain"] = round(share, 4)
-        sentence += f"; that is {share:.0%} of what a perfect reader could gain ({best:.3f})"
+        sentence += f"; that is {share:.0%} of what could be gained at that nDCG ({best:.3f})"
     return metrics, sentence + ". One run, no verdict."

@@ -28,7 +28,7 @@ def test_jobs_count_equally_and_ties_stay_out():
     assert al.by_job(rows).to_dict() == {"j0": pytest.approx(2 / 3), "j1": 0.0}
     row = al.summarise(rows, PREFERENCES)
     assert row["alignment"] == pytest.approx(1 / 3) and row["n_jobs"] == 2 and row["coverage"] == 0.8
-    assert row["with_ties"] == pytest.approx(0.8 * 0.5 + 0.2 * 0.5)
+    assert row["with_ties"] == pytest.approx((2 / 3 + (0 + 1 / 2) / 2) / 2)
     assert row["slot_balanced"] == pytest.approx((1 / 2 + 1 / 2) / 2)
     assert al.compare_with(PREFERENCES, np.zeros_like(SCORES), PART)["right"].eq(0.5).all()
 
@@ -92,21 +92,36 @@ def test_the_limit_goes_from_reading_to_ruling():
 def test_curves_are_compared_where_both_have_been():
     points = pd.DataFrame([("steep", 0.6, 0.4), ("steep", 0.7, 0.2), ("flat", 0.6, 0.7), ("flat", 0.9, 0.6),
                            ("flat", 0.5, 0.1)], columns=["curve", "alignment", "ndcg"])
-    kept = al.at_equal_alignment(points, {"alignment": 0.5, "ndcg": 0.8}).set_index("curve")
+    points = pd.concat([points, pd.DataFrame([("one", 0.55, 0.1)], columns=points.columns)])  # a point is no curve
+    start = {"alignment": 0.5, "ndcg": 0.8}
+    kept = al.at_equal_alignment(points, start).set_index("curve")
     assert kept.loc["steep", "ndcg"] == pytest.approx((0.6 + 0.3) / 2, abs=1e-3)
     assert kept.loc["flat", "ndcg"] == pytest.approx((0.75 + (0.7 + 2 / 3) / 2) / 2, abs=1e-3)
-    assert (kept["to"] == 0.7).all() and kept.loc["flat", "reached"] == 0.9
-    stuck = pd.concat([points, pd.DataFrame([("stuck", 0.4, 0.8)], columns=points.columns)])
-    assert al.at_equal_alignment(stuck, {"alignment": 0.5, "ndcg": 0.8})["ndcg"].isna().all()
+    assert (kept["to"] == 0.7).all() and kept["against"].to_dict() == {"steep": "flat", "flat": "steep"}
+    short = pd.DataFrame([("short", 0.55, 0.8), ("short", 0.6, 0.8)], columns=points.columns)
+    wide = al.at_equal_alignment(pd.concat([points, short]), start).set_index(["curve", "against"])
+    assert wide.loc[("steep", "flat"), "to"] == 0.7 and wide.loc[("steep", "short"), "to"] == 0.6
+    stuck = pd.DataFrame([("stuck", 0.4, 0.8), ("stuck", 0.3, 0.8)], columns=points.columns)
+    kept = al.at_equal_alignment(pd.concat([points, stuck]), start).set_index(["curve", "against"])["ndcg"]
+    assert kept.isna().sum() == 4 and kept[("steep", "flat")] == pytest.approx((0.6 + 0.3) / 2, abs=1e-3)
 
 
-@pytest.mark.parametrize(("before", "curve"), [("stage1", "rankpo sigmoid with replay"), ("raw", "sft")])
+def test_the_share_of_the_limit_is_taken_at_the_ndcg_that_was_kept():
+    rows = pd.DataFrame({"pairs": "top", "system": ["stage1", "rankpo"], "alignment": [0.5, 0.6], "nDCG@20": [0.7, 0.6],
+                         "low": 0.0, "high": 1.0})
+    limit = pd.DataFrame({"pairs": "top", "lambda": [0, 1, 0.5], "alignment": [0.9, 0.5, 0.8], "ndcg": [0.2, 1.0, 0.6]})
+    metrics, _ = al.answer(rows, "top", system="rankpo", baseline="stage1", limit=limit)
+    assert metrics["share of what the limit leaves to gain"] == pytest.approx(0.1 / 0.3, abs=1e-4)
+
+
+@pytest.mark.parametrize(("before", "curve"), [("stage1", "rankpo sigmoid with replay held to 10%"), ("raw", "sft")])
 def test_a_frontier_starts_where_stage_2_did(tmp_path, before, curve):
     rows = [(where, system, value + shift, 0.9 - value) for where, shift in (("top", 0.0), ("uniform", 0.1))
             for system, value in (("bm25", 0.7), (before, 0.4), ("rankpo", 0.6))]
     table = pd.DataFrame(rows, columns=["pairs", "system", "alignment", "nDCG@20"])
     table.to_csv(tmp_path / "alignment.csv", index=False)
-    how = {"objective": curve.split()[0], "kind": "sigmoid", "replay": 0.3 * ("replay" in curve), "learning_rate": 1e-3}
+    how = {"objective": curve.split()[0], "kind": "sigmoid", "replay": 0.3 * ("replay" in curve), "learning_rate": 1e-3,
+           "may_forget": 0.1 if "held" in curve else 1.0}
     stage = SimpleNamespace(path=lambda name: tmp_path / name, manifest={"parameters": how})
     points, start = al.frontier_points({"arm": stage})
     assert start == pytest.approx({"alignment": 0.5, "ndcg": 0.5})  # of the uniform pairs, not BM25's

@@ -210,8 +210,10 @@ def test_alignment_is_a_measure_of_the_board(corpus):
     own = rows[rows["system"] == "stage1"].iloc[0]
     assert own[["measure", "channel", "task"]].tolist() == ["alignment, top", "judge", "rank_resumes"]
     assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "raw"
-    kept = pd.DataFrame({"curve": ["sft"], "ndcg": [0.4], "reached": [0.7]})
-    assert lb.frontier_rows(kept, {"seed": 1})["measure"].tolist() == ["nDCG@20 at equal alignment"]
+    kept = pd.DataFrame({"curve": ["sft", "dpo"], "against": ["dpo", "sft"], "ndcg": [0.4, 0.3], "to": [0.7, 0.7]})
+    rows = lb.frontier_rows(kept, {"seed": 1})
+    assert rows["measure"].tolist() == ["nDCG@20 at equal alignment: dpo and sft"] * 2
+    assert rows["system"].tolist() == ["sft", "dpo"]
 
 
 def test_published_figures_are_the_papers():
