@@ -169,7 +169,9 @@ def _is_input(key: str, default: Any) -> bool:
 
 
 def named_files(key: str, value: Any) -> list[str]:
-    """The files behind a parameter: the one it names or, if it is called path, those of the folder it names."""
+    """The files behind a parameter: those it names or, if it is called path, those of the folder it names."""
+    if isinstance(value, list):
+        return [file for item in value for file in named_files(key, item)]
     if not isinstance(value, str) or not value:
         return []
     if key == "path" and Path(value).is_dir():

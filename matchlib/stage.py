@@ -119,6 +119,11 @@ class Stage:
 
     def _take_folder(self) -> None:
         """Lock the folder for this process, then remove the manifest first and every other stale file."""
+        for key, value in self.parameters.items():
+            for file in named_files(key, value):
+                if self.folder.resolve() in Path(file).resolve().parents:
+                    raise StageError(f"{key}: {file} lies in the folder that this stage writes anew; copy it elsewhere "
+                                     f"and name the copy")
         self.folder.mkdir(parents=True, exist_ok=True)
         if earlier := _OPEN.pop(self.folder.resolve(), None):
             earlier.close()  # the cell was run again in the same kernel

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +97,9 @@ def with_regions(facts: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
 def shortcomings(pairs: pd.DataFrame, asked: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
     """What speaks against each pair (job_id, resume_id), row by row; what is unknown speaks against nobody.
 
-    asked, held: facts of jobs and resumes by id. Returns reasons ("place: Leeds against Exeter; years: 3 of 5; ...", ""
-    if none makes the resume unsuitable), lacking (requirements not held, "; "-separated), must and nice (shares held).
+    asked, held: facts of jobs and resumes by id. Returns reasons ("place: Leeds against Exeter; skills: 1 of 3, not
+    SQL, Git", "" if none makes the resume unsuitable), lacking (requirements not held, "; "-separated), must and nice
+    (shares held).
     """
     jobs, resumes = asked.to_dict("index"), held.to_dict("index")
     return pd.DataFrame([_against(jobs[job], resumes[resume]) for job, resume in pairs[KEYS].to_numpy()],
@@ -119,7 +121,7 @@ def _against(job: Mapping, resume: Mapping) -> tuple[str, str, float, float]:
     if resume["years"] < job["years"]:  # False where one is NaN
         reasons.append(f"years: {resume['years']:.0f} of {job['years']:.0f}")
     if must and 1 - len(lacking) / len(must) < NEEDED:
-        reasons.append(f"skills: {len(must) - len(lacking)} of {len(must)}")
+        reasons.append(f"skills: {len(must) - len(lacking)} of {len(must)}, not {', '.join(lacking)}")
     return ("; ".join(reasons), "; ".join(lacking), 1 - len(lacking) / len(must) if must else np.nan,
             len(set(nice) & has) / len(nice) if nice else np.nan)
 
@@ -138,9 +140,17 @@ def classify(pairs: pd.DataFrame, asked: pd.DataFrame, held: pd.DataFrame) -> pd
     label = np.where(pairs["label"] == 0, "out of scope", "potentially suitable")
     found = np.where(own["reasons"] != "", "unsuitable", np.where(beaten, "less competent", label))
     why = np.where(own["reasons"] != "", own["reasons"], np.where(
-        beaten, [f"the rival holds {rival:.0%} of what is asked, not {mine:.0%}" for rival, mine in
-                 zip(_held(rivals), _held(own), strict=True)], "nothing in the documents"))
+        beaten, [_lead(*row) for row in zip(pairs.to_dict("records"), own.to_dict("records"), _held(own),
+                                            _held(rivals), strict=True)], "nothing in the documents"))
     return pd.DataFrame({"class": found, "why": why}, index=pairs.index)
+
+
+def _lead(pair: Mapping, own: Mapping, mine: float, rival: float) -> str:
+    """In words: who the rival is and how much more of what is asked is held."""
+    if pair["job_id"] == pair["rival_job"]:
+        return (f"{pair['rival_resume']} holds {rival:.0%} of what is asked, this one {mine:.0%}"
+                + (f", not {own['lacking'].replace('; ', ', ')}" if own["lacking"] else ""))
+    return f"of what {pair['rival_job']} asks {rival:.0%} are held, of this one's {mine:.0%}"
 
 
 def _held(found: pd.DataFrame) -> pd.Series:
@@ -148,12 +158,13 @@ def _held(found: pd.DataFrame) -> pd.Series:
     return (2 * found["must"].fillna(1) + found["nice"].fillna(1)) / 3
 
 
-def classify_by_truth(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.Series:
-    """The same classes from the market's truth, which no text tells.
+def classify_by_truth(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.DataFrame:
+    """The same classes from what no text tells, the true columns and scores, and `fits`: the pair truly fits.
 
     unsuitable: as in `classify`, by true columns. Else less competent: the rival's rule and text_fit are better. Else
     potentially suitable: the pair truly fits, whatever its label. Else out of scope: only traits that no document shows
-    are against it.
+    are against it. The classes' definition is the same, so agreement with `classify` tells how well texts are read, not
+    whether the definition is right: true fit is a sum, and a pair that lacks something can still fit; `fits` shows it.
     """
     channels = market.channels(jobs, resumes)
     visible = RULE_WEIGHT * channels["rule"] + TEXT_WEIGHT * channels["text_fit"]
@@ -165,7 +176,7 @@ def classify_by_truth(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, r
     beaten = values(visible, RIVAL) > values(visible, KEYS) + 1e-9
     fits = values(channels["true_score"], KEYS) > market.threshold
     found = np.select([missing, beaten, fits], ["unsuitable", "less competent", "potentially suitable"], "out of scope")
-    return pd.Series(found, index=pairs.index)
+    return pd.DataFrame({"class": found, "fits": fits}, index=pairs.index)
 
 
 def count_classes(classes: pd.Series, queries: pd.Series) -> pd.DataFrame:
@@ -178,13 +189,16 @@ def count_classes(classes: pd.Series, queries: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def agreement(first: pd.Series, second: pd.Series) -> dict[str, float]:
+def agreement(first: pd.Series, second: pd.Series, queries: pd.Series | None = None) -> dict[str, float]:
     """Two annotators of the same rows: n, agree (share, with low and high), kappa (Cohen's; NaN where both know one
-    class only) and majority: the agreement of who always names the first one's commonest class."""
+    class only) and majority: the agreement of who always names the first one's commonest class.
+
+    queries: whose rows are alike; None takes rows as independent.
+    """
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} classes cannot be compared; both must name the same pairs")
     same = (first.to_numpy() == second.to_numpy()).astype(float)
-    interval = mean_interval(same)
+    interval = mean_interval(same, None if queries is None else queries.to_numpy())
     names = set(first) | set(second)
     return {"n": len(same), "agree": interval["value"], "low": max(0.0, interval["low"]),
             "high": min(1.0, interval["high"]),
@@ -192,12 +206,26 @@ def agreement(first: pd.Series, second: pd.Series) -> dict[str, float]:
             "majority": float(first.value_counts(normalize=True).iloc[0])}
 
 
+def agreements(views: Mapping[str, pd.Series], queries: pd.Series) -> list[dict[str, object]]:
+    """`agreement` of every two annotators, each the other's measure, on the rows that both named ("": did not).
+
+    views: name -> classes, from who knows best; queries: whose rows are alike. Returns of, against and the figures.
+    """
+    rows = []
+    for against, of in combinations(views, 2):
+        both = (views[against] != "") & (views[of] != "")
+        if both.any():
+            rows.append({"of": of, "against": against,
+                         **agreement(views[against][both], views[of][both], queries[both])})
+    return rows
+
+
 def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *, task: str, columns: Sequence[str],
-                 measure: str = "nDCG@10", smallest: int = 10) -> pd.DataFrame:
+                 clusters: pd.Series | None = None, measure: str = "nDCG@10", smallest: int = 10) -> pd.DataFrame:
     """A measure by slices of the queries: slice, value of the slice, n, value, low, high, note.
 
     Slices: the columns that the queries' table has; length (thirds by words), script, and positives (how many answers
-    there are). Fewer than `smallest` queries: no value, "too few".
+    there are). clusters: query_id -> what makes queries alike. Fewer than `smallest` queries: no value, "too few".
     """
     queries, key, _, _ = corpus.sides(task)
     qrels = qrels_from_labels(labels, task)
@@ -212,7 +240,9 @@ def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *,
     rows = []
     for kind, groups in kinds.items():
         for name, own in values.groupby(groups):
-            found = mean_interval(own.to_numpy()) if len(own) >= smallest else dict.fromkeys(("value", "low", "high"))
+            alike = None if clusters is None else clusters.loc[own.index].to_numpy()
+            found = (mean_interval(own.to_numpy(), alike) if len(own) >= smallest
+                     else dict.fromkeys(("value", "low", "high")))
             rows.append({"slice": kind, "of": name, "n": len(own), "value": found["value"], "low": found["low"],
                          "high": found["high"], "note": "" if len(own) >= smallest else "too few"})
     return pd.DataFrame(rows).astype({name: float for name in ("value", "low", "high")})
@@ -225,13 +255,12 @@ def answer(shares: pd.DataFrame, checks: Sequence[Mapping], filters: pd.DataFram
     own = shares[shares["task"] == shares["task"].iloc[0]].set_index("class")
     text = (f"Of {own['n'].sum()} pairs that stand wrongly high ({own['task'].iloc[0].replace('_', ' ')}), "
             + ", ".join(f"{row['share']:.0%} are {name}" for name, row in own.iterrows() if row["n"]))
-    truth = [check for check in checks if "truth" in check["against"]]
-    text += "".join(f"; the rule agrees with the market's truth in {check['agree']:.0%} (kappa {check['kappa']:.2f})"
+    truth = [check for check in checks if check["of"] == "rules" and "truth" in check["against"]]
+    text += "".join(f"; the rules agree with the market's truth in {check['agree']:.0%} (kappa {check['kappa']:.2f})"
                     for check in truth[:1])
     rows = filters[filters["task"].eq(filters["task"].iloc[0]) & filters["channel"].eq(filters["channel"].iloc[-1])]
-    plain, best = rows.iloc[0], rows.sort_values("nDCG@10", ascending=False).iloc[0]
-    return (f"{text}. Of the filters tried, {best['system']} has the best nDCG@10 ({best['nDCG@10']:.3f}, encoder "
-            f"alone {plain['nDCG@10']:.3f}, by {best['channel']}). One run, no verdict.")
+    tried = ", ".join(f"{row['system']} {row['nDCG@10']:.3f}" for row in rows.to_dict("records"))
+    return f"{text}. nDCG@10 by {rows['channel'].iloc[0]}: {tried}. One run, no verdict."
 
 
 def write_sheet(pairs: pd.DataFrame, texts: Mapping[str, pd.Series], path: Path) -> None:
@@ -248,23 +277,25 @@ def write_sheet(pairs: pd.DataFrame, texts: Mapping[str, pd.Series], path: Path)
     sheet.to_csv(path, index=False)
 
 
-def read_sheet(path: Path, pairs: pd.DataFrame) -> pd.Series:
-    """The classes that a person filled in, row by row of pairs; "" where the sheet has none.
+def read_sheet(path: str | Path, pairs: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
+    """The classes that a person filled in, row by row of each task's pairs; "" where the sheet has none.
 
-    Raises DataError on a class that is none of CLASSES and where no row of pairs is filled in.
+    Raises DataError on a class that is none of CLASSES and where no pair is filled in.
     """
     sheet = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [column for column in (*KEYS, "class") if column not in sheet]:
-        raise DataError(f"{path}: column {missing[0]!r} is missing; fill in the sheet that notebook 09 wrote")
+    if missing := [column for column in (*KEYS, *RIVAL, "class") if column not in sheet]:
+        raise DataError(f"{path}: column {missing[0]!r} is missing; fill in a sheet that notebook 09 wrote")
     sheet["class"] = sheet["class"].str.strip().str.lower()
     wrong = sheet[~sheet["class"].isin(["", *CLASSES])]
     if len(wrong):
         raise DataError(f"{path}:{wrong.index[0] + 2}: class {wrong['class'].iloc[0]!r} is not one of "
                         f"{', '.join(CLASSES)}")
-    filled = sheet.drop_duplicates(KEYS).set_index(KEYS)["class"].reindex(pd.MultiIndex.from_frame(pairs[KEYS]))
-    found = filled.fillna("").set_axis(pairs.index)
-    if not found.any():
-        raise DataError(f"{path}: no pair of this run is filled in; fill in its errors.csv, with the same seed and n")
+    filled, keys = sheet.drop_duplicates([*KEYS, *RIVAL]), [*KEYS, *RIVAL]
+    filled = filled.set_index(keys)["class"]
+    found = {task: filled.reindex(pd.MultiIndex.from_frame(rows[keys])).fillna("").set_axis(rows.index)
+             for task, rows in pairs.items()}
+    if not any((classes != "").any() for classes in found.values()):
+        raise DataError(f"{path}: no pair of this run is filled in; fill in its errors-*.csv, with the same seed and n")
     return found
 
 

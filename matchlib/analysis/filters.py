@@ -12,7 +12,7 @@ import pandas as pd
 
 from matchlib.analysis.errors import KEYS, shortcomings
 from matchlib.data.rules import rules_by_name
-from matchlib.data.schema import TASKS
+from matchlib.data.schema import TASKS, DataError
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, score_queries
 from matchlib.retrieval.search import Hits
 
@@ -23,9 +23,11 @@ READS = {"place": "city", "seniority": "seniority", "degree": "degree", "skills"
 def meets(asked: pd.DataFrame, held: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """(J, R) bool: no named rule (data.rules) is broken as far as is known; what a text does not say breaks none.
 
-    asked, held: facts of jobs and resumes, see `errors.with_regions`.
+    asked, held: facts of jobs and resumes, see `errors.with_regions`. Raises DataError on a rule that no text tells.
     """
     fits = np.ones((len(asked), len(held)), dtype=bool)
+    if unread := [name for name in names if name not in READS]:
+        raise DataError(f"constraint {unread[0]!r} cannot be read from texts; choose from {', '.join(READS)}")
     for name in names:
         rule, fact = rules_by_name([name])[name], READS[name]
         unknown = (asked[fact] == "").to_numpy()[:, None] | (held[fact] == "").to_numpy()[None, :]

@@ -73,6 +73,15 @@ def test_opening_again_removes_the_manifest_and_stale_files_first(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "01_data_rules.ipynb", "log.txt"]
 
 
+def test_a_file_of_the_reader_in_the_stages_own_folder_is_not_removed(tmp_path):
+    own = tmp_path / "run" / "01_data_rules" / "filled.csv"
+    own.parent.mkdir(parents=True)
+    own.write_text("hours of work")
+    with pytest.raises(StageError, match=r"path: .*filled.csv lies in the folder that this stage writes anew; copy it"):
+        open_stage(tmp_path, path=str(own))
+    assert own.read_text() == "hours of work"
+
+
 def test_two_processes_cannot_write_one_stage(tmp_path):
     import fcntl
     folder = finished(tmp_path)

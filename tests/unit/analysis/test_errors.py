@@ -56,7 +56,7 @@ ASKED = pd.DataFrame([FITTING | {"skills": "SQL; Python", "nice_skills": "Git"}]
     ({"city": "Exeter", "region": "South West", "remote": "yes"}, ""), ({"city": "", "region": ""}, ""),
     ({"seniority": "lead"}, "level: middle against lead"), ({"seniority": ""}, ""), ({"seniority": "senior"}, ""),
     ({"years": 3}, "years: 3 of 5"), ({"years": np.nan}, ""), ({"skills": "SQL"}, ""),
-    ({"skills": ""}, "skills: 0 of 2"),
+    ({"skills": ""}, "skills: 0 of 2, not SQL, Python"),
     ({"years": 3, "city": "Exeter", "region": "South West"}, "place: Leeds against Exeter; years: 3 of 5")])
 def test_only_what_is_known_speaks_against_a_pair(change, reasons):
     held = pd.DataFrame([FITTING | {"skills": "SQL; Python"} | change], index=["r"])
@@ -74,7 +74,11 @@ def test_classes_by_rule():
     assert found["class"].tolist() == ["unsuitable", "less competent", "potentially suitable", "potentially suitable",
                                        "out of scope"]
     assert found["why"][0] == "place: Leeds against Exeter"
-    assert found["why"][1] == "the rival holds 100% of what is asked, not 67%"
+    assert found["why"][1] == "all holds 100% of what is asked, this one 67%"
+    turned = pairs.iloc[[1]].assign(rival_job="easy", rival_resume="some")
+    asked = pd.concat([ASKED, pd.DataFrame([FITTING | {"skills": "SQL"}], index=["easy"])])
+    assert errors.classify(turned, asked, held)["why"].tolist() == [
+        "of what easy asks 100% are held, of this one's 67%"]
 
 
 def test_truth_and_a_reader_of_its_columns_agree_and_a_blind_one_does_not():
@@ -85,9 +89,11 @@ def test_truth_and_a_reader_of_its_columns_agree_and_a_blind_one_does_not():
     ranking = pd.concat([ranked(job, rng.permutation(resumes["resume_id"])) for job in jobs["job_id"]])
     qrels = qrels_from_labels(tables["labels"], "rank_resumes")
     pairs = errors.high_negatives(ranking, qrels, task="rank_resumes", share=0.5)
-    truth = errors.classify_by_truth(market, pairs, jobs, resumes)
+    found = errors.classify_by_truth(market, pairs, jobs, resumes)
+    truth = found["class"]
     fits = set(zip(*(tables["truth"][key] for key in errors.KEYS), strict=True))
     assert all((job, resume) in fits for job, resume in pairs[truth == "potentially suitable"][errors.KEYS].to_numpy())
+    assert [pair in fits for pair in pairs[errors.KEYS].itertuples(index=False, name=None)] == found["fits"].tolist()
     read = errors.classify(pairs, *errors.from_columns(jobs, resumes))["class"]
     assert ((read == "unsuitable") == (truth == "unsuitable")).all()
     blind = read.sample(frac=1, random_state=1).set_axis(read.index)
@@ -100,8 +106,19 @@ def test_agreement_by_hand():
     # agree .75; by chance .75 * .5 + .25 * .5 = .5
     assert (found["agree"], found["kappa"], found["majority"], found["n"]) == (0.75, pytest.approx(0.5), 0.75, 4)
     assert np.isnan(errors.agreement(first[:2], second[:2])["kappa"])
+    alike = errors.agreement(pd.concat([first] * 9), pd.concat([second] * 9), pd.Series(list("abcd") * 9))
+    alone = errors.agreement(pd.concat([first] * 9), pd.concat([second] * 9))
+    assert alike["high"] - alike["low"] > 2 * (alone["high"] - alone["low"])  # nine copies tell no more than one
     with pytest.raises(ValueError, match="4 and 3 classes cannot be compared"):
         errors.agreement(first, second[:3])
+
+
+def test_annotators_are_compared_where_both_spoke():
+    views = {"truth": pd.Series(list("aab")), "rules": pd.Series(list("aaa")), "m": pd.Series(["", "b", "b"])}
+    rows = errors.agreements(views, pd.Series(list("xyz")))
+    assert [(row["of"], row["against"], row["n"], row["agree"]) for row in rows] == [
+        ("rules", "truth", 3, pytest.approx(2 / 3)), ("m", "truth", 2, 0.5), ("m", "rules", 2, 0.0)]
+    assert errors.agreements({"rules": views["rules"]}, pd.Series(list("xyz"))) == []
 
 
 def test_shares_of_classes_add_up():
@@ -115,18 +132,21 @@ def test_a_sheet_goes_out_empty_and_comes_back_filled(tmp_path):
     pairs = pd.DataFrame({"job_id": ["j", "j"], "resume_id": ["a", "b"], "rival_job": "j", "rival_resume": "c"})
     texts = {"job": pd.Series({"j": "a job"}), "resume": pd.Series({"a": "A, a cook", "b": "=B()", "c": "C"})}
     errors.write_sheet(pairs, texts, tmp_path / "errors.csv")
+    both = {"rank_resumes": pairs, "rank_jobs": pairs.assign(rival_resume="d")}
     with pytest.raises(DataError, match="no pair of this run is filled in"):
-        errors.read_sheet(tmp_path / "errors.csv", pairs)
+        errors.read_sheet(tmp_path / "errors.csv", both)
     sheet = pd.read_csv(tmp_path / "errors.csv", dtype=str, keep_default_na=False)
     assert sheet[["job", "resume", "rival", "class"]].values.tolist() == [["a job", "A, a cook", "C", ""],
                                                                          ["a job", "'=B()", "C", ""]]
     sheet.loc[1, "class"] = " Out of scope"
     sheet.iloc[::-1].to_csv(tmp_path / "errors.csv", index=False)
-    assert errors.read_sheet(tmp_path / "errors.csv", pairs).tolist() == ["", "out of scope"]
+    read = errors.read_sheet(tmp_path / "errors.csv", both)
+    assert {task: found.tolist() for task, found in read.items()} == {"rank_resumes": ["", "out of scope"],
+                                                                      "rank_jobs": ["", ""]}
     sheet.loc[1, "class"] = "wrong"
     sheet.to_csv(tmp_path / "errors.csv", index=False)
     with pytest.raises(DataError, match=r"errors.csv:3: class 'wrong' is not one of unsuitable, less competent"):
-        errors.read_sheet(tmp_path / "errors.csv", pairs)
+        errors.read_sheet(tmp_path / "errors.csv", both)
 
 
 class Reader:
@@ -166,17 +186,20 @@ def test_slices_part_the_queries_and_small_ones_are_too_few():
     assert care["value"] == pytest.approx((1 + 1 + 1 + 1 / np.log2(3)) / 4)
     assert care["low"] < care["value"] < care["high"]
     assert found.loc[("industry", "trade"), "note"] == "too few" and np.isnan(found.loc[("industry", "trade"), "value"])
+    alike = errors.score_slices(ranking, labels, corpus, task="rank_resumes", columns=["industry"], smallest=3,
+                                clusters=pd.Series("one", list("abcdef"))).set_index(["slice", "of"])
+    assert alike["low"].isna().all() and alike.loc[("industry", "care"), "value"] == care["value"]
     assert found.loc[("script", "without spaces"), "n"] == 1 and found.loc[("positives", "2-3"), "n"] == 1
 
 
-def test_the_answer_names_the_classes_and_the_best_filter():
+def test_the_answer_names_the_classes_and_every_filter():
     shares = errors.count_classes(pd.Series(["unsuitable", "unsuitable", "less competent"]), pd.Series(list("abc")))
     filters = pd.DataFrame({"task": "rank_resumes", "channel": "true_fit", "system": ["encoder", "place"],
                             "nDCG@10": [0.4, 0.5]})
-    checks = [{"against": "the market's truth", "agree": 0.9, "kappa": 0.75}]
+    checks = [{"of": "m", "against": "the market's truth", "agree": 0.1, "kappa": 0.0},
+              {"of": "rules", "against": "the market's truth", "agree": 0.9, "kappa": 0.75}]
     text = errors.answer(shares.assign(task="rank_resumes"), checks, filters)
-    assert text.startswith("Of 3 pairs that stand wrongly high (rank resumes), 67% are unsuitable, 33% are less "
-                           "competent; the rule agrees with the market's truth in 90% (kappa 0.75). Of the filters "
-                           "tried, place has the best")
-    assert "(0.500, encoder alone 0.400, by true_fit)" in text
+    assert text == ("Of 3 pairs that stand wrongly high (rank resumes), 67% are unsuitable, 33% are less competent; "
+                    "the rules agree with the market's truth in 90% (kappa 0.75). nDCG@10 by true_fit: encoder 0.400, "
+                    "place 0.500. One run, no verdict.")
     assert "nothing to explain" in errors.answer(shares.head(0), [], filters)
