@@ -67,7 +67,8 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
 
     p: two-sided, for share of the top and of exposure and for recall gaps, from permuting groups within strata, the
     same permutations for all; `expected` is their mean; Holm over all p, a two-group audit's counted once; flag: p_holm
-    < .05. Who is alone in his stratum is not permuted: `comparable` is the share of a group that can be. The null is
+    < .05. Who is alone in his stratum is not permuted: `comparable` is the share of a group that can be; if it is 0
+    there is no test. The null is
     that given the strata neither the order nor who counts as qualified depends on the group: a recall gap against
     biased labels may show the labels' bias. Raises DataError on what cannot be audited.
     """
@@ -84,6 +85,8 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
                 row |= {"value": np.nan, "low": np.nan, "high": np.nan, "note": "too few"}
             elif kind == "selection ratio" and figure.value < 0.8:
                 row["note"] = "under four fifths"
+            elif (kind, channel) in tests and not comparable:
+                row["note"] = "nobody to compare with"
             elif (kind, channel) in tests:
                 row |= _p_value(tests[kind, channel][:, g])
             rows.append(row)
@@ -275,16 +278,20 @@ def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(audited: pd.DataFrame) -> str:
-    """An audit in one sentence: what is flagged, by how much and for whom, or that nothing is, and of how many tests.
+    """An audit in one sentence: what is flagged, by how much and for whom, or that nothing is, of how many tests and of
+    what share of the people; or that nothing could be tested.
 
-    audited: of `audit`; of two groups the one that got less than expected is named.
+    audited: of `audit`; of flags, those of groups that got less than expected are named where there are any.
     """
     tests = audited.dropna(subset="p")
     if tests.empty:
-        return "no group is large enough to be tested"
+        return "nothing could be tested: groups too small, or nobody to compare them with"
     n = tests["measure"].nunique() * (1 if audited["group"].nunique() == 2 else tests["group"].nunique())
-    less = tests[tests["flag"] & (tests["value"] < tests["expected"])]
-    if not tests["flag"].any():
-        return f"none of {n} tests is flagged (smallest adjusted p {tests['p_holm'].min():.2f})"
-    told = [f"{row.measure} of {row.group} {row.value:.3f}, {row.expected:.3f} expected" for row in less.itertuples()]
-    return f"flagged, of {n} tests: {'; '.join(told)}"
+    among = f"of {n} tests, {tests['comparable'].min():.0%} or more of each group compared"
+    flagged = tests[tests["flag"].astype(bool)]
+    if flagged.empty:
+        return f"no flag {among} (smallest adjusted p {tests['p_holm'].min():.2f})"
+    less = flagged[flagged["value"] < flagged["expected"]]
+    told = [f"{row.measure} of {row.group} {row.value:.3f}, {row.expected:.3f} expected"
+            for row in (less if len(less) else flagged).itertuples()]
+    return f"flagged, {among}: {'; '.join(told)}"

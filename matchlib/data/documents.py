@@ -56,15 +56,17 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
         kind = file.suffix.lower()
         try:
             _check_size(file)
-            found = (_read_table(file, key, columns, encoding) if kind in TABLES else
-                     [("", {key: ids[file], "text": _read(file, encoding)})])
+            found, spoiled = (_read_table(file, key, columns, encoding) if kind in TABLES else
+                              ([("", {key: ids[file], "text": _read(file, encoding)})], []))
         except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
             log.saw(file)
             told = str(problem).removeprefix(str(file))  # ": reason" or ":line: reason"
             line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
-            log.leave_out(file, line, reason)
+            log.leave_out(file, line, f"the whole file: {reason}" if kind in TABLES else reason)
             continue
-        log.saw(file, len(found))
+        log.saw(file, len(found) + len(spoiled))
+        for line, reason in spoiled:
+            log.leave_out(file, line, reason)
         rows += [(line, {**row, "file": str(file)}) for line, row in found]
     table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
     table = _usable(table, key, log) if rows else table
@@ -127,10 +129,13 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     return table[(reasons == "").to_numpy()].reset_index(drop=True)
 
 
-def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str) -> list[tuple[int, dict[str, str]]]:
-    """The lines and rows of a table file."""
+def _read_table(file: Path, key: str, columns: Mapping[str, Any],
+                encoding: str) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
+    """The lines and rows of a table file, and the lines and reasons of those that are spoiled."""
+    spoiled: dict[int, str] = {}  # by line: a file that is read again in another encoding names each once
+
     def read(encoding: str) -> pd.DataFrame:
-        return read_columns(file, columns=columns, encoding=encoding)
+        return read_columns(file, columns=columns, encoding=encoding, spoiled=spoiled.__setitem__)
     frame = _decoded(read, encoding)
     found = ", ".join(map(repr, frame.columns))
     if key not in frame and "id" in frame:
@@ -139,7 +144,7 @@ def _read_table(file: Path, key: str, columns: Mapping[str, Any], encoding: str)
         if column not in frame:
             raise DataError(f"{file}: no column {column!r}; it has {found}; "
                             f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}")
-    return list(zip(frame.index, frame.to_dict("records"), strict=True))
+    return list(zip(frame.index, frame.to_dict("records"), strict=True)), list(spoiled.items())
 
 
 def _read(file: Path, encoding: str) -> str:
@@ -147,7 +152,7 @@ def _read(file: Path, encoding: str) -> str:
     if kind == ".pdf":
         return "\n".join(_pdf_pages(file))
     if kind == ".docx":
-        return "\n".join(_docx_blocks(file))
+        return "\n".join(_docx_lines(file))
     return _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
 
 
@@ -180,23 +185,37 @@ def _pdf_pages(file: Path) -> Iterator[str]:
         raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
 
 
-def _docx_blocks(file: Path) -> Iterator[str]:
+def _docx_lines(file: Path) -> Iterator[str]:
+    """Every paragraph of the page headers and the body, those in tables, text boxes and content controls, too."""
     from docx import Document
-    from docx.table import Table
     try:
         with zipfile.ZipFile(file) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > MAX_UNPACKED:
             raise DataError(f"{file}: {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone")
-        for block in Document(str(file)).iter_inner_content():
-            if isinstance(block, Table):  # many resumes are laid out as one; merged cells repeat
-                yield from (" ".join(dict.fromkeys(cell.text for cell in row.cells)) for row in block.rows)
-            else:
-                yield block.text
+        document = Document(str(file))
+        headers = [section.header for section in document.sections]
+        for root in [*(header._element for header in headers if not header.is_linked_to_previous),
+                     document.element.body]:
+            for paragraph in root.iter(f"{_WORD}p"):
+                if next(paragraph.iterancestors(_FALLBACK), None) is None:  # a text box's copy for old programs
+                    yield _own_text(paragraph)
     except DataError:
         raise
     except Exception as problem:  # as above
         raise DataError(f"{file}: not a DOCX that can be read ({_short(problem)}); save it again") from None
+
+
+_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_MARKS = {f"{_WORD}tab": "\t", f"{_WORD}br": "\n", f"{_WORD}cr": "\n", f"{_WORD}noBreakHyphen": "-"}
+
+
+def _own_text(paragraph) -> str:
+    """The text of a paragraph's runs without that of the paragraphs inside it, which come by themselves."""
+    return "".join(node.text or "" if node.tag == f"{_WORD}t" else _MARKS[node.tag]
+                   for node in paragraph.iter(f"{_WORD}t", *_MARKS)
+                   if node.getparent().tag == f"{_WORD}r" and next(node.iterancestors(f"{_WORD}p")) is paragraph)
 
 
 def _short(problem: Exception) -> str:

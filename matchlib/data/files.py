@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,29 @@ from matchlib.data.schema import DataError
 csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
 
 
-def read_rows(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number, row) of a .csv, .tsv, .jsonl or .parquet file; every value is text, none is missing."""
+Spoiled = Callable[[int, str], None]
+"""Takes the line and the reason of a row that cannot be read while the rows after it can."""
+
+
+def read_rows(path: Path, *, encoding: str = "utf-8",
+              spoiled: Spoiled | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number, row) of a .csv, .tsv, .jsonl or .parquet file; every value is text, none is missing.
+
+    spoiled: takes rows with too few or too many fields, and lines that are no JSON; without it they raise DataError, as
+    everything else does that leaves no row readable.
+    """
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     kind = path.suffix.lower()
     if kind not in readers:
         raise DataError(f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}")
     require_file(path)
-    yield from readers[kind](path, encoding)
+    yield from readers[kind](path, encoding, spoiled or _refuse(path))
+
+
+def _refuse(path: Path) -> Spoiled:
+    def refuse(line: int, reason: str) -> None:
+        raise DataError(f"{path}:{line}: {reason}")
+    return refuse
 
 
 def require_file(path: Path) -> None:
@@ -66,7 +81,7 @@ def _line_of_bad_byte(path: Path, codec: str) -> int:
     return 1
 
 
-def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _read_csv(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int, dict[str, str]]]:
     lines = (line for _, line in _lines(path, encoding))
     heading = next(lines, "")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(heading)
@@ -83,9 +98,9 @@ def _read_csv(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]
             if values is None:
                 return
             if values and len(values) != len(names):
-                raise DataError(f"{path}:{line}: {len(values)} fields where the heading has {len(names)}; "
-                                f"quote fields that hold {_CALLED[delimiter]}")
-            if values:
+                spoiled(line, f"{len(values)} fields where the heading has {len(names)}; quote fields that hold "
+                              f"{_CALLED[delimiter]}")
+            elif values:
                 yield line, dict(zip(names, values, strict=True))
     except csv.Error as problem:
         raise DataError(f"{path}:{line}: broken row ({problem}); check its quotes") from None
@@ -99,13 +114,15 @@ def _delimiter(heading: str) -> str:
     return max(_CALLED, key=heading.count)
 
 
-def _read_jsonl(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, row in read_objects(path, encoding=encoding):
+def _read_jsonl(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, row in read_objects(path, encoding=encoding, spoiled=spoiled):
         yield number, {str(key): _as_text(value) for key, value in row.items()}
 
 
-def read_objects(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) of a JSON Lines file."""
+def read_objects(path: Path, *, encoding: str = "utf-8",
+                 spoiled: Spoiled | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSON Lines file; spoiled as in `read_rows`."""
+    spoiled = spoiled or _refuse(path)
     for number, line in _lines(path, encoding):
         if not line.strip():
             continue
@@ -114,10 +131,12 @@ def read_objects(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, 
             if r"\u" in line:
                 json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is JSON but no text
         except (ValueError, RecursionError) as problem:  # ValueError: also a number of 5,000 digits
-            raise DataError(f"{path}:{number}: not JSON ({problem}); one object a line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: a {type(row).__name__} where an object is due; one object a line")
-        yield number, row
+            spoiled(number, f"not JSON ({problem}); one object a line")
+            continue
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            spoiled(number, f"a {type(row).__name__} where an object is due; one object a line")
 
 
 def read_text(path: Path, *, encoding: str = "utf-8") -> str:
@@ -163,7 +182,7 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | bool) else str(value)
 
 
-def _read_parquet(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _read_parquet(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int, dict[str, str]]]:
     import pyarrow
     from pyarrow import parquet
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from matchlib.data.files import read_rows
+from matchlib.data.files import Spoiled, read_rows
 from matchlib.data.formats.confit import read_confit
 from matchlib.data.formats.fit import read_fit
 from matchlib.data.formats.rankpo import read_rankpo
@@ -133,9 +133,12 @@ def _read_by_line(path: Path, name: str, columns: Mapping[str, Any] | None, enco
     return check_table(name, frame, source=str(path))
 
 
-def read_columns(path: Path, *, columns: Mapping[str, Any] | None = None, encoding: str = "utf-8") -> pd.DataFrame:
-    """The rows of a file as text, indexed by its lines, columns mapped as in read_table; no schema is checked."""
-    rows = list(read_rows(path, encoding=encoding))
+def read_columns(path: Path, *, columns: Mapping[str, Any] | None = None, encoding: str = "utf-8",
+                 spoiled: Spoiled | None = None) -> pd.DataFrame:
+    """The rows of a file as text, indexed by its lines, columns mapped as in read_table; no schema is checked.
+
+    spoiled: see `files.read_rows`."""
+    rows = list(read_rows(path, encoding=encoding, spoiled=spoiled))
     if not rows:
         raise DataError(f"{path}: no rows; expected a heading and at least one row")
     frame = pd.DataFrame([row for _, row in rows], index=pd.Index([line for line, _ in rows], name="line"), dtype=str)

@@ -76,7 +76,7 @@ def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def audit_status(encoder: Path) -> str:
-    """What is known of an encoder's bias audit: "unaudited", or the summary and where it was found.
+    """What is known of an encoder's bias audits: "unaudited", or every summary and where it was found.
 
     Looked for in the finished stages beside the encoder's own, then in the header of its card, where whoever publishes
     an encoder may write it (`audit: {column: gender, flags: 0}`).
@@ -84,9 +84,9 @@ def audit_status(encoder: Path) -> str:
     found = sorted(file for file in encoder.resolve().parent.parent.glob(f"*/{AUDIT_FILE}")
                    if (file.parent / "manifest.json").exists())
     own = hash_model(encoder) if found else ""
-    for file in found:
-        if summary := json.loads(file.read_text(encoding="utf-8")).get(own):
-            return f"audited: {_in_words(summary)} ({file})"
+    summaries = {file: json.loads(file.read_text(encoding="utf-8")).get(own) for file in found}
+    if told := [f"{_in_words(summary)} ({file})" for file, summary in summaries.items() if summary]:
+        return f"audited: {'; '.join(told)}"
     summary = _header(encoder / "README.md").get("audit")
     return f"audited: {_in_words(summary)} (by its card)" if isinstance(summary, Mapping) else UNAUDITED
 

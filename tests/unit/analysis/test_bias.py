@@ -145,9 +145,10 @@ def test_who_is_alone_in_a_stratum_is_not_permuted():
     ranking, resumes, channels, _ = world(bias=0.6, seed=3)
     alone = resumes.assign(occupation=resumes["resume_id"])
     found = audit(ranking, alone, channels, **HOW)
-    assert (found["comparable"] == 0).all() and (found["p"].dropna() == 1).all()
-    tested = found.dropna(subset="p")
-    np.testing.assert_allclose(tested["expected"], tested["value"])
+    assert (found["comparable"] == 0).all() and found["p"].isna().all() and not found["flag"].astype(bool).any()
+    assert (found["note"] == "nobody to compare with").sum() == 3 * 2
+    half = resumes.assign(occupation=resumes["occupation"].where(resumes.index % 2 == 0, resumes["resume_id"]))
+    assert audit(ranking, half, channels, **HOW)["p"].notna().sum() == 3 * 2
 
 
 def test_permutations_stay_within_strata_and_are_uniform():
@@ -207,8 +208,16 @@ def test_codes_tell_combinations_apart():
 def test_an_audit_in_a_sentence():
     ranking, resumes, channels, _ = world(bias=0.6, seed=3)
     told = summarise(audit(ranking, resumes, channels, **HOW))
-    assert told.startswith("flagged, of 3 tests: share of the top 10 of woman") and "of man " not in told
+    assert told.startswith("flagged, of 3 tests, ") and ": share of the top 10 of woman" in told
+    assert "of man " not in told
     told = summarise(audit(ranking, resumes.assign(occupation=resumes["resume_id"]), channels, **HOW))
-    assert told == "none of 3 tests is flagged (smallest adjusted p 1.00)"
+    assert told == "nothing could be tested: groups too small, or nobody to compare them with"
+    one = pd.DataFrame({"measure": "share", "group": list("abc"), "value": [0.5, 0.3, 0.2], "expected": [0.4, 0.3, 0.2],
+                        "p": [0.01, 0.5, 0.5], "p_holm": [0.03, 1.0, 1.0], "flag": [True, False, False],
+                        "comparable": [0.9, 0.8, 1.0]})
+    assert summarise(one) == ("flagged, of 3 tests, 80% or more of each group compared: share of a 0.500, 0.400 "
+                              "expected")  # nobody's own loss is large enough to be flagged
+    assert summarise(one.assign(flag=False)) == (
+        "no flag of 3 tests, 80% or more of each group compared (smallest adjusted p 0.03)")
     told = summarise(audit(ranking, resumes, channels, **HOW, smallest=1_000))
-    assert told == "no group is large enough to be tested"
+    assert told.startswith("nothing could be tested")

@@ -6,6 +6,7 @@ import zlib
 import pandas as pd
 import pytest
 from docx import Document
+from docx.oxml import parse_xml
 
 from matchlib.data import documents
 from matchlib.data.documents import read_documents
@@ -60,7 +61,7 @@ def test_every_type_is_read(tmp_path):
     reading = read_documents(tmp_path, "resumes")
     table = reading.tables["resumes"].set_index("resume_id")
     assert table["text"].str.strip().to_dict() == {
-        "a": "Welder in Leeds", "b": "Nurse\nSkills Triage", "below/c_d": "<b>Cook</b> & =1+1", "e": "# Baker",
+        "a": "Welder in Leeds", "b": "Nurse\nSkills\nTriage", "below/c_d": "<b>Cook</b> & =1+1", "e": "# Baker",
         "007": "Pilot", "x": "Actor", "y": "Poet"}
     assert table["city"].to_dict() == {"007": "Hull"} | dict.fromkeys(("a", "b", "below/c_d", "e", "x", "y"), "")
     assert reading.left_out.empty
@@ -86,10 +87,46 @@ def test_bad_files_are_listed_and_the_others_read(tmp_path):
     expected = {"broken.pdf": "not a PDF", "zip.docx": "not a DOCX", "scan.pdf": "run OCR", "locked.pdf": "encrypted",
                 "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8", "photo.jpg": "ending '.jpg'",
                 "gone.txt": "link to nowhere", "t.csv2": "no text", "t.csv3": "no id", "t.csv4": "id is taken",
-                "u.csv": "no column 'text'; it has 'id', 'body'"}
+                "u.csv": "the whole file: no column 'text'; it has 'id', 'body'"}
     assert set(said) == set(expected)
     assert {name: part for name, part in expected.items() if part not in said[name]} == {}
     assert reading.files["left out"].sum() == len(expected)
+
+
+def test_a_spoiled_row_does_not_spoil_its_table(tmp_path):
+    (tmp_path / "t.csv").write_text("id,text\n1,Cook\n2,Nurse, too\n3,Welder\n")
+    (tmp_path / "u.jsonl").write_text('{"id": "4", "text": "Pilot"}\n{"id": "5", \n[6]\n{"id": "7", "text": "Poet"}\n')
+    (tmp_path / "v.csv").write_text('id,text\n8,"Baker\n9,Actor\n')  # nobody knows where the quote ends
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["1", "3", "4", "7"]
+    said = reasons(reading)
+    assert set(said) == {"t.csv3", "u.jsonl2", "u.jsonl3", "v.csv2"}
+    assert "3 fields where the heading has 2" in said["t.csv3"] and "an object is due" in said["u.jsonl3"]
+    assert said["v.csv2"].startswith("the whole file: broken row")
+    assert reading.files.set_index("file")["rows"].tolist() == [3, 4, 1]
+
+
+def test_nothing_of_a_word_file_is_lost(tmp_path):
+    document = Document()
+    document.sections[0].header.paragraphs[0].text = "Ada Example, Leeds"
+    document.add_paragraph("Nurse")
+    outer = document.add_table(1, 1).cell(0, 0)
+    outer.text = "Skills"
+    outer.add_table(1, 1).cell(0, 0).text = "Triage"
+    word = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    document.element.body.insert(1, parse_xml(
+        f"<w:sdt {word}><w:sdtContent><w:p><w:r><w:t>Ward</w:t><w:tab/><w:t>manager</w:t></w:r></w:p></w:sdtContent>"
+        "</w:sdt>"))
+    box = (f'<w:p {word} xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><w:r><w:t>About</w:t>'
+           "{}</w:r></w:p>")
+    inner = "<w:txbxContent><w:p><w:r><w:t>Kind</w:t></w:r></w:p></w:txbxContent>"
+    document.element.body.insert(2, parse_xml(box.format(
+        f"<mc:AlternateContent><mc:Choice Requires='wps'>{inner}</mc:Choice><mc:Fallback>{inner}</mc:Fallback>"
+        "</mc:AlternateContent>")))
+    document.save(tmp_path / "a.docx")
+    text = read_documents(tmp_path, "resumes").tables["resumes"]["text"][0]
+    assert [line for line in text.split("\n") if line] == [
+        "Ada Example, Leeds", "Nurse", "Ward\tmanager", "About", "Kind", "Skills", "Triage"]
 
 
 def test_a_file_that_may_not_be_opened_is_listed(tmp_path, monkeypatch):

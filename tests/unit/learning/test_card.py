@@ -51,7 +51,14 @@ def test_an_audit_is_found_beside_and_belongs_to_its_weights(run):
     set_audit(file, other, {"column": "age", "flags": 2})
     assert audit_status(other).startswith("audited: column age, flags 2")
     assert audit_status(encoder).startswith("audited: column gender, flags 0")
+    again = run / "10_bias_analysis-k20" / "audit.json"
+    again.parent.mkdir()
+    (again.parent / "manifest.json").write_text("{}")
+    set_audit(again, encoder, {"column": "gender", "flags": 3})
+    assert audit_status(encoder) == f"audited: column gender, flags 0 ({file}); column gender, flags 3 ({again})"
     (file.parent / "manifest.json").unlink()
+    assert audit_status(encoder) == f"audited: column gender, flags 3 ({again})"
+    (again.parent / "manifest.json").unlink()
     assert audit_status(encoder) == "unaudited"
 
 
