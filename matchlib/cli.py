@@ -252,6 +252,8 @@ def rank(
     for file in filter(None, (out, trec)):
         if not file.parent.is_dir():
             raise DataError(f"{file}: there is no folder {file.parent}; make it first")
+        if file.is_dir():
+            raise DataError(f"{file} is a folder; name a file in it, e.g. {file / 'ranked.csv'}")
     readings = [read_documents(jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding),
                 read_documents(resumes, "resumes", columns={"resume_id": resume_id, "text": resume_text},
                                encoding=encoding)]

@@ -6,6 +6,7 @@ second call encodes only what is new.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -21,6 +22,7 @@ from matchlib.analysis.reading import read_facts
 from matchlib.data.files import without_formulas
 from matchlib.data.rules import Rule, rules_by_name
 from matchlib.data.schema import TASKS, DataError
+from matchlib.data.skills import DEGREES, LEVELS
 from matchlib.learning.card import UNAUDITED, audit_status
 from matchlib.retrieval.encoder import Encoder, trained_encoder
 from matchlib.retrieval.evaluation import rank, write_run
@@ -31,6 +33,7 @@ from matchlib.stage import Finished
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
 """Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds city right in all,
 seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
+KNOWN = {"seniority": LEVELS, "degree": DEGREES}
 AT_ONCE = 1_024
 """Texts encoded between two steps of the progress bar."""
 BLOCK = 512
@@ -63,7 +66,7 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
     write_ranking(ranking, reasons, out, task=task)
     yield f"{out}: {len(ranking):,} rows, the best {top} for each of {n_queries:,} {task_queries(task)}"
     if trec:
-        write_trec(ranking, trec, tag=Path(model).name)
+        write_trec(ranking, trec, tag=re.sub(r"\s+", "_", Path(model).name) or "matchlib")
         yield f"{trec}: the same as a TREC run"
 
 
@@ -132,7 +135,7 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
     Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not found never fits.
     Raises DataError on an unknown name, or a column that neither the table nor the texts can give.
     """
-    tables, notes = {"jobs": jobs, "resumes": resumes}, []
+    tables, notes = {"jobs": _in_lower_case(jobs), "resumes": _in_lower_case(resumes)}, []
     rules = rules_by_name(list(names))
     for column in dict.fromkeys(column for name in names for column in READ_FROM_TEXTS.get(name, ())):
         for name, frame in tables.items():
@@ -140,7 +143,7 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
             empty = given == ""
             if not empty.any():
                 continue
-            found = read_facts(frame.loc[empty, "text"].tolist())[column].to_numpy()
+            found = read_facts(frame.loc[empty, "text"].tolist())[column].str.lower().to_numpy()
             filled = given.copy()
             filled[empty] = found
             if (filled == "").all():
@@ -148,10 +151,23 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
                                 f"{column!r}, or leave the rule out")
             tables[name] = tables[name].assign(**{column: filled})
             notes.append(f"{column} of {empty.sum():,} {name} was read from the texts: found in "
-                         f"{(found != '').mean():.0%}; the others never fit")
+                         f"{(found != '').mean():.0%}" + ("; the others never fit" if (found == "").any() else ""))
+    for column in ({"seniority", "degree"} & set(names)):
+        for name, frame in tables.items():
+            unknown = ~frame[column].isin(["", *KNOWN[column]]) if column in frame else pd.Series(dtype=bool)
+            if unknown.any():
+                notes.append(f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
+                             f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); they never fit")
     for rule in rules.values():
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
     return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
+
+
+def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that rules compare, without the case and spaces that people write them with."""
+    columns = frame.columns.intersection(["city", "region", "remote", "seniority", "degree"])
+    return frame.assign(**{name: frame[name].str.strip().str.lower().replace({"true": "yes", "false": "no"})
+                           for name in columns})
 
 
 def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:

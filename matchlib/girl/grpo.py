@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from matchlib.girl.models import Writer, conversation, join, lora, merged, prompt_ids, require_room
@@ -23,12 +24,13 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
                generations: int = 8) -> pd.DataFrame:
     """Train the writer in place; no critic: a job's advantage is its utility beside those of `generations` others.
 
-    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl and the limits). What does not end, or is
-    no job, gets one unit less than the worst of its batch. Returns a log like that of `ppo.train_ppo`.
+    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). What does not end, or is no job, gets
+    one unit less than the worst of its batch. Beyond max_kl or max_drift it stops, where PPO also goes back. Returns a
+    log like that of `ppo.train_ppo`. Raises ValueError where the reward is the same for all jobs.
     """
     model, tokenizer = writer
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
-    require_room(writer, ids, settings.max_job_tokens)
+    require_room(writer.model, ids, settings.max_job_tokens)
     shown = [conversation(tokenizer, prompt) for prompt in prompts]
     known = {_key(prompt): own for prompt, own in zip(shown, ids, strict=True)}
 
@@ -37,12 +39,31 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
                     pad=tokenizer.pad_token_id, device=model.device)
         utilities = reward(rows).sum(1).float().cpu()
         whole = torch.tensor([own[-1] == tokenizer.eos_token_id for own in completion_ids]) & ~utilities.isnan()
+        if limits.first is None and whole.sum() > 1 and utilities[whole].std() < 1e-6:
+            raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it")
         worst = utilities[whole].min() if whole.any() else torch.tensor(0.0)
         return torch.where(whole, utilities, worst - 1).tolist()
 
+    adapter, limits = lora(settings.lora_rank) if settings.lora_rank else None, _Limits(settings)
+    if adapter is None and settings.beta:  # trl loads the reference by the model's name, which SFT does not have
+        model.save_pretrained(checkpoints / "reference")
+        model.config._name_or_path = str(checkpoints / "reference")
+    config = _config(settings, checkpoints, generations, on_cpu=model.device.type == "cpu")
+    trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
+                          train_dataset=Dataset.from_dict({"prompt": shown}), callbacks=[limits])
+    log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
+    if adapter is not None:
+        merged(trainer.model)
+    model.eval()
+    log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
+    log.loc[log.index[-1], "stopped"] = limits.reason
+    kl = log["kl"] * log["length"] if "kl" in log else float("nan")  # trl's is the mean of a token; none with beta 0
+    return log.assign(whole=1 - log["whole"], kl=kl).drop(columns="step")
+
+
+def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool) -> GRPOConfig:
     steps = settings.batch_size // settings.minibatch_size
-    on_cpu = model.device.type == "cpu"
-    config = GRPOConfig(
+    return GRPOConfig(
         output_dir=str(checkpoints), max_steps=settings.iterations * settings.epochs * steps, seed=settings.seed,
         per_device_train_batch_size=settings.minibatch_size, steps_per_generation=steps, num_iterations=settings.epochs,
         num_generations=generations, max_completion_length=settings.max_job_tokens, beta=settings.beta,
@@ -51,15 +72,24 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
         use_cpu=on_cpu, bf16=not on_cpu and torch.cuda.is_bf16_supported(), activation_checkpointing=False,
         report_to="none", disable_tqdm=True, save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
         save_total_limit=1, dataloader_pin_memory=not on_cpu)
-    adapter = lora(settings.lora_rank) if settings.lora_rank else None
-    trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
-                          train_dataset=Dataset.from_dict({"prompt": shown}))
-    log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
-    if adapter is not None:
-        merged(trainer.model)
-    model.eval()
-    log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
-    return log.assign(whole=1 - log["whole"]).drop(columns="step")
+
+
+class _Limits(TrainerCallback):
+    """Stops a training that runs away; `reason` says why."""
+
+    def __init__(self, settings: PPO):
+        self.settings, self.first, self.reason = settings, None, ""
+
+    def on_log(self, args, state, control, logs=None, **_):
+        length = (logs or {}).get("completions/mean_length")
+        if length is None:
+            return
+        self.first = self.first or length
+        if (kl := logs.get("kl", 0.0) * length) > self.settings.max_kl:
+            self.reason = f"the divergence of {kl:.1f} nats is above {self.settings.max_kl:g}"
+        elif abs(length / self.first - 1) > self.settings.max_drift:
+            self.reason = f"the length has changed by {length / self.first - 1:+.0%}"
+        control.should_training_stop = control.should_training_stop or bool(self.reason)
 
 
 def _key(shown: str | list[dict[str, str]]) -> str:

@@ -20,6 +20,8 @@ from matchlib.retrieval.search import bm25_rows
 
 CRITERIA = ["detail", "relevance", "conciseness"]
 _CHOICE = re.compile(rf"^\W*({'|'.join(CRITERIA)})\W+([AB])\b", re.I | re.M)
+ALLOWED_KL, ALLOWED_DRIFT = 40.0, 0.2
+"""Nats a job, and relative change of the mean length: a policy beyond them has left what SFT knows."""
 COLUMNS = ["title", "seniority", "min_years", "city", "skills", "nice_skills"]
 
 
@@ -61,11 +63,15 @@ def opponents(jobs: pd.DataFrame, resumes: pd.DataFrame) -> dict[str, list[str]]
         ["n", "min_years", "job_id"]).drop_duplicates("title").set_index("title", drop=False)
     easy = by_title.loc[[t if t in by_title.index else by_title.index[0] for t in resumes["title"]]]
     copied = resumes.assign(min_years=resumes["years"], nice_skills="")
-    words = [f"{row['title']} {row['city']} {row['seniority']} {row['skills']}" for row in jobs.to_dict("records")]
-    asked = [f"{row['title']} {row['city']} {row['seniority']} {row['skills']}" for row in resumes.to_dict("records")]
-    nearest = [int(np.argmax(scores)) for scores in bm25_rows(asked, words)]
-    frames = {"least demanding": easy, "copied skills": copied, "nearest job": jobs.iloc[nearest]}
+    words, asked = ([" ".join(row) for row in frame[["title", "city", "seniority", "skills"]].to_numpy()]
+                    for frame in (jobs, resumes))
+    frames = {"least demanding": easy, "copied skills": copied, "nearest job": jobs.iloc[nearest(words, asked)]}
     return {name: [job_record(row) for row in frame.to_dict("records")] for name, frame in frames.items()}
+
+
+def nearest(jobs: Sequence[str], resumes: Sequence[str]) -> list[int]:
+    """For each resume the position of the job nearest by BM25 (texts)."""
+    return [int(np.argmax(scores)) for scores in bm25_rows(list(resumes), list(jobs))]
 
 
 def ask_model(resumes: Sequence[str], first: Sequence[str], second: Sequence[str], model: LanguageModel, *,
@@ -111,26 +117,29 @@ def duels(scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]) ->
 
 def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame,
            duels: pd.DataFrame) -> tuple[str, dict[str, float]]:
-    """The stage's sentence and key figures: reward.accuracy's table, mean true fits by arm, `duels` (may be empty)."""
+    """The stage's sentence and key figures: reward.accuracy's table, mean true fits by arm, `duels`; both may be empty.
+    """
     headline = f"The utility orders {accuracy['value'].iloc[0]:.0%} of held-out hard pairs rightly"
     if duels.empty:
-        return headline + ". Nothing was judged by a truth.", {}
+        return headline + ". Nobody judged what was written.", {}
     rows = duels[duels["arm"] == policy].set_index("against")
-    metrics = {f"true fit, {arm}": round(value, 4) for arm, value in fits["true_fit"].items()}
+    metrics = {} if fits.empty else {f"true fit, {arm}": round(value, 4) for arm, value in fits["true_fit"].items()}
     metrics |= {f"advantage over {arm}": round(value, 4) for arm, value in rows["advantage"].items()}
     sft = rows.loc["sft"]
-    headline += (f"; the true fit of what SFT writes is {fits.loc['sft', 'true_fit']:.2f} and of {policy}'s "
-                 f"{fits.loc[policy, 'true_fit']:.2f}, advantage {sft['advantage']:+.2f} [{sft['low']:+.2f}, "
-                 f"{sft['high']:+.2f}]; it loses to {', '.join(rows.index[rows['high'] < 0]) or 'nobody'}. "
-                 "One run, no verdict.")
+    truth = "" if fits.empty else (f" (true fit {fits.loc[policy, 'true_fit']:.2f} and "
+                                   f"{fits.loc['sft', 'true_fit']:.2f})")
+    headline += (f"; {policy}'s advantage over SFT is {sft['advantage']:+.2f} [{sft['low']:+.2f}, {sft['high']:+.2f}]"
+                 f"{truth}; it loses to {', '.join(rows.index[rows['high'] < 0]) or 'nobody'}. One run, no verdict.")
     return headline, metrics
 
 
-def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame) -> pd.DataFrame:
+def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame, course: pd.DataFrame,
+          policy: str) -> pd.DataFrame:
     """What the ledger reads of a run: system, task, measure, channel, value.
 
     fits: mean truth by arm; duels: `duels`, whose advantages stand beside a system "even" with 0; recommended: the
-    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty.
+    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty. course: the policy's log, of
+    whose end the divergence from SFT in nats a job and the relative change of length stand beside a system "allowed".
     """
     rows = [(arm, "write", "true fit", "true_fit", row["true_fit"]) for arm, row in fits.iterrows()]
     for duel in duels.to_dict("records"):
@@ -138,6 +147,9 @@ def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame) ->
         rows += [(duel["arm"], "write", name, "true_fit", duel["advantage"]), ("even", "write", name, "true_fit", 0.0)]
     rows += [(row["arm"], row["predictor"], f"AUC, {row['part']} seekers", "observed", row["AUC"])
              for row in recommended.to_dict("records")]
+    drift = abs(course["length"].iloc[-1] / course["length"].iloc[0] - 1)
+    for measure, value, allowed in (("divergence", course["kl"].iloc[-1], ALLOWED_KL), ("drift", drift, ALLOWED_DRIFT)):
+        rows += [(policy, "write", measure, "course", value), ("allowed", "write", measure, "course", allowed)]
     return pd.DataFrame(rows, columns=["system", "task", "measure", "channel", "value"])
 
 
@@ -152,6 +164,8 @@ def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.Data
 
 def _described(jobs: pd.DataFrame, resumes: pd.DataFrame) -> dict[str, Any]:
     whole = jobs["whole"].to_numpy() if "whole" in jobs else np.ones(len(jobs), dtype=bool)
+    if not whole.any():
+        return {"whole": 0.0}
     jobs, resumes = jobs[whole], resumes[whole]
     must, nice, held = (column.map(lambda items: set(split_items(items)))
                         for column in (jobs["skills"], jobs["nice_skills"], resumes["skills"]))

@@ -131,12 +131,12 @@ def job_ids(tokenizer: PreTrainedTokenizerBase, job: str) -> list[int]:
     return [*tokenizer(job, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def require_room(writer: Writer, prompts: Sequence[list[int]], n_job: int) -> None:
-    """Raise EncoderError where the longest prompt and a job of n_job tokens do not fit the model's positions."""
-    room, longest = getattr(writer.model.config, "max_position_embeddings", None), max(map(len, prompts))
-    if room and longest + n_job > room:
-        raise EncoderError(f"the base model reads {room} tokens, but a prompt of {longest} and a job of {n_job} are "
-                           f"asked for; lower max_words or max_job_tokens, or take a model that reads more")
+def require_room(model: PreTrainedModel, sequences: Sequence[list[int]], n_more: int = 0) -> None:
+    """Raise EncoderError where the longest sequence and n_more tokens do not fit the model's positions."""
+    room, longest = getattr(model.config, "max_position_embeddings", None), max(map(len, sequences)) + n_more
+    if room and longest > room:
+        raise EncoderError(f"the base model reads {room} tokens, but a prompt with its job takes {longest}; lower "
+                           f"max_words, max_tokens or max_job_tokens, or take a model that reads more")
 
 
 def join(prompts: Sequence[list[int]], jobs: Sequence[list[int]], *, pad: int, device: torch.device | str) -> Sequences:
@@ -175,7 +175,7 @@ def write_jobs(writer: Writer, prompts: Sequence[str | Prompt], *, max_job_token
                seed: int = 1, batch_size: int = 128) -> tuple[list[str], float]:
     """The job that the model writes for each prompt, and the share of jobs that did not end in max_job_tokens."""
     ids = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
-    require_room(writer, ids, max_job_tokens)
+    require_room(writer.model, ids, max_job_tokens)
     torch.manual_seed(seed)
     writer.model.eval()
     texts, ended = [], 0

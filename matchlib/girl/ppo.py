@@ -55,7 +55,7 @@ class PPO:
     dense: bool = True
     max_job_tokens: int = 24
     max_kl: float = 40.0
-    max_drift: float = 0.3
+    max_drift: float = 0.2
     lora_rank: int = 0
     seed: int = 1
 
@@ -121,7 +121,7 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     why). Raises ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is
     lost.
     """
-    require_room(writer, prompts, settings.max_job_tokens)
+    require_room(writer.model, prompts, settings.max_job_tokens)
     policy = writer
     if settings.lora_rank:
         policy = Writer(get_peft_model(writer.model, lora(settings.lora_rank)), writer.tokenizer)
@@ -222,7 +222,7 @@ class _Trainer:
     def _learn(self, rollout: Rollout, *, warmup: bool) -> dict:
         """Some epochs over the sampled jobs; means of the losses."""
         how, sums = self.settings, []
-        self.model.train()
+        self.model.eval()  # dropout would give other probabilities than those that the jobs were sampled with
         for _ in range(how.epochs):
             for batch in torch.randperm(len(rollout.rows)).split(how.minibatch_size):
                 self.optimiser.zero_grad()

@@ -19,7 +19,7 @@ from peft import get_peft_model
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainingArguments
 
-from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, merged, prompt_ids
+from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, merged, prompt_ids, require_room
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
@@ -70,6 +70,8 @@ def train_reward(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame, *, trai
     rows = Dataset.from_dict(columns).select(np.flatnonzero(fits))
     if not len(rows):
         raise ValueError(f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words")
+
+    require_room(model, [row["prompt"] + row[side] for row in rows for side in ("chosen", "rejected")])
 
     def collate(batch: list[dict]) -> dict:
         prompts = [row["prompt"] for row in batch]
@@ -151,7 +153,10 @@ def calibration(margin: np.ndarray, *, bins: int = 5) -> pd.DataFrame:
         n=("right", "size"), predicted=("predicted", "mean"), right=("right", "mean")).reset_index(drop=True)
 
 
-def length_correlation(scores: np.ndarray, jobs: Sequence[str]) -> float:
-    """Spearman's correlation of utilities with the length of the jobs in words."""
-    lengths = pd.Series([len(job.split()) for job in jobs])
-    return float(lengths.corr(pd.Series(scores), method="spearman"))
+def length_correlation(pairs: pd.DataFrame, margins: np.ndarray) -> float:
+    """Spearman's correlation of margins with how many words chosen has more than rejected (columns of pairs: texts).
+
+    Within pairs, because the loss leaves a resume's level of U free. NaN where all differences are the same.
+    """
+    longer = pairs["chosen"].str.split().str.len() - pairs["rejected"].str.split().str.len()
+    return float(longer.reset_index(drop=True).corr(pd.Series(margins), method="spearman"))

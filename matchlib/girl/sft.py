@@ -16,7 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
-from matchlib.girl.models import Writer, job_ids, lora, merged, prompt_ids
+from matchlib.girl.models import Writer, job_ids, lora, merged, prompt_ids, require_room
 from matchlib.language.llm import Prompt
 from matchlib.learning.training import last_whole_checkpoint
 
@@ -57,6 +57,7 @@ def train_sft(writer: Writer, prompts: Sequence[str | Prompt], jobs: Sequence[st
     short = [(prompt, job) for prompt, job in pairs if len(prompt) + len(job) <= training.max_tokens]
     if not short:
         raise ValueError(f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words")
+    require_room(writer.model, [prompt + job for prompt, job in short])
     rows = Dataset.from_dict({"input_ids": [prompt + job for prompt, job in short],
                               "completion_mask": [[0] * len(prompt) + [1] * len(job) for prompt, job in short]})
     disable_progress_bars()  # of datasets: a notebook shows results

@@ -35,6 +35,9 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
         folder = _packaged_model()
     elif Path(name).is_dir():
         folder = Path(name)
+        if not any((folder / file).exists() for file in ("config.json", "modules.json")):
+            raise EncoderError(f"{name} holds no model (no config.json); name the folder of an encoder, or of a stage "
+                               f"that trained one, such as {Path(name) / '02_contrastive'}")
     else:
         folder = _fetch(name, revision)
     _refuse_remote_code(name, folder)

@@ -96,6 +96,16 @@ def test_constraints_that_texts_cannot_tell_are_refused(small_tables):
     assert require([], jobs, resumes)[0] is None
 
 
+def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
+    jobs = pd.DataFrame({"job_id": ["a", "b"], "city": ["London", "Hull"], "remote": ["No", "TRUE"], "text": "",
+                         "seniority": ["Senior", "Wizard"]})
+    resumes = pd.DataFrame({"resume_id": ["x", "y"], "city": [" london", "Leeds"], "seniority": "senior", "text": ""})
+    rule, tables, notes = require(["place", "seniority"], jobs, resumes.assign(remote="no"))
+    assert rule.holds(**tables).tolist() == [[True, False], [False, False]]
+    assert notes == ["1 jobs have a seniority that is not one of junior, middle, senior, lead (e.g. 'wizard'); "
+                     "they never fit"]
+
+
 def test_a_formula_is_no_formula_in_the_csv(place):
     folder, command = place
     (folder / "resumes" / "=cmd.txt").write_text('=HYPERLINK("http://x")\n"quoted", <b>bold</b>')
@@ -136,7 +146,7 @@ def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
     assert (opened.encoder.job_prompt, opened.encoder.resume_prompt) == ("query: ", "text: ")
     assert open_ranker(str(tmp_path / "encoder"), job_prompt="").encoder.job_prompt == ""
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="holds no .safetensors"):
+    with pytest.raises(EncoderError, match="holds no model"):
         open_ranker(str(tmp_path / "empty"))
 
 

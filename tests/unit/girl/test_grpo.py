@@ -1,5 +1,7 @@
 """GRPO by trl on the same utility: it learns, and an unfinished job earns least."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,13 +10,30 @@ from matchlib.girl.models import small_writer
 from matchlib.girl.ppo import PPO
 
 SETTINGS = PPO(iterations=20, batch_size=64, minibatch_size=64, epochs=2, learning_rate=1e-2, beta=0.0, temperature=1.0,
-               max_job_tokens=3)
+               max_job_tokens=3, max_drift=9.0)
 
 
 @pytest.fixture
 def writer():
     return small_writer([f"{word}\n" for word in ("ask", "yes", "no", "so", "or")], width=16, layers=1, heads=2,
                         max_tokens=8)
+
+
+@pytest.mark.parametrize(("limit", "reason"), [({"max_drift": 0.01}, "the length has changed by"),
+                                               ({"max_kl": 0.001, "beta": 0.01}, "the divergence of")])
+def test_a_policy_that_runs_away_is_stopped(writer, tmp_path, limit, reason):
+    token = writer.tokenizer.convert_tokens_to_ids("yes\n")
+
+    def reward(rows):
+        return ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float()
+    log = train_grpo(writer, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path)
+    assert len(log) < SETTINGS.iterations and reason in log["stopped"].iloc[-1]
+    assert (log["stopped"].iloc[:-1] == "").all()
+
+
+def test_a_reward_that_tells_nothing_is_refused(writer, tmp_path):
+    with pytest.raises(ValueError, match="the reward is the same for all jobs"):
+        train_grpo(writer, ["ask\n"] * 16, lambda rows: 0.0 * rows.answer, settings=SETTINGS, checkpoints=tmp_path)
 
 
 def test_the_reward_rises(writer, tmp_path):

@@ -112,12 +112,15 @@ def test_the_ledger_reads_a_run():
     duels_ = duels({"ppo": np.ones(3), "sft": np.zeros(3)}, [("ppo", "sft")])
     arms = pd.DataFrame([("dot", "ppo", "cold", 0.8), ("mlp", "ppo", "cold", 0.6), ("dot", "shuffled", "cold", 0.5)],
                         columns=["predictor", "arm", "part", "AUC"])
-    boards = {("market", "1"): board(fits, duels_, arms)}
+    course = pd.DataFrame({"kl": [0.0, 12.0], "length": [10.0, 9.0]})
+    boards = {("market", "1"): board(fits, duels_, arms, course, "ppo")}
     read = {m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict() for m, c in (
-        ("true fit", "true_fit"), ("advantage of ppo over sft", "true_fit"), ("AUC, cold seekers", "observed"))}
+        ("true fit", "true_fit"), ("advantage of ppo over sft", "true_fit"), ("AUC, cold seekers", "observed"),
+        ("divergence", "course"), ("drift", "course"))}
     assert read == {"true fit": {"ppo": 0.7, "sft": 0.6}, "advantage of ppo over sft": {"even": 0.0, "ppo": 1.0},
-                    "AUC, cold seekers": {"ppo": pytest.approx(0.7), "shuffled": 0.5}}
-    assert board(pd.DataFrame(), pd.DataFrame(), pd.DataFrame()).empty
+                    "AUC, cold seekers": {"ppo": pytest.approx(0.7), "shuffled": 0.5},
+                    "divergence": {"ppo": 12.0, "allowed": 40.0}, "drift": {"ppo": pytest.approx(0.1), "allowed": 0.2}}
+    assert set(board(*[pd.DataFrame()] * 3, course, "ppo")["measure"]) == {"divergence", "drift"}
 
 
 def test_the_answer_names_who_wins():
@@ -129,8 +132,10 @@ def test_the_answer_names_who_wins():
     headline, metrics = answer("ppo", accuracy, fits, table)
     assert "90%" in headline and "loses to copied skills" in headline and "no verdict" in headline
     assert metrics["advantage over sft"] == 1.0 and metrics["true fit, ppo"] == 0.7
+    headline, metrics = answer("ppo", accuracy, pd.DataFrame(), table)  # a model judged, no truth
+    assert "true fit" not in headline and list(metrics) == ["advantage over sft", "advantage over copied skills"]
     assert answer("ppo", accuracy, fits, pd.DataFrame()) == (
-        "The utility orders 90% of held-out hard pairs rightly. Nothing was judged by a truth.", {})
+        "The utility orders 90% of held-out hard pairs rightly. Nobody judged what was written.", {})
 
 
 def test_jobs_are_described_and_fabrication_shows():
@@ -141,4 +146,6 @@ def test_jobs_are_described_and_fabrication_shows():
     assert row["arm"] == "ppo" and row["whole"] == pytest.approx(2 / 3)
     assert (row["requirements"], row["welcome"], row["level"], row["different"]) == (2.0, 0.5, 2.5, 1.0)
     assert (row["lacking"], row["elsewhere"], row["overasked"]) == (0.25, 0.5, 0.5)
+    both = describe({"ppo": jobs[:1], "raw": jobs[2:]}, RESUME).set_index("arm")
+    assert both["whole"].to_dict() == {"ppo": 1.0, "raw": 0.0} and both.loc["raw"].drop("whole").isna().all()
     assert row["skills"] == 4 and row["likeness"] == pytest.approx(1 / 3)

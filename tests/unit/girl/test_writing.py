@@ -124,7 +124,8 @@ def test_calibration_and_length():
     table = calibration(margin, bins=2)
     assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx([1 / 3, 2 / 3])
     assert table["predicted"].is_monotonic_increasing
-    assert length_correlation(np.array([3.0, 2.0, 1.0]), ["a", "a b", "a b c"]) == -1.0
+    pairs = pd.DataFrame({"chosen": ["a", "a b", "a b c"], "rejected": "a"})
+    assert length_correlation(pairs, np.array([3.0, 2.0, 1.0])) == -1.0
 
 
 def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
@@ -138,7 +139,7 @@ def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
     assert loaded.tokenizer.pad_token == tokenizer.eos_token
     texts, _ = write_jobs(loaded, [Prompt("one\n", "two\n")], max_job_tokens=2)  # no chat template: two parts of text
     assert len(texts) == 1
-    with pytest.raises(EncoderError, match="reads 12 tokens, but a prompt of 3 and a job of 20"):
+    with pytest.raises(EncoderError, match="reads 12 tokens, but a prompt with its job takes 23"):
         write_jobs(loaded, PROMPTS, max_job_tokens=20)
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path / "llama")
