@@ -241,7 +241,10 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(smoke, na
         written = Finished(girl).table("generated")
         assert len(written) == 6 and list(written) == ["resume_id", "raw", "sft", optimizer]
         model = girl / "generator"
-    assert server.answered > 12 and "judged by m" in (girl / "out.ipynb").read_text()
+    judged = pd.read_csv(girl / "judged.csv")
+    assert set(judged["criterion"]) == {"detail", "relevance", "conciseness"} and (judged["n"] > 0).all()
+    assert set(judged["against"]) == {"raw", "sft", "nearest job"} and server.answered > 12
+    assert "grpo's advantage over SFT" in Finished(girl).manifest["headline"]
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
