@@ -166,3 +166,24 @@ def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.Dat
                          "cost": -score["difference"] / quality.loc[str(base), "value"], "n": score["n"],
                          "note": gap["note"]})
     return pd.DataFrame(rows)
+
+
+def board(audits: pd.DataFrame, treated: pd.DataFrame) -> pd.DataFrame:
+    """What the ledger reads of a run: system, task, measure, channel, value.
+
+    audits: of `bias.audit` with a column system; treated: of `frontier`; each may be empty. Of every test the excess of
+    a group, what it got less what it would get with groups shuffled, beside a system "even" with 0, and the number of
+    flags; of every remedy and strength the recall gap beyond what chance leaves (absolute) and the quality.
+    """
+    tests = audits.dropna(subset="expected") if len(audits) else audits
+    rows = [(row["system"], f"excess of {row['group']}: {row['measure']}", "audit", row["value"] - row["expected"])
+            for row in tests.to_dict("records")]
+    rows += [("even", measure, "audit", 0.0) for measure in dict.fromkeys(measure for _, measure, _, _ in rows)]
+    rows += [(system, "flags", "audit", float(part["flag"].astype(bool).sum()))
+             for system, part in (audits.groupby("system", sort=False) if len(audits) else ())]
+    for row in treated.to_dict("records"):
+        system = f"{row['mitigation']} {row['strength']:g}"
+        rows += [(system, "recall gap beyond chance", row["channel"], abs(row["gap"] - row["gap_expected"])),
+                 (system, row["measure"], row["channel"], row["value"])]
+    table = pd.DataFrame(rows, columns=["system", "measure", "channel", "value"]).assign(task="rank_resumes")
+    return table.dropna(subset="value")[["system", "task", "measure", "channel", "value"]]

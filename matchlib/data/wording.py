@@ -57,8 +57,10 @@ SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 NAMES = {"woman": ("Anna", "Maria", "Sofia", "Grace", "Amina", "Priya", "Mei", "Elena"),
          "man": ("Peter", "James", "Omar", "Lukas", "Daniel", "Raj", "Wei", "Marco")}
-PROXIES = {"woman": ("Captain of the women's football club.", "Returned from maternity leave."),
-           "man": ("Captain of the men's football club.", "Returned from paternity leave.")}
+PROXIES = {"woman": ("Captain of the women's football club.", "Returned from maternity leave.",
+                     "Coached a netball team."),
+           "man": ("Captain of the men's football club.", "Returned from paternity leave.", "Coached a rugby team.")}
+"""The last of each holds no gendered word: it stays where those are redacted or swapped."""
 
 
 class Wording:

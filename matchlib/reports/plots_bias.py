@@ -66,7 +66,7 @@ def plot_mitigation(frontier: pd.DataFrame) -> Figure:
     for axis, channel in zip(axes[0], channels, strict=True):
         rows = frontier[frontier["channel"] == channel]
         start = rows.iloc[0]
-        for marker, (name, treated) in zip("osD^vP", rows[1:].groupby("mitigation", sort=False), strict=False):
+        for marker, (name, treated) in zip("osD^vPX*<>ph", rows[1:].groupby("mitigation", sort=False), strict=False):
             axis.plot([start["gap"], *treated["gap"]], [start["value"], *treated["value"]], marker=marker,
                       markersize=5, label=_label(name))
         axis.plot(start["gap"], start["value"], "X", markersize=10, color="0.3")

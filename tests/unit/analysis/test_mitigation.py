@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from matchlib.analysis.mitigation import (
     add_swapped_copies,
+    board,
     expected_shares,
     fit_eraser,
     frontier,
@@ -14,6 +15,7 @@ from matchlib.analysis.mitigation import (
 )
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError
+from matchlib.retrieval.verdicts import seed_values
 
 
 def test_copies_are_of_training_resumes_that_hold_a_term_and_carry_their_labels():
@@ -154,3 +156,20 @@ def test_a_frontier_shows_the_gap_and_its_price():
     assert table.loc["cured", "change_low"] > 0 and (table["n"] == 60).all()
     few = frontier(rankings, resumes, channels, column="gender", k=10, strata=[], n_permutations=0, smallest=5_000)
     assert few["gap"].isna().all() and (few["note"] == "too few").all() and few["value"].notna().all()
+
+
+def test_the_ledger_reads_audits_and_remedies():
+    audits = pd.DataFrame({"system": ["stage1", "stage1", "raw"], "measure": ["share", "pool", "share"],
+                           "group": "woman", "value": [0.4, 0.5, 0.5], "expected": [0.5, np.nan, 0.5],
+                           "flag": [True, False, False]})
+    treated = pd.DataFrame({"mitigation": ["none", "erasure"], "strength": [0.0, 0.5], "channel": "true_fit",
+                            "gap": [-0.2, np.nan], "gap_expected": [0.0, np.nan], "measure": "nDCG@10",
+                            "value": [0.6, 0.5]})
+    boards = {("shown", "1"): board(audits, treated)}
+    read = {measure: seed_values(boards, measure=measure, channel=channel).set_index("system")["value"].to_dict()
+            for measure, channel in (("excess of woman: share", "audit"), ("flags", "audit"), ("nDCG@10", "true_fit"),
+                                     ("recall gap beyond chance", "true_fit"))}
+    assert read == {"excess of woman: share": {"stage1": pytest.approx(-0.1), "raw": 0.0, "even": 0.0},
+                    "flags": {"stage1": 1.0, "raw": 0.0}, "nDCG@10": {"none 0": 0.6, "erasure 0.5": 0.5},
+                    "recall gap beyond chance": {"none 0": 0.2}}
+    assert board(pd.DataFrame(), pd.DataFrame()).empty
