@@ -20,14 +20,6 @@ from matchlib.retrieval.alignment import by_job, compare_with, strict_ndcg
 from matchlib.retrieval.encoder import Encoder, embed
 from matchlib.retrieval.models import load_model
 
-PUBLISHED = pd.DataFrame(
-    [("start", "", 0.46, 0.706), ("sft", "5e-7", 0.56, 0.69), ("rankpo sigmoid", "5e-7", 0.54, 0.70),
-     ("sft", "5e-6", 0.65, 0.18), ("simrankpo hinge", "5e-6", 0.66, 0.30), ("rankpo sigmoid", "5e-6", 0.60, 0.47),
-     ("rankpo hinge", "5e-6", 0.64, 0.50), ("sft", "1e-5", 0.66, 0.05), ("rankpo sigmoid", "1e-5", 0.64, 0.31)],
-    columns=["system", "learning_rate", "alignment", "ndcg"])
-"""RankPO's figure: alignment with the language model and nDCG@20 by its repository, one seed, other data."""
-
-
 class FrontierEvaluator(SentenceEvaluator):
     """A point of the frontier on validation: alignment with the judge, and nDCG@20 on stage 1's labels.
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from nbconvert.filters import strip_ansi
 
 from matchlib.reports.clean import clean_html
-from matchlib.reports.text import cut_text
+from matchlib.reports.text import cut_line, cut_text
 
 MAX_OUTPUT_CHARACTERS = 20_000
 MAX_OUTPUT_LINES = 200
@@ -38,11 +38,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Output:
-    """One shown output; kind is html, image, text, messages (stderr) or error."""
+    """One shown output; kind is html, image, text, messages (stderr) or error; alt: what an image shows, in words."""
 
     kind: str
     body: str
     width: int | None = None
+    alt: str = ""
 
 
 def has_tag(cell: dict, tag: str) -> bool:
@@ -166,7 +167,9 @@ def _rich_output(output: dict) -> Output:
         address = _image_address(data.get(mime_type, ""), mime_type)
         if address and mime_type not in left_out:
             width = output.get("metadata", {}).get(mime_type, {}).get("width")
-            return Output("image", address, width if isinstance(width, int) else None)
+            said = data.get("text/plain", "")
+            alt = cut_line(said, max_characters=400) if said.startswith("Figure. ") else ""  # see plots.in_words
+            return Output("image", address, width if isinstance(width, int) else None, alt)
     text = next((data[mime_type] for mime_type in _WRITTEN if data.get(mime_type)), "")
     text = _plain(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
     notes = [f"… ({count:,} characters of {kind} left out)" for kind, count in left_out.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.figure import Figure
 
 from matchlib.reports.text import cut_line, show_invisible
@@ -14,10 +15,23 @@ MAX_LABEL_CHARACTERS = 50
 
 
 def use_theme() -> None:
-    """Set the look of all figures of a notebook."""
+    """Set the look of all figures of a notebook, and what a screen reader says of them: see `in_words`."""
     sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.85)
     plt.rcParams.update({"figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False,
                          "figure.constrained_layout.use": True, "legend.frameon": False})
+    if shell := get_ipython():
+        shell.display_formatter.formatters["text/plain"].for_type(
+            Figure, lambda figure, printer, cycle: printer.text(in_words(figure)))
+
+
+def in_words(figure: Figure) -> str:
+    """What a figure shows, from its own labels: panels, axes and series."""
+    panels = []
+    for axes in figure.axes:
+        what = " against ".join(label for label in (axes.get_ylabel(), axes.get_xlabel()) if label)
+        series = axes.get_legend_handles_labels()[1]
+        panels.append(": ".join(part for part in (axes.get_title(), what, ", ".join(series)) if part))
+    return cut_line(f"Figure. {'; '.join(panel for panel in panels if panel)}", max_characters=400)
 
 
 def plot_lengths(texts: dict[str, pd.Series]) -> Figure:

@@ -69,3 +69,13 @@ def test_classes_of_errors_stand_beside_the_published_ones():
     shown, published = axis.get_lines()
     assert shown.get_xdata().tolist() == [40, 60] and list(published.get_xdata()) == [90, 10]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "a"]
+
+
+def test_a_figure_says_what_it_shows():
+    figure, (left, right) = plt.subplots(1, 2)
+    left.plot([0, 1], label="stage 1")
+    left.plot([1, 0], label="<b>raw</b>")
+    left.set(xlabel="alignment", ylabel="nDCG@20", title="this test")
+    right.set(xlabel="step")
+    assert plots.in_words(figure) == "Figure. this test: nDCG@20 against alignment: stage 1, <b>raw</b>; step"
+    plt.close(figure)

@@ -66,7 +66,7 @@ def report(tmp_path):
     parameters.metadata.tags = ["parameters"]
     injected = new_code_cell("# Parameters\nepochs = 5\nrate = 0.00002\n")
     injected.metadata.tags = ["injected-parameters"]
-    figure = new_output("display_data", data={"image/png": png(), "text/plain": "<Figure>"})
+    figure = new_output("display_data", data={"image/png": png(), "text/plain": "Figure. loss <b>\"against\" step"})
     log = new_output("stream", name="stderr", text="a notice")
     notebook = write_notebook(
         stage / "02_contrastive.ipynb",
@@ -142,6 +142,7 @@ def test_table_columns_keep_their_side(report):
 def test_ordinary_report_is_small(report):
     assert len(str(report)) < 60_000
     assert report.select_one("figure img")["src"].startswith("data:image/png;base64,")
+    assert report.select_one("figure img")["alt"] == 'Figure. loss <b>"against" step'
 
 
 def test_notebook_without_manifest_says_so(tmp_path):
