@@ -20,6 +20,7 @@ from matchlib.retrieval.alignment import by_job, compare_with, strict_ndcg
 from matchlib.retrieval.encoder import Encoder, embed
 from matchlib.retrieval.models import load_model
 
+
 class FrontierEvaluator(SentenceEvaluator):
     """A point of the frontier on validation: alignment with the judge, and nDCG@20 on stage 1's labels.
 
