@@ -170,7 +170,8 @@ def require_usable(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
                    source: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """The preferences whose ids are known and that do not contradict each other, and counts of the others.
 
-    Each gets the split of its job, where tables have one. Raises DataError if none is left, or all are ties.
+    Each gets the split of its job, where tables have one; its resumes must be of the same. Raises DataError if none is
+    left, none of a test job, or all are ties.
     """
     jobs, resumes = tables["jobs"], tables["resumes"]
     known = preferences["job_id"].isin(jobs["job_id"]) & (preferences["resume_a"] != preferences["resume_b"])
@@ -191,6 +192,14 @@ def require_usable(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame]
                         f"name unknown ids, {counts['contradictions']:,} contradict each other, {len(kept):,} are ties")
     if "split" in jobs:
         kept = kept.assign(split=kept["job_id"].map(jobs.set_index("job_id")["split"]))
+        of_resume = resumes.set_index("resume_id")["split"]
+        same = pd.concat([kept[column].map(of_resume) == kept["split"] for column in ("resume_a", "resume_b")], axis=1)
+        counts["resumes of another split than the job's"] = int((~same.all(axis=1)).sum())
+        kept = kept[same.all(axis=1)].reset_index(drop=True)
+        if not (kept["split"] == "test").any():
+            told = ", ".join(f"{reason}: {n:,}" for reason, n in counts.items() if n) or "nothing"
+            raise DataError(f"{source}: no preference is of a job of the test, on which stage 2 is judged; "
+                            f"left out: {told}")
     return kept, {reason: n for reason, n in counts.items() if n}
 
 

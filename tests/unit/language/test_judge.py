@@ -120,6 +120,18 @@ def test_files_lose_unknown_ids_and_contradictions_and_say_so(tmp_path):
         judge.require_usable(rows.iloc[[4, 5, 5]], PART, source="here")
 
 
+def test_a_pair_belongs_to_one_split_and_some_to_the_test():
+    jobs = pd.DataFrame({"job_id": ["t", "j"], "text": "a job", "split": ["train", "test"]})
+    resumes = PART["resumes"].assign(split=["test", "test", "train", "train", "test"])
+    rows = preferences(("j", "good", "bad", "a"), ("j", "good", "same", "a"), ("t", "same", "empty", "a"),
+                       ("t", "good", "bad", "a"))
+    kept, counts = judge.require_usable(rows, {"jobs": jobs, "resumes": resumes}, source="here")
+    assert kept[["job_id", "resume_b", "split"]].values.tolist() == [["j", "bad", "test"], ["t", "empty", "train"]]
+    assert counts == {"resumes of another split than the job's": 2}
+    with pytest.raises(DataError, match="here: no preference is of a job of the test, .* another split .*: 1"):
+        judge.require_usable(rows[2:], {"jobs": jobs, "resumes": resumes}, source="here")
+
+
 def test_where_reader_and_labels_disagree():
     rows = preferences(("j", "good", "bad", "a"), ("j", "same", "bad", "b"), ("j", "good", "same", "a"))
     found = judge.compare_with_labels(rows, pd.DataFrame({"job_id": "j", "resume_id": ["good", "same"], "label": 1}))
