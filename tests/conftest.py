@@ -1,4 +1,4 @@
-"""Shared by all tests: the repository's root, a tiny model, a tiny market."""
+"""Shared by all tests: the repository's root, a tiny model, a tiny market, a service, a browser."""
 
 import os
 
@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browser import Browser, find_chromium
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,3 +101,13 @@ def server(monkeypatch):
     yield service
     service.shutdown()
     service.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A browser with a fresh profile; where none is installed the test is skipped."""
+    if find_chromium() is None:
+        pytest.skip("no chromium or google-chrome on the PATH")
+    browser = Browser(tmp_path_factory.mktemp("browser") / "profile")
+    yield browser
+    browser.close()

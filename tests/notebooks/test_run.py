@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,23 @@ def test_every_stage_is_finished_and_rendered(smoke):
     index = (smoke / "index.html").read_text()
     assert all(f"{stage}/{stage}.html" in index for stage in STAGES)
     assert not list(smoke.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("page", ["index.html", "05_rankpo", "09_error_analysis", "10_bias_analysis"])
+def test_pages_of_a_run_hold_in_a_browser(smoke, browser, page):
+    file = smoke / page if page == "index.html" else smoke / page / f"{page}.html"
+    backgrounds = {False: "rgb(255, 255, 255)", True: "rgb(20, 23, 27)"}
+    for width, dark in ((1400, False), (1400, True), (375, False), (375, True)):
+        browser.open(file, width=width, dark=dark, settle_seconds=0.2)
+        assert not [url for url in browser.requested if not url.startswith(("data:", smoke.as_uri()))]
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == backgrounds[dark]
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    levels = browser.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    said = browser.evaluate("[...document.images].map(image => image.alt)")
+    assert said and all(said) and not any("described by" in text for text in said)
+    assert browser.evaluate("document.scripts.length") == 0
 
 
 def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
