@@ -207,9 +207,10 @@ def alignment_rows(systems: Mapping[str, BothWays], corpus: Corpus, judged: Mapp
 def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFrame:
     """Rows of `build_leaderboard` from `alignment.at_equal_alignment`, for the ledger to read: a system is a curve, and
     the measure names the two that are compared, in the order of the alphabet."""
-    both = kept[["curve", "against"]].apply(lambda row: " and ".join(sorted(row)), axis=1)
+    both = [" and ".join(sorted(pair)) for pair in zip(kept["curve"], kept["against"], strict=True)]
     rows = kept.rename(columns={"curve": "system", "ndcg": "value"})[["system", "value"]]
-    return rows.assign(**facts, channel="rule", task="rank_resumes", measure="nDCG@20 at equal alignment: " + both)
+    return rows.assign(**facts, channel="rule", task="rank_resumes",
+                       measure=[f"nDCG@20 at equal alignment: {pair}" for pair in both])
 
 
 def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:

@@ -214,6 +214,7 @@ def test_alignment_is_a_measure_of_the_board(corpus):
     rows = lb.frontier_rows(kept, {"seed": 1})
     assert rows["measure"].tolist() == ["nDCG@20 at equal alignment: dpo and sft"] * 2
     assert rows["system"].tolist() == ["sft", "dpo"]
+    assert lb.frontier_rows(kept.head(0), {"seed": 1}).empty  # a run with one stage 2
 
 
 def test_published_figures_are_the_papers():
