@@ -5,7 +5,6 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from IPython import get_ipython
 from matplotlib.figure import Figure
 
 from matchlib.reports.text import cut_line, show_invisible
@@ -19,9 +18,8 @@ def use_theme() -> None:
     sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.85)
     plt.rcParams.update({"figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False,
                          "figure.constrained_layout.use": True, "legend.frameon": False})
-    if shell := get_ipython():
-        shell.display_formatter.formatters["text/plain"].for_type(
-            Figure, lambda figure, printer, cycle: printer.text(in_words(figure)))
+    # on the class: the inline backend takes away whatever was registered for figures when it wakes up
+    Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(in_words(figure))
 
 
 def in_words(figure: Figure) -> str:
