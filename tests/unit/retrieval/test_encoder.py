@@ -141,7 +141,7 @@ def test_pickled_weights_and_empty_folders_are_refused(tmp_path, bare_folder):
     with pytest.raises(EncoderError, match="no .safetensors"):
         find_model(str(folder))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="no .safetensors"):
+    with pytest.raises(EncoderError, match="empty holds no model"):
         find_model(str(tmp_path / "empty"))
 
 
