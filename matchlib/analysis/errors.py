@@ -234,12 +234,12 @@ def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *,
     n_words = about["text"].map(lambda text: len(words(text)))
     positives = qrels[qrels["label"] > 0].groupby("query_id").size().loc[values.index]
     kinds = {column: about[column] for column in columns if column in about} | {
-        "length": pd.cut(n_words.rank(pct=True), [0, 1 / 3, 2 / 3, 1], labels=["short", "middle", "long"]).astype(str),
+        "length": pd.cut(n_words.rank(pct=True), [0, 1 / 3, 2 / 3, 1], labels=["short", "middle", "long"]),
         "script": about["text"].map(lambda text: "without spaces" if _UNSPACED.search(text) else "with spaces"),
-        "positives": pd.cut(positives, [0, 1, 3, 10, np.inf], labels=["1", "2-3", "4-10", "11+"]).astype(str)}
+        "positives": pd.cut(positives, [0, 1, 3, 10, np.inf], labels=["1", "2-3", "4-10", "11+"])}
     rows = []
     for kind, groups in kinds.items():
-        for name, own in values.groupby(groups):
+        for name, own in values.groupby(groups, observed=True):  # lengths and positives from small to large
             alike = None if clusters is None else clusters.loc[own.index].to_numpy()
             found = (mean_interval(own.to_numpy(), alike) if len(own) >= smallest
                      else dict.fromkeys(("value", "low", "high")))

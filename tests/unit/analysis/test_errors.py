@@ -179,6 +179,7 @@ def test_slices_part_the_queries_and_small_ones_are_too_few():
     labels = pd.DataFrame({"job_id": list("aabcde"), "resume_id": list("rsrrss")})
     table = errors.score_slices(ranking, labels, corpus, task="rank_resumes", columns=["industry", "region"],
                                 smallest=3)
+    assert table.loc[table["slice"] == "length", "of"].tolist() == ["short", "long"]
     found = table.set_index(["slice", "of"])
     assert set(table["slice"]) == {"industry", "length", "script", "positives"}
     assert found["n"].groupby("slice").sum().to_dict() == dict.fromkeys(set(table["slice"]), 5)  # f has no positive
