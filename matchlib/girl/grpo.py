@@ -71,7 +71,7 @@ def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool)
         learning_rate=settings.learning_rate, lr_scheduler_type="constant", logging_steps=settings.epochs * steps,
         use_cpu=on_cpu, bf16=not on_cpu and torch.cuda.is_bf16_supported(), activation_checkpointing=False,
         report_to="none", disable_tqdm=True, save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
-        save_total_limit=1, dataloader_pin_memory=not on_cpu)
+        save_total_limit=1, dataloader_pin_memory=not on_cpu, disable_dropout=True)
 
 
 class _Limits(TrainerCallback):
