@@ -11,7 +11,16 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from matchlib.girl.models import Writer, conversation, join, lora, merged, prompt_ids, require_room
+from matchlib.girl.models import (
+    Writer,
+    conversation,
+    count_without_padding,
+    join,
+    lora,
+    merged,
+    prompt_ids,
+    require_room,
+)
 from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
@@ -51,7 +60,10 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     config = _config(settings, checkpoints, generations, on_cpu=model.device.type == "cpu")
     trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
                           train_dataset=Dataset.from_dict({"prompt": shown}), callbacks=[limits])
+    places = [count_without_padding(own) for own in (model, trainer.ref_model) if own is not None]
     log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
+    for handle in places:
+        handle.remove()
     if adapter is not None:
         merged(trainer.model)
     model.eval()

@@ -7,12 +7,14 @@ job as plain text with the end token behind it.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel
+from torch.utils.hooks import RemovableHandle
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -102,6 +104,22 @@ def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
 def merged(adapted: PeftModel) -> None:
     """Write an adapter into the weights of its model, which can then be trained like any other."""
     adapted.merge_and_unload().requires_grad_(True)
+
+
+def count_without_padding(model: PreTrainedModel) -> RemovableHandle:
+    """Give a model positions that do not count the padding wherever a caller gives none, until the handle is removed.
+
+    trl's GRPO pads prompts on the left and names no positions: a model whose positions are absolute would then be
+    asked for the probabilities of words where it never wrote them.
+    """
+    takes = "position_ids" in inspect.signature(model.forward).parameters
+
+    def fill(_, args, given):
+        if takes and given.get("position_ids") is None and given.get("attention_mask") is not None:
+            places = (given["attention_mask"].cumsum(1) - 1).clamp(min=0)
+            given["position_ids"] = places[:, -given["input_ids"].shape[1]:]
+        return args, given
+    return model.register_forward_pre_hook(fill, with_kwargs=True)
 
 
 def copy_of(writer: Writer) -> Writer:

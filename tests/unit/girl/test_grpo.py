@@ -36,6 +36,20 @@ def test_a_reward_that_tells_nothing_is_refused(writer, tmp_path):
         train_grpo(writer, ["ask\n"] * 16, lambda rows: 0.0 * rows.answer, settings=SETTINGS, checkpoints=tmp_path)
 
 
+def test_positions_do_not_count_the_padding_of_prompts(writer, tmp_path):
+    """trl names no positions: a shorter prompt's job would be looked up where it was never written."""
+    seen = []
+    writer.model.transformer.wpe.register_forward_hook(lambda _, given, out: seen.append(given[0]))
+    token = writer.tokenizer.convert_tokens_to_ids("yes\n")
+    train_grpo(writer, ["ask\n", "so\nor\nask\n"] * 8,
+               lambda rows: ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float(),
+               settings=replace(SETTINGS, iterations=2), checkpoints=tmp_path)
+    whole = [places for places in seen if places.shape[1] > 3]  # more than a step of writing
+    assert whole and all(len(places) > 1 for places in whole)
+    assert any(places[:, -1].min() < places[:, -1].max() for places in whole)
+    assert not writer.model._forward_pre_hooks
+
+
 def test_the_reward_rises(writer, tmp_path):
     token = writer.tokenizer.convert_tokens_to_ids("yes\n")
     seen = []
