@@ -178,7 +178,7 @@ def _figures(table: _Table, g: int, smallest: int) -> dict[tuple[str, str], _Fig
     of_pool = {f"share of {name}": _ratio(parts[part][:, g], parts[part].sum(1), smaller)
                for name, part in (("the pool", "pool"), ("the top", "top"), ("exposure", "exposure"))}
     rates = [_ratio(parts["top"][:, h], parts["pool"][:, h], n) for h, n in enumerate(sizes)]
-    best = max(rates, key=lambda rate: (rate.n >= smallest, rate.value))
+    best = max(rates, key=lambda rate: (rate.n >= smallest, np.nan_to_num(rate.value)))
     figures = {(name, ""): figure for name, figure in of_pool.items()}
     figures |= {("selection rate", ""): rates[g], ("selection ratio", ""): _quotient(rates[g], best)}
     for channel in table.channels:
@@ -208,6 +208,8 @@ def _difference(one: _Figure, other: _Figure) -> _Figure:
 
 
 def _quotient(one: _Figure, best: _Figure) -> _Figure:
+    if one.influence is None or best.influence is None:
+        return _Figure(np.nan, None, 0)
     ratio = one.value / best.value
     return _Figure(ratio, (one.influence - ratio * best.influence) / best.value, one.n)
 
@@ -269,11 +271,16 @@ def _comparable(table: _Table, g: int) -> float:
 
 def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
     """With p_holm and flag; of two groups the second mirrors the first, so that each measure is counted once."""
-    test = ["measure"] if frame["group"].nunique() == 2 else ["measure", "group"]
+    test = _counted_once(frame)
     tests = frame.dropna(subset="p").drop_duplicates(test)
     adjusted = tests[test].assign(p_holm=holm(tests["p"].to_numpy(float)))
     frame = frame.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test)
     return frame.assign(flag=frame["p_holm"] < LEVEL)[COLUMNS]
+
+
+def _counted_once(audited: pd.DataFrame) -> list[str]:
+    """The columns that name a test."""
+    return ["measure"] if audited["group"].nunique() == 2 else ["measure", "group"]
 
 
 def summarise(audited: pd.DataFrame) -> str:
@@ -285,7 +292,7 @@ def summarise(audited: pd.DataFrame) -> str:
     tests = audited.dropna(subset="p")
     if tests.empty:
         return "nothing could be tested: groups too small, or nobody to compare them with"
-    n = tests["measure"].nunique() * (1 if audited["group"].nunique() == 2 else tests["group"].nunique())
+    n = len(tests.drop_duplicates(_counted_once(audited)))
     among = f"of {n} tests, {tests['comparable'].min():.0%} or more of each group compared"
     flagged = tests[tests["flag"].astype(bool)]
     if flagged.empty:

@@ -68,6 +68,22 @@ def test_measures_by_hand(small):
     assert value(found, "share of the top 2", "a", "n") == 2 and found["p"].isna().all() and not found["flag"].any()
 
 
+def test_a_group_that_no_ranking_holds_has_no_rate(small):
+    ranking, resumes, channels = small
+    away = pd.concat([resumes, pd.DataFrame({"resume_id": ["r9"], "gender": ["c"]})])
+    fits = pd.concat([channels["fit"], pd.DataFrame({"job_id": ["j0"], "resume_id": ["r9"]})])
+    found = audit(ranking, away, {"fit": fits}, column="gender", k=2, strata=[], smallest=0, n_permutations=0)
+    assert np.isnan(value(found, "selection rate", "c")) and np.isnan(value(found, "selection ratio", "c"))
+    assert value(found, "selection ratio", "b") == pytest.approx(1 / 3) and value(found, "recall at 2, fit", "c") == 0
+
+
+def test_as_many_tests_are_told_as_were_made():
+    one = pd.DataFrame({"measure": ["share"] * 3 + ["recall gap"] * 3, "group": list("abc") * 2, "value": 0.3,
+                        "expected": 0.3, "p": [0.5, 0.5, 0.5, 0.5, 0.5, np.nan], "p_holm": 1.0, "flag": False,
+                        "comparable": 1.0})
+    assert summarise(one).startswith("no flag of 5 tests,")
+
+
 def test_a_qualified_person_whom_the_ranking_left_out_is_missed(small):
     ranking, resumes, channels = small
     cut = ranking[~(ranking["query_id"].eq("j0") & ranking["candidate_id"].eq("r0"))]
