@@ -150,8 +150,12 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
                 raise DataError(f"--require: no {column} was found in any text of the {name}; give the table a column "
                                 f"{column!r}, or leave the rule out")
             tables[name] = tables[name].assign(**{column: filled})
-            notes.append(f"{column} of {empty.sum():,} {name} was read from the texts: found in "
-                         f"{(found != '').mean():.0%}" + ("; the others never fit" if (found == "").any() else ""))
+            told = f"{column} of {empty.sum():,} {name} was read from the texts: "
+            if column == "remote":  # no word of it is a no
+                notes.append(told + f"{(found == 'yes').mean():.0%} say so")
+            else:
+                notes.append(told + f"found in {(found != '').mean():.0%}"
+                             + ("; the others never fit" if (found == "").any() else ""))
     for column in ({"seniority", "degree"} & set(names)):
         for name, frame in tables.items():
             unknown = ~frame[column].isin(["", *KNOWN[column]]) if column in frame else pd.Series(dtype=bool)

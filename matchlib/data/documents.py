@@ -170,6 +170,7 @@ def _pdf_pages(file: Path) -> Iterator[str]:
     import logging
 
     from pypdf import PdfReader
+    from pypdf.errors import DependencyError
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings on harmless faults go to stderr by the dozen
     try:
         reader = PdfReader(file)
@@ -181,6 +182,8 @@ def _pdf_pages(file: Path) -> Iterator[str]:
             yield page.extract_text()
     except DataError:
         raise
+    except DependencyError:  # AES, also where only printing is forbidden
+        raise DataError(f"{file}: encrypted by AES; save it without a password, or install `cryptography`") from None
     except Exception as problem:  # a parser of hostile files raises whatever it trips over
         raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
 

@@ -104,6 +104,8 @@ def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
     assert rule.holds(**tables).tolist() == [[True, False], [False, False]]
     assert notes == ["1 jobs have a seniority that is not one of junior, middle, senior, lead (e.g. 'wizard'); "
                      "they never fit"]
+    silent = resumes.assign(text=["I work from home.", "I cook."])
+    assert require(["place"], jobs, silent)[2] == ["remote of 2 resumes was read from the texts: 50% say so"]
 
 
 def test_a_formula_is_no_formula_in_the_csv(place):

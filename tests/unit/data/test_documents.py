@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from docx import Document
 from docx.oxml import parse_xml
+from pypdf.errors import DependencyError
 
 from matchlib.data import documents
 from matchlib.data.documents import read_documents
@@ -65,6 +66,16 @@ def test_every_type_is_read(tmp_path):
         "007": "Pilot", "x": "Actor", "y": "Poet"}
     assert table["city"].to_dict() == {"007": "Hull"} | dict.fromkeys(("a", "b", "below/c_d", "e", "x", "y"), "")
     assert reading.left_out.empty
+
+
+def test_a_cipher_that_needs_another_package_is_named(tmp_path, monkeypatch):
+    write_pdf(tmp_path / "aes.pdf", "Welder")
+    (tmp_path / "good.txt").write_text("Welder")
+
+    def refuse(*_):
+        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
+    monkeypatch.setattr("pypdf.PdfReader", refuse)
+    assert "encrypted by AES; save it without a password" in reasons(read_documents(tmp_path, "resumes"))["aes.pdf"]
 
 
 def test_bad_files_are_listed_and_the_others_read(tmp_path):
