@@ -163,8 +163,10 @@ def classify_by_truth(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, r
 
     unsuitable: as in `classify`, by true columns. Else less competent: the rival's rule and text_fit are better. Else
     potentially suitable: the pair truly fits, whatever its label. Else out of scope: only traits that no document shows
-    are against it. The classes' definition is the same, so agreement with `classify` tells how well texts are read, not
-    whether the definition is right: true fit is a sum, and a pair that lacks something can still fit; `fits` shows it.
+    are against it. The definition is nearly that of `classify`, which asks the label where this asks who fits, and
+    compares rivals by requirements only (with perfect facts kappa is above .9), so agreement tells how well texts are
+    read, not whether the definition is right: true fit is a sum, and a pair that lacks something can still fit; `fits`
+    shows it.
     """
     channels = market.channels(jobs, resumes)
     visible = RULE_WEIGHT * channels["rule"] + TEXT_WEIGHT * channels["text_fit"]
