@@ -49,7 +49,8 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
         utilities = reward(rows).sum(1).float().cpu()
         whole = torch.tensor([own[-1] == tokenizer.eos_token_id for own in completion_ids]) & ~utilities.isnan()
         if limits.first is None and whole.sum() > 1 and utilities[whole].std() < 1e-6:
-            raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it")
+            raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it; train the "
+                             "utility longer, until it orders held-out pairs")
         worst = utilities[whole].min() if whole.any() else torch.tensor(0.0)
         return torch.where(whole, utilities, worst - 1).tolist()
 
@@ -96,7 +97,8 @@ class _Limits(TrainerCallback):
         length = (logs or {}).get("completions/mean_length")
         if length is None:
             return
-        self.first = self.first or length
+        seen = [row["completions/mean_length"] for row in state.log_history if "completions/mean_length" in row]
+        self.first = seen[0]  # that of SFT, also where a killed run goes on
         if (kl := logs.get("kl", 0.0) * length) > self.settings.max_kl:
             self.reason = f"the divergence of {kl:.1f} nats is above {self.settings.max_kl:g}"
         elif abs(length / self.first - 1) > self.settings.max_drift:

@@ -138,8 +138,8 @@ def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame, co
     """What the ledger reads of a run: system, task, measure, channel, value.
 
     fits: mean truth by arm; duels: `duels`, whose advantages stand beside a system "even" with 0; recommended: the
-    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty. course: the policy's log, of
-    whose end the divergence from SFT in nats a job and the relative change of length stand beside a system "allowed".
+    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty. course: the policy's log; the
+    divergence from SFT in nats a job and the relative change of length `at_the_end` stand beside a system "allowed".
     """
     rows = [(arm, "write", "true fit", "true_fit", row["true_fit"]) for arm, row in fits.iterrows()]
     for duel in duels.to_dict("records"):
@@ -147,10 +147,17 @@ def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame, co
         rows += [(duel["arm"], "write", name, "true_fit", duel["advantage"]), ("even", "write", name, "true_fit", 0.0)]
     rows += [(row["arm"], row["predictor"], f"AUC, {row['part']} seekers", "observed", row["AUC"])
              for row in recommended.to_dict("records")]
-    drift = abs(course["length"].iloc[-1] / course["length"].iloc[0] - 1)
-    for measure, value, allowed in (("divergence", course["kl"].iloc[-1], ALLOWED_KL), ("drift", drift, ALLOWED_DRIFT)):
+    end = at_the_end(course, policy)
+    drift = abs(end["length"] / course["length"].iloc[0] - 1)
+    for measure, value, allowed in (("divergence", end["kl"], ALLOWED_KL), ("drift", drift, ALLOWED_DRIFT)):
         rows += [(policy, "write", measure, "course", value), ("allowed", "write", measure, "course", allowed)]
     return pd.DataFrame(rows, columns=["system", "task", "measure", "channel", "value"])
+
+
+def at_the_end(course: pd.DataFrame, policy: str) -> pd.Series:
+    """The last row of a policy's log that tells of the weights that were kept: PPO goes back from an iteration that
+    stops it, GRPO by trl does not."""
+    return course[course["stopped"] == ""].iloc[-1] if policy == "ppo" and len(course) > 1 else course.iloc[-1]
 
 
 def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.DataFrame:

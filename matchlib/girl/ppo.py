@@ -202,7 +202,8 @@ class _Trainer:
         if self.spread is None:
             self.spread = float(totals[whole].std())
             if self.spread < 1e-6:
-                raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it")
+                raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it; train the "
+                                 "utility longer, until it orders held-out pairs")
         last = torch.zeros_like(mask)
         last[torch.arange(len(mask)), mask.sum(1).long() - 1] = 1
         worst = (totals[whole].min() / self.spread if whole.any() else 0.0) - 1

@@ -65,13 +65,33 @@ def in_a_line(text: str | Prompt) -> str:
         ", must, ", "; must: ").replace(", nice, ", "; nice: ").replace(", has, ", "; has: ").removesuffix(", nice")
 
 
-def require_columns(jobs: pd.DataFrame, resumes: pd.DataFrame) -> None:
-    """Raise DataError where compact records cannot be written for want of columns."""
-    for name, frame, columns in (("jobs", jobs, ("title", "seniority", "min_years", "city", "skills", "nice_skills")),
-                                 ("resumes", resumes, ("title", "seniority", "years", "city", "skills"))):
+_NEEDED = {"jobs": ("title", "seniority", "min_years", "city", "skills", "nice_skills"),
+           "resumes": ("title", "seniority", "years", "city", "skills")}
+
+
+def checked(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables with jobs and resumes as compact records need them: years as whole numbers, levels as the market's.
+
+    Raises DataError, naming the first row, where a column is missing or holds something else.
+    """
+    found = dict(tables)
+    for name, columns in _NEEDED.items():
+        frame, years = tables[name], columns[2]
         if missing := [column for column in columns if column not in frame]:
             raise DataError(f"{name}: compact records need a column {missing[0]!r}; map one in the params file, or set "
                             f"form to text and base_model to a language model that reads texts")
+        given = frame[years].astype(str).str.strip()
+        _refuse(name, frame[years], ~given.str.fullmatch("[0-9]{1,2}"), "a whole number of years")
+        _refuse(name, frame["seniority"], ~frame["seniority"].isin(LEVELS), f"one of {', '.join(LEVELS)}")
+        found[name] = frame.assign(**{years: given.astype(int)})
+    return found
+
+
+def _refuse(name: str, column: pd.Series, wrong: pd.Series, due: str) -> None:
+    if wrong.any():
+        at = int(wrong.to_numpy().argmax())
+        raise DataError(f"{name}: row {at + 1}: {column.name} = {str(column.iloc[at])[:60]!r} where compact records "
+                        f"need {due} ({wrong.sum():,} rows in all); mend the column, or drop these rows")
 
 
 def views(jobs: pd.DataFrame, resumes: pd.DataFrame, *, form: str,
@@ -85,9 +105,9 @@ def views(jobs: pd.DataFrame, resumes: pd.DataFrame, *, form: str,
         prompts = [prompt_from("girl_job", resume=text, max_words=max_words) for text in resumes["text"]]
         texts = [cut_at_words(text, max_words)[0] for text in jobs["text"]]
     elif form == "record":
-        require_columns(jobs, resumes)
-        prompts = [resume_record(row) for row in resumes.to_dict("records")]
-        texts = [job_record(row) for row in jobs.to_dict("records")]
+        part = checked({"jobs": jobs, "resumes": resumes})
+        prompts = [resume_record(row) for row in part["resumes"].to_dict("records")]
+        texts = [job_record(row) for row in part["jobs"].to_dict("records")]
     else:
         raise DataError(f"form {form!r} is neither record nor text")
     return pd.Series(prompts, index=resumes["resume_id"]), pd.Series(texts, index=jobs["job_id"])

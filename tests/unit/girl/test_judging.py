@@ -112,7 +112,7 @@ def test_the_ledger_reads_a_run():
     duels_ = duels({"ppo": np.ones(3), "sft": np.zeros(3)}, [("ppo", "sft")])
     arms = pd.DataFrame([("dot", "ppo", "cold", 0.8), ("mlp", "ppo", "cold", 0.6), ("dot", "shuffled", "cold", 0.5)],
                         columns=["predictor", "arm", "part", "AUC"])
-    course = pd.DataFrame({"kl": [0.0, 12.0], "length": [10.0, 9.0]})
+    course = pd.DataFrame({"kl": [0.0, 12.0, 50.0], "length": [10.0, 9.0, 5.0], "stopped": ["", "", "too far"]})
     boards = {("market", "1"): board(fits, duels_, arms, course, "ppo")}
     read = {m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict() for m, c in (
         ("true fit", "true_fit"), ("advantage of ppo over sft", "true_fit"), ("AUC, cold seekers", "observed"),
@@ -120,7 +120,8 @@ def test_the_ledger_reads_a_run():
     assert read == {"true fit": {"ppo": 0.7, "sft": 0.6}, "advantage of ppo over sft": {"even": 0.0, "ppo": 1.0},
                     "AUC, cold seekers": {"ppo": pytest.approx(0.7), "shuffled": 0.5},
                     "divergence": {"ppo": 12.0, "allowed": 40.0}, "drift": {"ppo": pytest.approx(0.1), "allowed": 0.2}}
-    assert set(board(*[pd.DataFrame()] * 3, course, "ppo")["measure"]) == {"divergence", "drift"}
+    only = board(*[pd.DataFrame()] * 3, course, "grpo")  # which does not go back from where it was stopped
+    assert only["measure"].unique().tolist() == ["divergence", "drift"] and only["value"][0] == 50.0
 
 
 def test_the_answer_names_who_wins():

@@ -129,9 +129,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(writer, tmp_path):
 
 @pytest.mark.parametrize(("limit", "reason"), [({"max_kl": 0.05}, "divergence"), ({"max_drift": 0.01}, "length")])
 def test_a_policy_that_runs_away_is_stopped_and_brought_back(writer, tmp_path, limit, reason):
+    again = copy.deepcopy(writer)
     log = train_ppo(writer, *task(writer), settings=PPO(**{**vars(TASK), **limit, "learning_rate": 3e-2}),
                     checkpoints=tmp_path)
-    assert reason in log["stopped"].iloc[-1] and (log["stopped"].iloc[:-1] == "").all() and len(log) < TASK.iterations
+    assert reason in log["stopped"].iloc[-1] and (log["stopped"].iloc[:-1] == "").all()
+    assert 1 < len(log) < TASK.iterations
+    train_ppo(again, *task(again), checkpoints=tmp_path / "before", settings=PPO(
+        **{**vars(TASK), "learning_rate": 3e-2, "iterations": len(log) - 2}))  # what the last good row was measured on
+    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), writer.model.parameters(), strict=True))
 
 
 def test_what_cannot_be_learned_from_is_refused(writer, tmp_path):

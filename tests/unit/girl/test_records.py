@@ -1,15 +1,14 @@
 """Compact records: written, read back, tokenised."""
 
-import pandas as pd
 import pytest
 
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError
 from matchlib.girl.records import (
+    checked,
     in_a_line,
     job_record,
     parse_job,
-    require_columns,
     resume_record,
     word_tokenizer,
 )
@@ -62,8 +61,22 @@ def test_a_token_is_a_line_and_decoding_gives_the_text_back():
 
 def test_a_missing_column_is_named():
     jobs, resumes = MARKET.jobs(2), MARKET.resumes(2)
-    require_columns(jobs, resumes)
     with pytest.raises(DataError, match="jobs: compact records need a column 'min_years'"):
-        require_columns(jobs.drop(columns="min_years"), resumes)
+        checked({"jobs": jobs.drop(columns="min_years"), "resumes": resumes})
     with pytest.raises(DataError, match="resumes: .* 'skills'"):
-        require_columns(jobs, pd.DataFrame({"title": [], "seniority": [], "years": [], "city": []}))
+        checked({"jobs": jobs, "resumes": resumes.drop(columns="skills")})
+
+
+def test_columns_of_a_file_become_numbers_and_what_is_none_is_named():
+    jobs, resumes = MARKET.jobs(4), MARKET.resumes(4)
+    read = {"jobs": jobs.assign(min_years=jobs["min_years"].astype(str)),
+            "resumes": resumes.assign(years=" " + resumes["years"].astype(str)), "labels": "kept"}
+    part = checked(read)
+    assert part["jobs"]["min_years"].tolist() == jobs["min_years"].tolist() and part["labels"] == "kept"
+    assert part["resumes"]["years"].tolist() == resumes["years"].tolist()
+    for column, value, due in (("min_years", "", "a whole number of years"), ("min_years", 2.5, "a whole number"),
+                               ("seniority", "Chief", "one of junior, middle, senior, lead")):
+        spoiled = jobs.astype({column: object})
+        spoiled.iloc[2, spoiled.columns.get_loc(column)] = value
+        with pytest.raises(DataError, match=f"jobs: row 3: {column} = '{value}' where compact records need {due}"):
+            checked(read | {"jobs": spoiled})
