@@ -18,9 +18,12 @@ _FLAGS = (
 START_SECONDS = 20
 
 
-def find_chromium() -> str | None:
-    """The path of an installed Chromium or Chrome."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
+def find_chromium() -> str:
+    """The path of an installed Chromium or Chrome; RuntimeError if there is none."""
+    if found := shutil.which("chromium") or shutil.which("google-chrome"):
+        return found
+    raise RuntimeError("no chromium or google-chrome on the PATH, with which pages are tested; install one, e.g. by "
+                       "apt-get install chromium")
 
 
 class Browser:
