@@ -62,9 +62,11 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
                           train_dataset=Dataset.from_dict({"prompt": shown}), callbacks=[limits])
     places = [count_without_padding(own) for own in (model, trainer.ref_model) if own is not None]
-    log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
-    for handle in places:
-        handle.remove()
+    try:
+        log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
+    finally:
+        for handle in places:
+            handle.remove()
     if adapter is not None:
         merged(trainer.model)
     model.eval()
