@@ -98,16 +98,15 @@ def views(jobs: pd.DataFrame, resumes: pd.DataFrame, *, form: str,
           max_words: int) -> tuple[pd.Series, pd.Series]:
     """What is read and written: prompts by resume_id, jobs by job_id.
 
-    form: record, from columns, or text: the resume in a prompt as data, the job's text, each cut at max_words.
-    Raises DataError where records lack a column, or on another form.
+    form: record, from the columns of tables that were `checked`, or text: the resume in a prompt as data, the job's
+    text, each cut at max_words. Raises DataError on another form.
     """
     if form == "text":
         prompts = [prompt_from("girl_job", resume=text, max_words=max_words) for text in resumes["text"]]
         texts = [cut_at_words(text, max_words)[0] for text in jobs["text"]]
     elif form == "record":
-        part = checked({"jobs": jobs, "resumes": resumes})
-        prompts = [resume_record(row) for row in part["resumes"].to_dict("records")]
-        texts = [job_record(row) for row in part["jobs"].to_dict("records")]
+        prompts = [resume_record(row) for row in resumes.to_dict("records")]
+        texts = [job_record(row) for row in jobs.to_dict("records")]
     else:
         raise DataError(f"form {form!r} is neither record nor text")
     return pd.Series(prompts, index=resumes["resume_id"]), pd.Series(texts, index=jobs["job_id"])
