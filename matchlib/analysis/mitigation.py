@@ -168,12 +168,13 @@ def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.Dat
     return pd.DataFrame(rows)
 
 
-def board(audits: pd.DataFrame, treated: pd.DataFrame) -> pd.DataFrame:
+def board(audits: pd.DataFrame, treated: pd.DataFrame, swapped: pd.DataFrame) -> pd.DataFrame:
     """What the ledger reads of a run: system, task, measure, channel, value.
 
-    audits: of `bias.audit` with a column system; treated: of `frontier`; each may be empty. Of every test the excess of
-    a group, what it got less what it would get with groups shuffled, beside a system "even" with 0, and the number of
-    flags; of every remedy and strength the recall gap beyond what chance leaves (absolute) and the quality.
+    audits: of `bias.audit`, swapped: of `compare_rankings`, both with a column system; treated: of `frontier`; each may
+    be empty. Of every test the excess of a group, what it got less what it would get with groups shuffled, beside a
+    system "even" with 0, and the number of flags; of every remedy and strength the recall gap beyond what chance leaves
+    (absolute) and the quality; of every system how many places a group rises when its words are swapped.
     """
     tests = audits.dropna(subset="expected") if len(audits) else audits
     rows = [(row["system"], f"excess of {row['group']}: {row['measure']}", "audit", row["value"] - row["expected"])
@@ -185,5 +186,8 @@ def board(audits: pd.DataFrame, treated: pd.DataFrame) -> pd.DataFrame:
         system = f"{row['mitigation']} {row['strength']:g}"
         rows += [(system, "recall gap beyond chance", row["channel"], abs(row["gap"] - row["gap_expected"])),
                  (system, row["measure"], row["channel"], row["value"])]
+    if len(swapped):
+        rows += [(row.system, f"places up when swapped: {row.group}", "swapped", row.value)
+                 for row in swapped[swapped["measure"].eq("places up")].itertuples()]
     table = pd.DataFrame(rows, columns=["system", "measure", "channel", "value"]).assign(task="rank_resumes")
     return table.dropna(subset="value")[["system", "task", "measure", "channel", "value"]]

@@ -53,29 +53,41 @@ def paired_difference(differences: np.ndarray) -> dict[str, float]:
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
     """Every claim against every of its baselines, by the rule above.
 
-    claims: claim (its sentence), world, system, baselines, kind ("above", by default, or "not below"), measure and
-    channel where values hold several. Returns claim, world, system, baseline, kind, estimate, low, high, p, p_holm,
-    seeds, verdict (holds, does not, undecided, too few seeds). Raises DataError if a claim names what was not run.
+    claims: claim (its sentence), world, system, baselines, kind ("above", by default, or "not below"), baseline_world
+    where the baselines stand in another world of the same seeds, measure and channel where values hold several.
+    Returns claim, world, system, baseline, kind, estimate, low, high, p, p_holm, seeds, verdict (holds, does not,
+    undecided, too few seeds). Raises DataError if a claim names what was not run, or not for the same seeds.
     """
     rows = []
     for claim in claims:
         if claim.get("kind", "above") not in KINDS:
             raise DataError(f"claim {claim['claim']!r}: kind {claim['kind']!r} is not one of {', '.join(KINDS)}")
-        chosen = values["world"] == claim["world"]
-        for key in ("measure", "channel"):
-            chosen &= values[key] == claim.get(key, values[key].iloc[0])
-        table = values[chosen].pivot(index="seed", columns="system", values="value")
+        other_world = claim.get("baseline_world", claim["world"])
         for baseline in claim["baselines"]:
-            if absent := {claim["system"], baseline} - set(table.columns):
-                raise DataError(f"claim {claim['claim']!r}: {sorted(absent)[0]!r} was not run in the world "
-                                f"{claim['world']!r}, which has {', '.join(table.columns) or 'nothing'}")
-            gaps = (table[claim["system"]] - table[baseline]).to_numpy()
-            rows.append({"claim": claim["claim"], "world": claim["world"], "system": claim["system"],
-                         "baseline": baseline, "kind": claim.get("kind", "above"), **paired_difference(gaps)})
+            gaps = (_of_seeds(values, claim, claim["world"], claim["system"])
+                    - _of_seeds(values, claim, other_world, baseline))
+            if gaps.isna().any():
+                raise DataError(f"claim {claim['claim']!r}: seed {gaps.index[gaps.isna()][0]!r} was run for only one "
+                                f"of {claim['system']!r} and {baseline!r}; run it for both")
+            told = baseline if other_world == claim["world"] else f"{baseline}, {other_world}"
+            rows.append({"claim": claim["claim"], "world": claim["world"], "system": claim["system"], "baseline": told,
+                         "kind": claim.get("kind", "above"), **paired_difference(gaps.to_numpy())})
     judged = pd.DataFrame(rows)
     judged["p_holm"] = holm(judged["p"].to_numpy())
     judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
     return judged
+
+
+def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system: str) -> pd.Series:
+    """seed -> value of a system in a world, by the claim's measure and channel."""
+    chosen = values["world"] == world
+    for key in ("measure", "channel"):
+        chosen &= values[key] == claim.get(key, values[key].iloc[0])
+    own = values[chosen & values["system"].eq(system)]
+    if own.empty:
+        there = ", ".join(dict.fromkeys(values.loc[chosen, "system"])) or "nothing"
+        raise DataError(f"claim {claim['claim']!r}: {system!r} was not run in the world {world!r}, which has {there}")
+    return own.set_index("seed")["value"]
 
 
 def verdicts(judged: pd.DataFrame) -> pd.DataFrame:

@@ -165,11 +165,14 @@ def test_the_ledger_reads_audits_and_remedies():
     treated = pd.DataFrame({"mitigation": ["none", "erasure"], "strength": [0.0, 0.5], "channel": "true_fit",
                             "gap": [-0.2, np.nan], "gap_expected": [0.0, np.nan], "measure": "nDCG@10",
                             "value": [0.6, 0.5]})
-    boards = {("shown", "1"): board(audits, treated)}
+    swapped = pd.DataFrame({"system": "raw", "measure": ["places up", "score shift"], "group": "woman",
+                            "value": [3.0, 0.1]})
+    boards = {("shown", "1"): board(audits, treated, swapped)}
     read = {measure: seed_values(boards, measure=measure, channel=channel).set_index("system")["value"].to_dict()
             for measure, channel in (("excess of woman: share", "audit"), ("flags", "audit"), ("nDCG@10", "true_fit"),
-                                     ("recall gap beyond chance", "true_fit"))}
+                                     ("recall gap beyond chance", "true_fit"),
+                                     ("places up when swapped: woman", "swapped"))}
     assert read == {"excess of woman: share": {"stage1": pytest.approx(-0.1), "raw": 0.0, "even": 0.0},
                     "flags": {"stage1": 1.0, "raw": 0.0}, "nDCG@10": {"none 0": 0.6, "erasure 0.5": 0.5},
-                    "recall gap beyond chance": {"none 0": 0.2}}
-    assert board(pd.DataFrame(), pd.DataFrame()).empty
+                    "recall gap beyond chance": {"none 0": 0.2}, "places up when swapped: woman": {"raw": 3.0}}
+    assert board(pd.DataFrame(), pd.DataFrame(), pd.DataFrame()).empty

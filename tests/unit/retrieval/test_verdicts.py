@@ -75,3 +75,13 @@ def test_claims_may_name_their_own_measure():
     values = pd.concat([above, below.assign(measure="RR")])
     judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR"}], values)
     assert judged["verdict"].tolist() == ["holds", "does not"]
+
+
+def test_a_baseline_may_stand_in_another_world_of_the_same_seeds():
+    values = pd.concat([table(a=BASE + 0.1 + WIGGLE), table(a=BASE).assign(world="null")])
+    across = claim("a", "a") | {"baseline_world": "null"}
+    judged = judge([across], values)
+    assert judged["verdict"].tolist() == ["holds"] and judged["baseline"].tolist() == ["a, null"]
+    assert judged["estimate"][0] == pytest.approx(0.1)
+    with pytest.raises(DataError, match="seed 5 was run for only one of 'a' and 'a'"):
+        judge([across], values[~(values["world"].eq("null") & values["seed"].eq(5))])
