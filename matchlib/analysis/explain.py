@@ -101,5 +101,5 @@ def _all_skills(facts: dict) -> Sequence[str]:
 
 def _place(asked: dict, held: dict) -> str:
     if "yes" in (asked["remote"], held["remote"]) or (asked["city"] and held["city"]):
-        return same_place().why(pd.Series(asked), pd.Series(held))
+        return same_place().why(asked, held)
     return ""

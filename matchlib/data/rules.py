@@ -59,7 +59,7 @@ def same_place() -> Rule:
             fits |= _equal(jobs["region"], resumes["region"])
         return fits | _remote(jobs)[:, None] | _remote(resumes)[None, :]
 
-    def why(job: pd.Series, resume: pd.Series) -> str:
+    def why(job: pd.Series | dict, resume: pd.Series | dict) -> str:
         if job["city"] and job["city"] == resume["city"]:
             return f"both in {job['city']}"
         if job.get("region") and job.get("region") == resume.get("region"):
