@@ -22,6 +22,7 @@ SMALLEST = 20
 """Fewest members of a group, or qualified pairs, that a figure may rest on."""
 LEVEL = 0.05
 COLUMNS = ["measure", "group", "value", "low", "high", "n", "expected", "p", "p_holm", "flag", "comparable", "note"]
+EARNED = ("top", "exposure")
 _AT_ONCE = 5_000_000  # permuted labels held in memory
 
 
@@ -29,11 +30,14 @@ _AT_ONCE = 5_000_000  # permuted labels held in memory
 class _Table:
     """Everything the measures need: parts[name] (Q, R) summed two ways, since every measure is a ratio of sums.
 
-    by_group: name -> (Q, G) sums over a group's candidates; by_resume: name -> (R,) sums over queries;
-    groups: (R,) codes into names; strata: (R,) codes; clusters: (Q,) or None; channels: who says who is qualified.
+    by_group: name -> (Q, G) sums over a group's candidates; by_resume: name -> (R,) sums over queries, of top and
+    exposure less what a place drawn at random from the same pool gives, so that being in more pools earns nothing;
+    given: top and exposure -> (G,) what the pools alone give a group; groups: (R,) codes into names; strata: (R,)
+    codes; clusters: (Q,) or None; channels: who says who is qualified.
     """
     by_group: dict[str, np.ndarray]
     by_resume: dict[str, np.ndarray]
+    given: dict[str, np.ndarray]
     groups: np.ndarray
     names: list[str]
     strata: np.ndarray
@@ -66,10 +70,11 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
     `smallest` there is no figure.
 
     p: two-sided, for share of the top and of exposure and for recall gaps, from permuting groups within strata, the
-    same permutations for all; `expected` is their mean; Holm over all p, a two-group audit's counted once; flag: p_holm
-    < .05. Who is alone in his stratum is not permuted: `comparable` is the share of a group that can be; if it is 0
-    there is no test. The null is that given the strata neither the order nor who counts as qualified depends on the
-    group: a recall gap against biased labels may show the labels' bias. Raises DataError on what cannot be audited.
+    same permutations for all; `expected` is their mean, in which what pools alone give is held fixed; Holm over all p,
+    a two-group audit's counted once; flag: p_holm < .05. Who is alone in his stratum is not permuted: `comparable` is
+    the share of a group that can be; if it is 0 there is no test. The null is that given the strata neither the order
+    nor who counts as qualified depends on the group: a recall gap against biased labels may show the labels' bias.
+    Raises DataError on what cannot be audited.
     """
     table = _tabulate(ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters)
     rng = np.random.default_rng(seed)
@@ -96,13 +101,19 @@ def audit_slices(ranking: pd.DataFrame, slices: pd.Series, resumes: pd.DataFrame
                  **options) -> pd.DataFrame:
     """The audit of every slice of the queries, e.g. of each industry; p-values explore, so there is no flag.
 
-    slices: query_id -> slice; options as of `audit`. Returns slice and the columns of `audit` without p_holm, flag.
+    slices: query_id -> slice; options as of `audit`. A slice whose pools hold one group has a note and no figure.
+    Returns slice and the columns of `audit` without p_holm, flag.
     """
     of_query = ranking["query_id"].map(slices)
     if of_query.isna().any():
         raise DataError(f"query {ranking['query_id'][of_query.isna()].iloc[0]!r} is in no slice; give every query one")
-    parts = [audit(part, resumes, channels, **options).assign(slice=name)
-             for name, part in ranking.groupby(of_query)]
+    groups = groups_of(resumes, options["column"]).set_axis(resumes["resume_id"])
+    parts = []
+    for name, part in ranking.groupby(of_query):
+        there = groups.reindex(part["candidate_id"]).dropna().unique()
+        alone = pd.DataFrame({"measure": "share of the pool", "group": there, "note": "no other group"})
+        found = audit(part, resumes, channels, **options) if len(there) > 1 else alone.reindex(columns=COLUMNS)
+        parts.append(found.assign(slice=name))
     frame = pd.concat(parts, ignore_index=True).drop(columns=["p_holm", "flag"])
     return frame[["slice", *frame.columns.drop("slice")]]
 
@@ -151,8 +162,11 @@ def _tabulate(ranking, resumes, channels, *, column, k, strata, clusters) -> _Ta
     shape = len(queries), len(names)
     by_group = {name: np.bincount(q * shape[1] + groups[r], weight, shape[0] * shape[1]).reshape(shape)
                 for name, weight in weights.items()}
-    by_resume = {name: np.bincount(r, weight, len(ids)) for name, weight in weights.items()}
-    return _Table(by_group, by_resume, groups, list(names), codes_of(people, strata),
+    of_place = {name: np.bincount(q, weights[name]) / np.bincount(q, weights["pool"]) for name in EARNED}
+    earned = weights | {name: weights[name] - of_place[name][q] * weights["pool"] for name in EARNED}
+    by_resume = {name: np.bincount(r, weight, len(ids)) for name, weight in earned.items()}
+    given = {name: of_place[name] @ by_group["pool"] for name in EARNED}
+    return _Table(by_group, by_resume, given, groups, list(names), codes_of(people, strata),
                   None if clusters is None else clusters.reindex(queries).to_numpy(), list(channels))
 
 
@@ -237,8 +251,8 @@ def _permute(table: _Table, n: int, rng: np.random.Generator) -> dict[tuple[str,
         shuffled[:, by_stratum] = table.groups[order]
         sums.append(_group_sums(shuffled, weights, len(table.names)))
     part = dict(zip(table.by_resume, np.moveaxis(np.concatenate(sums), 2, 0), strict=True))
-    values = {(f"share of {name}", ""): part[key] / part[key].sum(1, keepdims=True)
-              for name, key in (("the top", "top"), ("exposure", "exposure"))}
+    values = {(f"share of {name}", ""): (table.given[key] + part[key]) / table.given[key].sum() for name, key in
+              (("the top", "top"), ("exposure", "exposure"))}
     for channel in table.channels:
         hit, qualified = part[f"hit, {channel}"], part[f"qualified, {channel}"]
         others = qualified.sum(1, keepdims=True) - qualified
@@ -276,6 +290,11 @@ def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
     adjusted = tests[test].assign(p_holm=holm(tests["p"].to_numpy(float)))
     frame = frame.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test)
     return frame.assign(flag=frame["p_holm"] < LEVEL)[COLUMNS]
+
+
+def count_flags(audited: pd.DataFrame) -> int:
+    """How many tests of an audit are flagged; of two groups the second mirrors the first and is not counted again."""
+    return len(audited[audited["flag"].astype(bool)].drop_duplicates(_counted_once(audited)))
 
 
 def _counted_once(audited: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.bias import STRATA, audit, codes_of, groups_of
+from matchlib.analysis.bias import STRATA, audit, codes_of, count_flags, groups_of
 from matchlib.analysis.counterfactual import swap_gender_terms
 from matchlib.data.schema import DataError
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, score_queries
@@ -97,10 +97,10 @@ def rerank_to_shares(ranking: pd.DataFrame, groups: pd.Series, targets: pd.DataF
     """Reorder so that down to every rank i <= k each group holds at least floor(strength * its share * i) places.
 
     groups: candidate_id -> group; targets: query_id x group shares. Within a group the order stays; strength 0 changes
-    nothing. Returns query_id, candidate_id, rank. The group is used to rank people: whether that is lawful or right is
-    not a question of this function.
-    Source: DetGreedy, Geyik, Ambler, Kenthapadi (arXiv 1905.01989), algorithm 1; deviation: no upper bounds, which
-    lower bounds for all groups nearly imply.
+    nothing. A group with too few candidates gives what it has. Returns query_id, candidate_id, rank. The group is used
+    to rank people: whether that is lawful or right is not a question of this function.
+    Source: DetGreedy, Geyik, Ambler, Kenthapadi (arXiv 1905.01989), algorithm 1; deviation: instead of upper bounds a
+    look ahead, so that the floors hold for any number of groups; with two the order is the same.
     """
     names = list(targets.columns)
     ordered = ranking[["query_id", "candidate_id", "rank"]].sort_values(["query_id", "rank"])
@@ -122,14 +122,17 @@ def rerank_to_shares(ranking: pd.DataFrame, groups: pd.Series, targets: pd.DataF
 def _greedy(groups: np.ndarray, shares: np.ndarray, k: int) -> np.ndarray:
     """(n,) new order of candidates (n,), whose groups are codes into shares, given best first."""
     waiting = [list(np.flatnonzero(groups == g)) for g in range(len(shares))]
+    last = min(k, len(groups))
+    # (last, G) places owed down to each rank; a group owes no more than it has
+    owed = np.minimum(np.floor(np.outer(np.arange(1, last + 1), shares) + 1e-9), [len(members) for members in waiting])
     placed, counts = [], np.zeros(len(shares))
-    for i in range(1, min(k, len(groups)) + 1):
-        owed = counts < np.floor(shares * i + 1e-9)
-        heads = {members[0]: g for g, members in enumerate(waiting) if members}
-        due = {place: g for place, g in heads.items() if owed[g]} or heads
-        best = min(due)
-        placed.append(waiting[due[best]].pop(0))
-        counts[due[best]] += 1
+    for i in range(last):
+        missing = np.maximum(owed[i:] - counts, 0)
+        full = missing.sum(1) >= np.arange(1, last - i + 1)  # down to which ranks every place is owed already
+        due = missing[full.argmax()] > 0 if full.any() else np.ones(len(shares), bool)
+        place, group = min((members[0], g) for g, members in enumerate(waiting) if members and due[g])
+        placed.append(waiting[group].pop(0))
+        counts[group] += 1
     return np.concatenate([placed, np.setdiff1d(np.arange(len(groups)), placed)]).astype(int)
 
 
@@ -180,7 +183,7 @@ def board(audits: pd.DataFrame, treated: pd.DataFrame, swapped: pd.DataFrame) ->
     rows = [(row["system"], f"excess of {row['group']}: {row['measure']}", "audit", row["value"] - row["expected"])
             for row in tests.to_dict("records")]
     rows += [("even", measure, "audit", 0.0) for measure in dict.fromkeys(measure for _, measure, _, _ in rows)]
-    rows += [(system, "flags", "audit", float(part["flag"].astype(bool).sum()))
+    rows += [(system, "flags", "audit", float(count_flags(part)))
              for system, part in (audits.groupby("system", sort=False) if len(audits) else ())]
     for row in treated.to_dict("records"):
         system = f"{row['mitigation']} {row['strength']:g}"

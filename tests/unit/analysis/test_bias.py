@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matchlib.analysis.bias import audit, audit_slices, codes_of, summarise
+from matchlib.analysis.bias import audit, audit_slices, codes_of, count_flags, summarise
 from matchlib.data.schema import DataError
 
 
@@ -157,6 +157,22 @@ def test_segregation_alone_is_not_flagged_within_occupations():
     assert flags["within"] <= 4 < 18 <= flags["without"]  # P(more than 4 of 20 at .05) is .003
 
 
+def test_being_in_more_pools_is_no_gift_of_the_ranker():
+    """Men apply more often and the order is drawn at random: few audits flag, and chance expects the pools' shares."""
+    resumes, flags = people(["man"] * 100 + ["woman"] * 100), 0
+    odds = np.repeat([0.6, 0.4], 100) / 100
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        pools = {f"j{j}": rng.choice(resumes["resume_id"], 30, replace=False, p=odds) for j in range(60)}
+        fits = pd.DataFrame([(job, resume) for job, pool in pools.items() for resume in rng.choice(pool, 3, False)],
+                            columns=["job_id", "resume_id"])
+        found = audit(ranked(pools), resumes, {"fit": fits}, **HOW | {"strata": [], "n_permutations": 100})
+        flags += found["flag"].any()
+        assert value(found, "share of the top 10", "woman", "expected") == pytest.approx(
+            value(found, "share of the pool", "woman"), abs=0.01)
+    assert flags <= 5  # P(more than 5 of 30 at .05) is .003
+
+
 def test_who_is_alone_in_a_stratum_is_not_permuted():
     ranking, resumes, channels, _ = world(bias=0.6, seed=3)
     alone = resumes.assign(occupation=resumes["resume_id"])
@@ -237,3 +253,18 @@ def test_an_audit_in_a_sentence():
         "no flag of 3 tests, 80% or more of each group compared (smallest adjusted p 0.03)")
     told = summarise(audit(ranking, resumes, channels, **HOW, smallest=1_000))
     assert told.startswith("nothing could be tested")
+
+
+def test_a_slice_that_holds_one_group_has_a_note():
+    ranking = ranked({"j0": ["r0", "r1", "r2", "r3"], "j1": ["r0", "r1", "r4"]})
+    fits = {"fit": pd.DataFrame({"job_id": ["j0", "j1"], "resume_id": ["r0", "r1"]})}
+    found = audit_slices(ranking, pd.Series({"j0": "both", "j1": "one"}), people("aabba"), fits,
+                         **HOW | {"k": 2, "strata": [], "n_permutations": 10, "smallest": 1})
+    alone = found[found["slice"] == "one"]
+    assert alone["note"].tolist() == ["no other group"] and alone["group"].tolist() == ["a"]
+    assert alone["value"].isna().all() and set(found[found["slice"] == "both"]["group"]) == {"a", "b"}
+
+
+def test_flags_are_counted_as_tests_are():
+    ranking, resumes, channels, wanted = world(bias=0.6, seed=3)
+    assert count_flags(audit(ranking, resumes, channels, **HOW)) == 3  # six rows, of which half mirror the others

@@ -121,6 +121,22 @@ def test_reranking_by_hand(k, strength, expected):
     assert "".join(found["candidate_id"]) == expected and found["rank"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_floors_hold_for_three_groups(strength):
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        shares = rng.dirichlet([1, 1, 1])
+        names = rng.choice(["man", "woman", "not stated"], 30, p=shares)
+        groups = pd.Series(names, index=[f"r{i}" for i in range(30)])
+        targets = pd.DataFrame([groups.value_counts(normalize=True)], index=["j0"])
+        found = rerank_to_shares(ranked(groups.index), groups, targets, k=10, strength=strength)
+        top = pd.get_dummies(groups[found["candidate_id"]].reset_index(drop=True)).cumsum().head(10)
+        floors = np.floor(strength * np.outer(range(1, 11), targets[top.columns].to_numpy()[0]) + 1e-9)
+        assert (top.to_numpy() >= floors).all()
+        for name in groups.unique():  # within a group the order stays
+            assert [c for c in found["candidate_id"] if groups[c] == name] == list(groups[groups == name].index)
+
+
 def test_reranking_wants_a_group_and_a_share_for_everybody():
     targets = pd.DataFrame({"m": [1.0]}, index=["j0"])
     with pytest.raises(DataError, match="'e' has no group"):
