@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -192,13 +193,16 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
         page = render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html")
         typer.echo(render.zip_pages([page], page.with_suffix(".zip")) if zipped else page)
         return
+    pages = []
     for manifest in sorted(folders[0].glob("*/manifest.json")):
-        stage = manifest.parent
-        render.render_notebook(stage / f"{stage.name}.ipynb", stage / f"{stage.name}.html")
+        notebook = manifest.parent / f"{manifest.parent.name}.ipynb"
+        if notebook.exists():
+            pages.append(render.render_notebook(notebook, notebook.with_suffix(".html")))
+        else:
+            typer.echo(f"{notebook.parent}: no executed {notebook.name}, so the index shows its figures without a page")
     page = render.render_index(folders[0])
     if zipped:
-        pages = [page, *(m.parent / f"{m.parent.name}.html" for m in sorted(folders[0].glob("*/manifest.json")))]
-        page = render.zip_pages(pages, folders[0].with_suffix(".zip"))
+        page = render.zip_pages([page, *pages], folders[0].with_suffix(".zip"))
     typer.echo(page)
 
 
@@ -254,6 +258,11 @@ def rank(
             raise DataError(f"{file}: there is no folder {file.parent}; make it first")
         if file.is_dir():
             raise DataError(f"{file} is a folder; name a file in it, e.g. {file / 'ranked.csv'}")
+        try:  # before the hours that encoding may take
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as problem:
+            raise DataError(f"{file} cannot be written: {problem.strerror}; name another folder") from None
     readings = [read_documents(jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding),
                 read_documents(resumes, "resumes", columns={"resume_id": resume_id, "text": resume_text},
                                encoding=encoding)]

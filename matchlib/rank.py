@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from matchlib.analysis.explain import COLUMNS as EXPLAINED
 from matchlib.analysis.explain import explain_pairs
 from matchlib.analysis.reading import read_facts
 from matchlib.data.files import without_formulas
@@ -28,12 +29,13 @@ from matchlib.retrieval.encoder import Encoder, trained_encoder
 from matchlib.retrieval.evaluation import rank, write_run
 from matchlib.retrieval.models import find_model, read_prompts
 from matchlib.retrieval.search import search_dense
-from matchlib.stage import Finished
+from matchlib.stage import Finished, is_finished
 
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
 """Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds city right in all,
 seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
-KNOWN = {"seniority": LEVELS, "degree": DEGREES}
+KNOWN = {"seniority": LEVELS, "degree": DEGREES, "remote": ("yes", "no")}
+SAME = {"true": "yes", "1": "yes", "remote": "yes", "false": "no", "0": "no"}
 AT_ONCE = 1_024
 """Texts encoded between two steps of the progress bar."""
 BLOCK = 512
@@ -59,9 +61,9 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():
         yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {', '.join(rules)}"
-    reasons = None
+    reasons = pd.DataFrame(columns=list(EXPLAINED)) if explain else None
     if explain and len(ranking):
-        yield f"explaining {len(ranking):,} pairs"
+        yield f"explaining {len(ranking):,} pairs, from their texts alone"
         reasons = explain_ranking(ranking, jobs, resumes, ranker.encoder, task=task)
     write_ranking(ranking, reasons, out, task=task)
     yield f"{out}: {len(ranking):,} rows, the best {top} for each of {n_queries:,} {task_queries(task)}"
@@ -78,13 +80,13 @@ def task_queries(task: str) -> str:
 def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str | None = None) -> Ranker:
     """The encoder of a finished stage's folder, of an encoder's folder, of a hub id, or "endpoint:<model>".
 
-    Of a stage, everything is as in its run; else the model keeps its own length, and its prompts "job" and "resume"
-    where it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and "passage: " for E5.
-    Raises EncoderError or StageError if it cannot be used.
+    Of a stage, or its folder "encoder", everything is as in its run; else the model keeps its own length, and its
+    prompts "job" and "resume" where it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and
+    "passage: " for E5. Raises EncoderError or StageError if it cannot be used.
     """
     folder = Path(model)
-    stage = next((place for place in (folder, folder.parent) if (place / "manifest.json").exists()), None)
-    if stage is not None and folder.is_dir():
+    stage = folder.parent if folder.name == "encoder" else folder
+    if folder.is_dir() and is_finished(stage):
         encoder = trained_encoder(Finished(stage))
     elif model.startswith("endpoint:"):
         encoder = Encoder(model, None)
@@ -156,12 +158,13 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
             else:
                 notes.append(told + f"found in {(found != '').mean():.0%}"
                              + ("; the others never fit" if (found == "").any() else ""))
-    for column in ({"seniority", "degree"} & set(names)):
+    for column in [*({"seniority", "degree"} & set(names)), *(["remote"] if "place" in names else [])]:
         for name, frame in tables.items():
             unknown = ~frame[column].isin(["", *KNOWN[column]]) if column in frame else pd.Series(dtype=bool)
             if unknown.any():
                 notes.append(f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
-                             f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); they never fit")
+                             f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); "
+                             + ("they count as no" if column == "remote" else "they never fit"))
     for rule in rules.values():
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
     return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
@@ -170,7 +173,7 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
 def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that rules compare, without the case and spaces that people write them with."""
     columns = frame.columns.intersection(["city", "region", "remote", "seniority", "degree"])
-    return frame.assign(**{name: frame[name].str.strip().str.lower().replace({"true": "yes", "false": "no"})
+    return frame.assign(**{name: frame[name].str.strip().str.lower().replace(SAME)
                            for name in columns})
 
 

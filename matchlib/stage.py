@@ -46,6 +46,15 @@ class StageError(RuntimeError):
     """A stage that is missing, unfinished, damaged or in use: which, and what to do."""
 
 
+def is_finished(folder: Path) -> bool:
+    """True if a folder holds a manifest of a stage; another tool's manifest.json is none."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"parameters", "inputs", "files"} <= manifest.keys()
+
+
 class Finished:
     """A finished stage, its files checked against the manifest."""
 

@@ -119,7 +119,8 @@ def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
     return StageEntry(
         name=name,
         title=cut_line(_first_heading(cells) or name),
-        link="{0}/{0}.html".format(quote(os.fsencode(name))),  # a folder's name need not be UTF-8
+        # a folder's name need not be UTF-8
+        link="{0}/{0}.html".format(quote(os.fsencode(name))) if cells else "",
         manifest=manifest,
         thumbnail=_first_thumbnail(cells),
     )

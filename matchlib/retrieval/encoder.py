@@ -137,9 +137,14 @@ def encoder_from(parameters: Mapping[str, Any], folder: Path | None = None) -> E
 
 
 def trained_encoder(stage: Any) -> Encoder:
-    """The encoder that a finished stage trained: of notebook 02, or of one that went on from it (its input stage1)."""
+    """The encoder that a finished stage trained: of notebook 02, or of one that went on from it (its input stage1).
+
+    Raises EncoderError if the stage trains none.
+    """
     origin = stage
     while "model_name" not in origin.manifest["parameters"]:
+        if "stage1" not in origin.manifest["inputs"]:
+            raise EncoderError(f"{stage.folder} trains no encoder; name the folder of a 02_contrastive or 05_rankpo")
         origin = origin.input("stage1")
     return encoder_from(origin.manifest["parameters"], stage.path("encoder"))
 

@@ -104,8 +104,32 @@ def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
     assert rule.holds(**tables).tolist() == [[True, False], [False, False]]
     assert notes == ["1 jobs have a seniority that is not one of junior, middle, senior, lead (e.g. 'wizard'); "
                      "they never fit"]
+    told = require(["place"], jobs, resumes.assign(remote=["1", "Hybrid"]))
+    assert told[0].holds(**told[1]).tolist() == [[True, False], [True, True]]
+    assert told[2] == ["1 resumes have a remote that is not one of yes, no (e.g. 'hybrid'); they count as no"]
     silent = resumes.assign(text=["I work from home.", "I cook."])
     assert require(["place"], jobs, silent)[2] == ["remote of 2 resumes was read from the texts: 50% say so"]
+
+
+def test_nobody_who_meets_the_constraints_leaves_the_header(place, small_tables):
+    folder, command = place
+    nobody = pd.read_csv(folder / "jobs.csv").assign(city="Nowhere", region="", remote="no")
+    nobody.to_csv(folder / "jobs.csv", index=False)
+    rows = small_tables["resumes"].query("split == 'test'").head(3).assign(city="Leeds", region="", remote="no")
+    rows.to_csv(folder / "resumes.csv", index=False)
+    result = command("--require", "place", resumes="resumes.csv")
+    assert result.exit_code == 0 and "8 of 8 queries have no candidate" in result.output
+    assert read(folder).empty and list(read(folder))[-2:] == ["place", "nearest"]
+
+
+def test_where_nothing_can_be_written_is_said_before_anything_is_read(place, monkeypatch):
+    _, command = place
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr("matchlib.cli.tempfile.TemporaryFile", refuse)
+    result = command()
+    assert result.exit_code == 1 and "cannot be written: Permission denied" in str(result.exception)
 
 
 def test_a_formula_is_no_formula_in_the_csv(place):
@@ -147,9 +171,17 @@ def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
     opened = open_ranker(str(tmp_path / "encoder"))
     assert (opened.encoder.job_prompt, opened.encoder.resume_prompt) == ("query: ", "text: ")
     assert open_ranker(str(tmp_path / "encoder"), job_prompt="").encoder.job_prompt == ""
+    (tmp_path / "manifest.json").write_text('{"name": "another tool\'s"}')
+    assert open_ranker(str(tmp_path / "encoder")).encoder.job_prompt == "query: "
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="holds no model"):
         open_ranker(str(tmp_path / "empty"))
+
+
+def test_a_stage_that_trains_no_encoder_is_named(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"parameters": {}, "files": {}, "inputs": {}}))
+    with pytest.raises(EncoderError, match="trains no encoder; name the folder of a 02_contrastive"):
+        open_ranker(str(tmp_path))
 
 
 @pytest.mark.parametrize("below", ["", "encoder"])
