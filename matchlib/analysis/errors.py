@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from matchlib.data.files import without_formulas
+from matchlib.data.files import read_rows, without_formulas
 from matchlib.data.market import CITIES, RULE_WEIGHT, TEXT_WEIGHT, Market
 from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError
@@ -276,26 +276,34 @@ def write_sheet(pairs: pd.DataFrame, texts: Mapping[str, pd.Series], path: Path)
             pairs["rival_resume"] != pairs["resume_id"], pairs["rival_job"].map(texts["job"]))})
     for column in ("job", "resume", "rival"):
         sheet[column] = without_formulas(sheet[column])
-    sheet.to_csv(path, index=False)
+    sheet.to_csv(path, index=False, encoding="utf-8-sig")  # with the mark by which spreadsheets know UTF-8
 
 
 def read_sheet(path: str | Path, pairs: Mapping[str, pd.DataFrame]) -> dict[str, pd.Series]:
     """The classes that a person filled in, row by row of each task's pairs; "" where the sheet has none.
 
-    Raises DataError on a class that is none of CLASSES and where no pair is filled in.
+    Raises DataError on a class that is none of CLASSES, where no pair is filled in, and where a filled row is no pair.
     """
-    sheet = pd.read_csv(path, dtype=str, keep_default_na=False)
+    by_line = dict(read_rows(Path(path)))
+    sheet = pd.DataFrame(by_line.values(), index=list(by_line), dtype=str)
     if missing := [column for column in (*KEYS, *RIVAL, "class") if column not in sheet]:
         raise DataError(f"{path}: column {missing[0]!r} is missing; fill in a sheet that notebook 09 wrote")
     sheet["class"] = sheet["class"].str.strip().str.lower()
     wrong = sheet[~sheet["class"].isin(["", *CLASSES])]
     if len(wrong):
-        raise DataError(f"{path}:{wrong.index[0] + 2}: class {wrong['class'].iloc[0]!r} is not one of "
+        raise DataError(f"{path}:{wrong.index[0]}: class {wrong['class'].iloc[0]!r} is not one of "
                         f"{', '.join(CLASSES)}")
     filled, keys = sheet.drop_duplicates([*KEYS, *RIVAL]), [*KEYS, *RIVAL]
     filled = filled.set_index(keys)["class"]
     found = {task: filled.reindex(pd.MultiIndex.from_frame(rows[keys])).fillna("").set_axis(rows.index)
              for task, rows in pairs.items()}
+    known = pd.MultiIndex.from_frame(pd.concat([rows[keys] for rows in pairs.values()]))
+    strange = sheet[sheet["class"].ne("") & ~pd.MultiIndex.from_frame(sheet[keys]).isin(known)]
+    if len(strange):
+        row = strange.iloc[0]
+        raise DataError(f"{path}:{strange.index[0]}: {len(strange):,} filled rows are no pairs of this run, the first "
+                        f"{row['job_id']!r} and {row['resume_id']!r}; use the same seed and n, and let the spreadsheet "
+                        f"take ids as text")
     if not any((classes != "").any() for classes in found.values()):
         raise DataError(f"{path}: no pair of this run is filled in; fill in its errors-*.csv, with the same seed and n")
     return found

@@ -143,6 +143,9 @@ def test_a_sheet_goes_out_empty_and_comes_back_filled(tmp_path):
     read = errors.read_sheet(tmp_path / "errors.csv", both)
     assert {task: found.tolist() for task, found in read.items()} == {"rank_resumes": ["", "out of scope"],
                                                                       "rank_jobs": ["", ""]}
+    sheet.assign(job_id=["j", "7"]).to_csv(tmp_path / "errors.csv", index=False, sep=";")
+    with pytest.raises(DataError, match="errors.csv:3: 1 filled rows are no pairs of this run, the first '7' and 'b'"):
+        errors.read_sheet(tmp_path / "errors.csv", both)
     sheet.loc[1, "class"] = "wrong"
     sheet.to_csv(tmp_path / "errors.csv", index=False)
     with pytest.raises(DataError, match=r"errors.csv:3: class 'wrong' is not one of unsuitable, less competent"):
