@@ -14,6 +14,7 @@ from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import Hits, best_of, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
+from matchlib.retrieval.verdicts import holm
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
 SYSTEM_NAMES = {"stage1": "stage 1", "raw": "the untrained encoder"}
@@ -154,7 +155,8 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
     clusters: task -> query_id -> cluster, or None; facts: columns to repeat, e.g. dataset, label_source, seed;
     complete: channels that list every positive there is, where all pairs are judged and Judged@k is left out.
     Returns the facts' columns and channel, system, task, measure, value, low, high, n, n_clusters, baseline,
-    difference, difference_low, difference_high, p: one row a baseline, and one for a baseline itself.
+    difference, difference_low, difference_high, p, p_holm (see `corrected`): one row a baseline, and one for a baseline
+    itself.
     """
     if absent := set(baselines) - set(rankings):
         raise DataError(f"baseline {sorted(absent)[0]!r} is not among the systems {', '.join(rankings)}")
@@ -170,7 +172,18 @@ def build_leaderboard(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channe
                 tables.append(table.assign(channel=channel, task=task, baseline=baseline))
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     first = [*facts, "channel", "system", "task", "measure", "value", "low", "high", "n", "n_clusters", "baseline"]
-    return board[[*first, "difference", "difference_low", "difference_high", "p"]]
+    return corrected(board)[[*first, "difference", "difference_low", "difference_high", "p", "p_holm"]]
+
+
+def corrected(board: pd.DataFrame) -> pd.DataFrame:
+    """The board with p_holm: Holm's adjustment over all pairs of system and baseline of one channel, task and measure,
+    two baselines' pair counted once."""
+    board = board.assign(pair=[" and ".join(sorted(pair)) for pair in zip(board["system"], board["baseline"],
+                                                                          strict=True)])
+    family, key = ["channel", "task", "measure"], ["channel", "task", "measure", "pair"]
+    tests = board.dropna(subset="p").drop_duplicates(key)
+    tests = tests.assign(p_holm=tests.groupby(family)["p"].transform(lambda p: holm(p.to_numpy(float))))
+    return board.merge(tests[[*key, "p_holm"]], how="left", on=key).drop(columns="pair")
 
 
 def published() -> pd.DataFrame:
@@ -201,7 +214,7 @@ def alignment_rows(systems: Mapping[str, BothWays], corpus: Corpus, judged: Mapp
                             for system, hits in systems.items()])
         tables += [compare_systems(scores, baseline=baseline, clusters=clusters and clusters["rank_resumes"])
                    .assign(baseline=baseline) for baseline in baselines]
-    return pd.concat(tables, ignore_index=True).assign(**facts, channel="judge", task="rank_resumes")
+    return corrected(pd.concat(tables, ignore_index=True).assign(**facts, channel="judge", task="rank_resumes"))
 
 
 def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFrame:
@@ -222,7 +235,7 @@ def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> 
     systems = list(dict.fromkeys(part["system"]))
     table = text.pivot(index="system", columns="measure", values="cell").loc[systems, measures]
     first = part[part["measure"] == measures[0]].set_index("system")
-    return table.join(first[["n", "n_clusters", "difference", "p"]]).reset_index()
+    return table.join(first[["n", "n_clusters", "difference", "p", "p_holm"]]).reset_index()
 
 
 def beside_validation(board: pd.DataFrame, arms: Mapping[str, Mapping[str, float]], *, measure: str) -> pd.DataFrame:

@@ -132,11 +132,11 @@ def board(corpus, labels) -> pd.DataFrame:
 def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
     assert list(board.columns) == ["dataset", "seed", "channel", "system", "task", "measure", "value", "low", "high",
                                    "n", "n_clusters", "baseline", "difference", "difference_low", "difference_high",
-                                   "p"]
+                                   "p", "p_holm"]
     key = ["channel", "system", "task", "measure", "baseline"]
     assert len(board) == 2 * 3 * 2 * 2 * 2 and not board.duplicated(key).any()
     own = board["system"] == board["baseline"]
-    tested = ["difference", "difference_low", "difference_high", "p"]
+    tested = ["difference", "difference_low", "difference_high", "p", "p_holm"]
     assert board.loc[own, tested].isna().all(axis=None) and board.loc[~own, tested].notna().all(axis=None)
 
 
@@ -154,6 +154,12 @@ def test_a_system_does_not_differ_from_its_copy(board):
     same = board[board["system"].eq("copy") & board["baseline"].eq("raw")]
     assert len(same) == 8
     assert (same["difference"] == 0).all() and (same["p"] == 1).all()
+
+
+def test_p_is_adjusted_within_a_table_with_every_pair_once():
+    board = pd.DataFrame({"system": list("abcc"), "baseline": list("baab"), "p": [0.01, 0.01, 0.02, 0.5]})
+    found = lb.corrected(board.assign(channel="observed", task="rank_jobs", measure="RR"))
+    assert found["p_holm"].tolist() == pytest.approx([0.03, 0.03, 0.04, 0.5])  # three pairs, not four
 
 
 def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
@@ -175,7 +181,7 @@ def test_without_a_shared_column_queries_are_independent(corpus):
 def test_overview_has_one_row_a_system(board):
     table = lb.overview(board, channel="true_fit", task="rank_jobs", baseline="raw")
     assert table["system"].tolist() == ["raw", "copy", "stage1"]
-    assert list(table.columns) == ["system", "nDCG@10", "RR", "n", "n_clusters", "difference", "p"]
+    assert list(table.columns) == ["system", "nDCG@10", "RR", "n", "n_clusters", "difference", "p", "p_holm"]
     assert table.set_index("system").loc["stage1", "RR"] == "1.000 [1.000, 1.000]"
 
 
