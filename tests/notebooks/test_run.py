@@ -41,7 +41,7 @@ def run(*arguments, environment=None, **options):
 def names():
     """Names of this module's runs; their folders are removed afterwards."""
     stem = f"test-{os.getpid()}"
-    found = {kind: f"{stem}-{kind}" for kind in ("smoke", "killed", "plain", "bad")}
+    found = {kind: f"{stem}-{kind}" for kind in ("smoke", "killed", "plain", "own", "bad")}
     yield found
     for name in found.values():
         shutil.rmtree(ROOT / "reports" / name, ignore_errors=True)
@@ -155,6 +155,14 @@ def test_verify_accepts_the_run_and_names_what_was_changed_by_hand(smoke, names)
 
 def test_report_renders_and_refuses_an_unknown_run(smoke, names):
     assert run(*MATCHLIB, "report", names["smoke"]).returncode == 0
+    executed = Path("reports", names["smoke"], "01_data_rules", "01_data_rules.ipynb")
+    content = executed.read_bytes()
+    try:
+        executed.unlink()  # as after a run in JupyterLab
+        done = run(*MATCHLIB, "report", names["smoke"])
+        assert done.returncode == 0 and "no executed 01_data_rules.ipynb" in done.stdout
+    finally:
+        executed.write_bytes(content)
     done = run(*MATCHLIB, "report", "no-such-run")
     assert done.returncode == 1 and "holds no finished stage" in done.stderr and "Traceback" not in done.stderr
 
@@ -192,6 +200,29 @@ def test_notebooks_run_one_by_one_by_plain_papermill(names):
                      ("generator", "few_shot"), ("language_model", "m"), environment={"OPENAI_API_KEY": ""})
     assert done.returncode != 0 and "OPENAI_API_KEY is not set, which a service needs" in done.stderr
     assert not (ROOT / base / "03_hyre-few_shot" / "manifest.json").exists()
+
+
+def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names, tmp_path):
+    """Own tables with three groups, names and gendered words redacted: nothing to swap, and no market to ask."""
+    market, sections = Finished(smoke / "01_data_rules"), {"source": "files", "test_share": 1.0, "rule_names": []}
+    for name in ("jobs", "resumes", "labels"):
+        frame = market.table(name).query("split == 'test'")
+        if name == "resumes":
+            frame = frame.assign(gender=[("man", "woman", "")[i % 3] for i in range(len(frame))])
+        frame[frame.columns.intersection(["job_id", "resume_id", "text", "label", "gender"])].to_csv(
+            tmp_path / f"{name}.csv", index=False)
+        sections[f"{name}_file"] = str(tmp_path / f"{name}.csv")
+    params = {"01_data_rules": sections | {"redact": ["name", "gendered"]}, "02_contrastive": {"max_tokens": 64},
+              "09_error_analysis": {"cluster_by": "", "n": 10},
+              "10_bias_analysis": {"cluster_by": "", "strata": [], "smallest": 3, "permutations": 100}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(params))
+    done = run(*MATCHLIB, "run", str(tmp_path / "own.yaml"), "--run", names["own"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    bias = Finished(ROOT / "reports" / names["own"] / "10_bias_analysis")
+    assert "No gender term to swap" in bias.manifest["headline"]
+    assert bias.manifest["metrics"]["resumes with gender terms"] == 0
+    audits = pd.read_csv(bias.path("audit.csv"))
+    assert set(audits["group"]) == {"man", "woman", "not stated"} and audits["p"].notna().any()
 
 
 def a_reader(prompt):
