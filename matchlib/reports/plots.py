@@ -26,7 +26,8 @@ def in_words(figure: Figure) -> str:
     """What a figure shows, from its own labels: panels, axes and series."""
     panels = []
     for axes in figure.axes:
-        what = " against ".join(label for label in (axes.get_ylabel(), axes.get_xlabel()) if label)
+        below = axes.get_xlabel() or figure.get_supxlabel()
+        what = " against ".join(label for label in (axes.get_ylabel(), below) if label)
         series = axes.get_legend_handles_labels()[1]
         panels.append(": ".join(part for part in (axes.get_title(), what, ", ".join(series)) if part))
     return cut_line(f"Figure. {'; '.join(panel for panel in panels if panel)}", max_characters=400)
@@ -220,12 +221,12 @@ def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
             rows = rows.assign(place=rows["system"].map(order.index)).sort_values("place")
             axis.plot(rows["value"], rows["place"], "o-", linewidth=0.6, markersize=4, alpha=0.7)
         axis.set_title(_label(world), fontsize=10)
-        axis.set_xlabel(_label(measure))
         axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes.flat[len(worlds):]:
         axis.set_visible(False)
     axes[0][0].set_yticks(range(len(order)), [_label(name) for name in order])
+    figure.supxlabel(_label(measure), fontsize="medium")  # once: a long name would run into the next panel's
     return figure
 
 

@@ -227,7 +227,7 @@ def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFra
 
 
 def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> pd.DataFrame:
-    """One row a system: each measure's value with its interval in brackets, n, and the test of the first measure."""
+    """One row a system: the first measure's value with its interval in brackets, its test, the other measures', n."""
     part = board[board["channel"].eq(channel) & board["task"].eq(task) & board["baseline"].eq(baseline)]
     text = part.assign(cell=[f"{v:.3f} {_interval(low, high)}" for v, low, high in
                              zip(part["value"], part["low"], part["high"], strict=True)])
@@ -235,7 +235,8 @@ def overview(board: pd.DataFrame, *, channel: str, task: str, baseline: str) -> 
     systems = list(dict.fromkeys(part["system"]))
     table = text.pivot(index="system", columns="measure", values="cell").loc[systems, measures]
     first = part[part["measure"] == measures[0]].set_index("system")
-    return table.join(first[["n", "n_clusters", "difference", "p", "p_holm"]]).reset_index()
+    table = table.join(first[["difference", "p", "p_holm", "n", "n_clusters"]]).reset_index()
+    return table[["system", measures[0], "difference", "p", "p_holm", *measures[1:], "n", "n_clusters"]]
 
 
 def beside_validation(board: pd.DataFrame, arms: Mapping[str, Mapping[str, float]], *, measure: str) -> pd.DataFrame:

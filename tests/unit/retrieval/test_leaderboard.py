@@ -181,7 +181,7 @@ def test_without_a_shared_column_queries_are_independent(corpus):
 def test_overview_has_one_row_a_system(board):
     table = lb.overview(board, channel="true_fit", task="rank_jobs", baseline="raw")
     assert table["system"].tolist() == ["raw", "copy", "stage1"]
-    assert list(table.columns) == ["system", "nDCG@10", "RR", "n", "n_clusters", "difference", "p", "p_holm"]
+    assert list(table.columns) == ["system", "nDCG@10", "difference", "p", "p_holm", "RR", "n", "n_clusters"]
     assert table.set_index("system").loc["stage1", "RR"] == "1.000 [1.000, 1.000]"
 
 
