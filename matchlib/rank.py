@@ -36,6 +36,7 @@ READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
 seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
 KNOWN = {"seniority": LEVELS, "degree": DEGREES, "remote": ("yes", "no")}
 SAME = {"true": "yes", "1": "yes", "remote": "yes", "false": "no", "0": "no"}
+"""What people write in a column remote, and what it means."""
 AT_ONCE = 1_024
 """Texts encoded between two steps of the progress bar."""
 BLOCK = 512
@@ -173,8 +174,8 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
 def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that rules compare, without the case and spaces that people write them with."""
     columns = frame.columns.intersection(["city", "region", "remote", "seniority", "degree"])
-    return frame.assign(**{name: frame[name].str.strip().str.lower().replace(SAME)
-                           for name in columns})
+    frame = frame.assign(**{name: frame[name].str.strip().str.lower() for name in columns})
+    return frame.assign(remote=frame["remote"].replace(SAME)) if "remote" in frame else frame
 
 
 def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:

@@ -107,6 +107,8 @@ def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
     told = require(["place"], jobs, resumes.assign(remote=["1", "Hybrid"]))
     assert told[0].holds(**told[1]).tolist() == [[True, False], [True, True]]
     assert told[2] == ["1 resumes have a remote that is not one of yes, no (e.g. 'hybrid'); they count as no"]
+    anywhere = require(["place"], jobs, resumes.assign(city="Remote", remote="no"))
+    assert anywhere[1]["resumes"]["city"].tolist() == ["remote", "remote"]  # a city stays what it was called
     silent = resumes.assign(text=["I work from home.", "I cook."])
     assert require(["place"], jobs, silent)[2] == ["remote of 2 resumes was read from the texts: 50% say so"]
 
