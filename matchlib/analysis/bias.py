@@ -73,8 +73,9 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
     same permutations for all; `expected` is their mean, in which what pools alone give is held fixed; Holm over all p,
     a two-group audit's counted once; flag: p_holm < .05. Who is alone in his stratum is not permuted: `comparable` is
     the share of a group that can be; if it is 0 there is no test. The null is that given the strata neither the order
-    nor who counts as qualified depends on the group: a recall gap against biased labels may show the labels' bias.
-    Raises DataError on what cannot be audited.
+    nor who counts as qualified depends on the group: a recall gap against biased labels may show the labels' bias, and
+    where pools differ in size, who stands in small ones, of which more reach the top. Raises DataError on what cannot
+    be audited.
     """
     table = _tabulate(ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters)
     rng = np.random.default_rng(seed)
