@@ -35,7 +35,7 @@ class PPO:
     dense: each token is rewarded with what it adds to the utility; the paper rewards the last token with their sum.
     warmup: iterations in which only the critic learns. accumulation: parts in which a minibatch is computed.
     max_kl, max_drift: training stops, and goes back to the iteration before, where the divergence or the relative
-    change of the jobs' mean length is beyond them.
+    change of the jobs' mean length is beyond them; the weights after the last update are held to them, too.
     """
     iterations: int = 100
     batch_size: int = 128
@@ -111,6 +111,32 @@ def forward(model: nn.Module, rows: Sequences, *, temperature: float) -> tuple[T
     return chosen * rows.answer, entropies * rows.answer, out.hidden_states[-1][:, -n - 1:-1].float()
 
 
+@torch.no_grad()
+def measure_policy(writer: Writer, reference: Writer, prompts: Sequence[list[int]], reward: Reward, *,
+                   settings: PPO) -> dict[str, float]:
+    """Means over one sampled job for each prompt, of the weights as they are: whatever trained them, and after it.
+
+    reference: SFT. Returns reward (of whole jobs), kl (nats a job), entropy (nats a token), length (tokens), whole
+    (share): what a row of a training's log says of the weights before an update. Sampled by settings.seed.
+    """
+    torch.manual_seed(settings.seed)
+    writer.model.eval()
+    reference.model.eval()
+    sums = []
+    for start in range(0, len(prompts), settings.batch_size):
+        rows = sample(writer, prompts[start:start + settings.batch_size], max_job_tokens=settings.max_job_tokens,
+                      temperature=settings.temperature)
+        log_probs, entropies, _ = forward(writer.model, rows, temperature=settings.temperature)
+        before = forward(reference.model, rows, temperature=settings.temperature)[0]
+        totals = reward(rows).float().sum(1)
+        whole = rows.ended & ~totals.isnan()
+        sums.append(torch.stack([totals[whole].sum(), whole.sum(), (log_probs - before).sum(), entropies.sum(),
+                                 rows.answer.sum()]).double().cpu())
+    reward_sum, n_whole, kl, entropy, tokens = torch.stack(sums).sum(0).tolist()
+    return {"reward": reward_sum / n_whole if n_whole else float("nan"), "kl": kl / len(prompts),
+            "entropy": entropy / tokens, "length": tokens / len(prompts), "whole": n_whole / len(prompts)}
+
+
 def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, settings: PPO,
               checkpoints: Path) -> pd.DataFrame:
     """Train the writer in place. Its weights at the start are the reference; with settings.lora_rank they need no copy.
@@ -118,7 +144,7 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration. What does not end,
     or is no job, gets one standard deviation less than the worst of its batch. Returns the log: iteration, reward (mean
     of whole jobs), kl, entropy, length, whole (share), clipped (share), policy_loss, value_loss, beta, stopped ("", or
-    why). Raises ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is
+    why). A row describes the weights before its update; `measure_policy` describes those that are kept. Raises ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is
     lost.
     """
     require_room(writer.model, prompts, settings.max_job_tokens)
@@ -130,6 +156,9 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):
         log.append(trainer.iterate(len(log), log[0] if log else None))
         trainer.save(log)
+    if log and not log[-1]["stopped"]:  # each row is measured before its update, so nothing has yet looked at the last one
+        after = trainer.iterate(len(log), log[0], learn=False)
+        log += [after] if after["stopped"] else []
     if settings.lora_rank:
         merged(policy.model)
     writer.model.eval()
@@ -153,8 +182,8 @@ class _Trainer:
                                            weight_decay=0.0)
         self.beta, self.spread, self.good = settings.beta, None, None
 
-    def iterate(self, i: int, first: dict | None) -> dict:
-        """One round of sampling and learning; the row of the log."""
+    def iterate(self, i: int, first: dict | None, *, learn: bool = True) -> dict:
+        """One round of sampling and, unless the limits or `learn` forbid it, learning; the row of the log."""
         torch.manual_seed(self.settings.seed * 100_003 + i)
         rollout, row = self._sample()
         row = {"iteration": i, **row, "stopped": self._run_away(row, first or row)}
@@ -162,6 +191,7 @@ class _Trainer:
             logger.warning("PPO stops in iteration %d: %s", i, row["stopped"])
             for parameter, value in zip(self.trained, self.good or [], strict=False):
                 parameter.data.copy_(value)
+        if row["stopped"] or not learn:
             return row | {"clipped": 0.0, "policy_loss": 0.0, "value_loss": 0.0}
         self.good = [p.detach().clone() for p in self.trained]
         row |= self._learn(rollout, warmup=i < self.settings.warmup)

@@ -1,5 +1,6 @@
 """GRPO by trl on the same utility: it learns, and an unfinished job earns least."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from matchlib.girl.grpo import train_grpo
 from matchlib.girl.models import small_writer
-from matchlib.girl.ppo import PPO
+from matchlib.girl.ppo import PPO, measure_policy
 
 SETTINGS = PPO(iterations=20, batch_size=64, minibatch_size=64, epochs=2, learning_rate=1e-2, beta=0.0, temperature=1.0,
                max_job_tokens=3, max_drift=9.0)
@@ -62,3 +63,16 @@ def test_the_reward_rises(writer, tmp_path):
     assert {"iteration", "reward", "entropy", "length", "whole", "clipped", "stopped"} <= set(log)
     assert log["reward"].iloc[-1] > log["reward"].iloc[0] + 0.3 and log["whole"].iloc[-1] > 0.8
     assert torch.equal(seen[0].ids[:, 0], torch.full((len(seen[0]),), writer.tokenizer.convert_tokens_to_ids("ask\n")))
+
+
+def test_the_kept_policy_is_measured_after_its_last_update(writer, tmp_path):
+    token, reference = writer.tokenizer.convert_tokens_to_ids("yes\n"), copy.deepcopy(writer)
+
+    def reward(rows):
+        return ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float() / 3
+    settings = replace(SETTINGS, iterations=1, epochs=1, beta=0.01)
+    log = train_grpo(writer, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path)
+    prompts = [writer.tokenizer("ask\n")["input_ids"]] * 64
+    kept = measure_policy(writer, reference, prompts, reward, settings=settings)
+    assert abs(log["kl"].iloc[-1]) < 1e-6 < 1e-4 < kept["kl"]
+    assert kept["length"] <= settings.max_job_tokens and 0 < kept["whole"] <= 1

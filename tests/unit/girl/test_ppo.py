@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from matchlib.girl.models import Writer, join, sample, small_writer
-from matchlib.girl.ppo import PPO, forward, gae, policy_loss, train_ppo, value_loss
+from matchlib.girl.ppo import PPO, forward, gae, measure_policy, policy_loss, train_ppo, value_loss
 
 LINES = [f"{word}\n" for word in ("ask", "yes", "no", "so", "or")]
 TASK = PPO(iterations=12, batch_size=48, minibatch_size=24, learning_rate=1e-2, warmup=1, max_job_tokens=3,
@@ -137,6 +137,36 @@ def test_a_policy_that_runs_away_is_stopped_and_brought_back(writer, tmp_path, l
     train_ppo(again, *task(again), checkpoints=tmp_path / "before", settings=PPO(
         **{**vars(TASK), "learning_rate": 3e-2, "iterations": len(log) - 2}))  # what the last good row was measured on
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), writer.model.parameters(), strict=True))
+
+
+def test_the_last_update_is_held_to_the_limits(writer, tmp_path):
+    """A log's rows are measured before their update: one iteration has no row that could stop it."""
+    before = copy.deepcopy(writer.model.state_dict())
+    log = train_ppo(writer, *task(writer), checkpoints=tmp_path, settings=PPO(**{
+        **vars(TASK), "iterations": 1, "warmup": 0, "learning_rate": 3e-2, "max_kl": 0.05}))
+    assert log["stopped"].iloc[0] == "" and "divergence" in log["stopped"].iloc[-1] and len(log) == 2
+    assert all(torch.equal(value, before[name]) for name, value in writer.model.state_dict().items())
+
+
+def test_the_kept_policy_is_measured_and_not_the_one_before_its_last_update(writer, tmp_path):
+    reference, (prompts, reward) = copy.deepcopy(writer), task(writer)
+    settings = PPO(**{**vars(TASK), "iterations": 1, "warmup": 0, "learning_rate": 3e-2})
+    log = train_ppo(writer, prompts, reward, settings=settings, checkpoints=tmp_path)
+    assert log["kl"].iloc[-1] == pytest.approx(0.0, abs=1e-6)  # before the only update
+    kept = measure_policy(writer, reference, prompts * 16, reward, settings=settings)
+    torch.manual_seed(settings.seed)
+    jobs = [rows for start in (0, 48) if len(rows := sample(writer, (prompts * 16)[start:start + 48],
+                                                            max_job_tokens=3, temperature=1.0))]
+    parts = [forward(model, rows, temperature=1.0)[0].sum().item() for rows in jobs
+             for model in (writer.model, reference.model)]
+    assert kept["kl"] == pytest.approx((parts[0] - parts[1] + parts[2] - parts[3]) / 64, abs=1e-4) and kept["kl"] > 0.05
+    ended = torch.cat([rows.ended for rows in jobs])
+    assert kept["whole"] == pytest.approx(ended.float().mean().item())
+    totals = torch.cat([reward(rows).sum(1) for rows in jobs])
+    assert kept["reward"] == pytest.approx(totals[ended].mean().item(), abs=1e-6)
+    assert kept["length"] == pytest.approx(sum(rows.answer.sum().item() for rows in jobs) / 64)
+    still = measure_policy(reference, reference, prompts * 16, reward, settings=settings)
+    assert still["kl"] == 0.0 and still["reward"] < kept["reward"]
 
 
 def test_what_cannot_be_learned_from_is_refused(writer, tmp_path):
