@@ -1,9 +1,12 @@
-"""The ledger: claims judged over market seeds by one rule, stated before looking.
+"""The ledger: claims judged over market seeds by one rule.
 
 A seed's value is a system's mean over both tasks and all queries. Over at least LEAST_SEEDS seeds a paired t-interval
-of 95% is taken of system - baseline; several baselines must all be beaten. p-values are Holm-adjusted over the named
-claims. "above" holds if the lower bound is over 0, the estimate at least MARGIN and the adjusted p at most .05; it does
-not if the upper bound is below MARGIN; "not below" does the same around -MARGIN; all else is undecided.
+of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* is tested
+against 0, one that something is *not below* against minus the margin. The margin is in the measure's own unit. All
+p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold; `_verdict` is the rule.
+
+Each claim says whether it was planned before its figures (status, since), which null world it has, and whether it
+could fail at all: what a setting enforces is listed and not judged.
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ from scipy import stats
 from matchlib.data.schema import DataError
 
 LEAST_SEEDS = 6
-MARGIN = 0.01
+LEVEL = 0.05
+NDCG_MARGIN = 0.01
+"""The margin of claims about nDCG; those about any other measure name their own."""
 KINDS = ("above", "not below")
+STATUSES = ("preregistered", "exploratory")
 
 
 def seed_values(boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, channel: str) -> pd.DataFrame:
@@ -39,43 +45,85 @@ def seed_values(boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str,
     return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "channel", "value"])
 
 
-def paired_difference(differences: np.ndarray) -> dict[str, float]:
-    """Mean of one difference a seed, its 95% t-interval and two-sided p; NaN bounds with one seed."""
+def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str, float]:
+    """Mean of one difference a seed, its 95% t-interval and two-sided p of a true mean of `null`; NaN with one seed."""
     n, mean = len(differences), float(np.mean(differences))
     if n < 2:
         return {"estimate": mean, "low": np.nan, "high": np.nan, "p": np.nan, "seeds": n}
     error = float(np.std(differences, ddof=1) / np.sqrt(n))
     half = float(stats.t.ppf(0.975, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    if error:
+        p = float(2 * stats.t.sf(abs(mean - null) / error, n - 1))
+    else:
+        p = float(mean == null)
     return {"estimate": mean, "low": mean - half, "high": mean + half, "p": p, "seeds": n}
 
 
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
     """Every claim against every of its baselines, by the rule above.
 
-    claims: claim (its sentence), world, system, baselines, kind ("above", by default, or "not below"), baseline_world
-    where the baselines stand in another world of the same seeds, measure and channel where values hold several.
-    Returns claim, world, system, baseline, kind, estimate, low, high, p, p_holm, seeds, verdict (holds, does not,
-    undecided, too few seeds). Raises DataError if a claim names what was not run, or not for the same seeds.
+    claims: dicts with
+      claim         its sentence
+      world, system whose value is claimed
+      baselines     systems it is compared with, or `against`, a number
+      kind          "above" (default) or "not below"
+      baseline_world  where the baselines stand in another world of the same seeds
+      measure, channel  where values hold several
+      margin        smallest difference that matters, in the measure's unit; .01 where the measure is nDCG
+      status, since "preregistered" or "exploratory", and the date from which the claim has stood
+      null_world    the world in which the effect must vanish, or "none"
+      could_fail    false where a setting enforces it (default true): listed with the verdict "a setting", not tested
+    Returns claim, world, system, baseline, kind, margin, estimate, low, high, p, p_holm, seeds, verdict (holds, does
+    not, undecided, too few seeds, a setting), status, since, null_world. Raises DataError if a claim lacks one of these
+    or names what was not run, or not for the same seeds.
     """
     rows = []
     for claim in claims:
-        if claim.get("kind", "above") not in KINDS:
-            raise DataError(f"claim {claim['claim']!r}: kind {claim['kind']!r} is not one of {', '.join(KINDS)}")
-        other_world = claim.get("baseline_world", claim["world"])
-        for baseline in claim["baselines"]:
-            gaps = (_of_seeds(values, claim, claim["world"], claim["system"])
-                    - _of_seeds(values, claim, other_world, baseline))
+        facts = _facts(claim, values)
+        own = _of_seeds(values, claim, claim["world"], claim["system"])
+        null = -facts["margin"] if facts["kind"] == "not below" else 0.0
+        for name, baseline in _baselines(claim, values, own).items():
+            gaps = own - baseline
             if gaps.isna().any():
                 raise DataError(f"claim {claim['claim']!r}: seed {gaps.index[gaps.isna()][0]!r} was run for only one "
-                                f"of {claim['system']!r} and {baseline!r}; run it for both")
-            told = baseline if other_world == claim["world"] else f"{baseline}, {other_world}"
-            rows.append({"claim": claim["claim"], "world": claim["world"], "system": claim["system"], "baseline": told,
-                         "kind": claim.get("kind", "above"), **paired_difference(gaps.to_numpy())})
+                                f"of {claim['system']!r} and {name!r}; run it for both")
+            rows.append(facts | {"baseline": name, **paired_difference(gaps.to_numpy(), null=null)})
     judged = pd.DataFrame(rows)
-    judged["p_holm"] = holm(judged["p"].to_numpy())
+    tested = judged["could_fail"].to_numpy(bool)
+    judged["p_holm"] = holm(judged["p"].where(tested).to_numpy(float))
     judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
-    return judged
+    return judged[["claim", "world", "system", "baseline", "kind", "margin", "estimate", "low", "high", "p", "p_holm",
+                   "seeds", "verdict", "status", "since", "null_world"]]
+
+
+def _facts(claim: Mapping[str, Any], values: pd.DataFrame) -> dict[str, Any]:
+    """What a claim says of itself, checked."""
+    name, kind = claim["claim"], claim.get("kind", "above")
+    if kind not in KINDS:
+        raise DataError(f"claim {name!r}: kind {kind!r} is not one of {', '.join(KINDS)}")
+    if claim.get("status") not in STATUSES or not claim.get("since"):
+        raise DataError(f"claim {name!r} does not say whether it was planned before its figures; give it a status "
+                        f"({' or '.join(STATUSES)}) and since, a date")
+    if not claim.get("null_world"):
+        raise DataError(f"claim {name!r} names no null_world; name the world in which its effect must vanish, or none")
+    if ("baselines" in claim) == ("against" in claim):
+        raise DataError(f"claim {name!r} needs either baselines (a list of systems) or against (a number)")
+    measure = claim.get("measure", values["measure"].iloc[0])
+    margin = claim.get("margin", NDCG_MARGIN if "nDCG" in measure else None)
+    if not margin or margin < 0:
+        raise DataError(f"claim {name!r} has no margin for {measure!r}; give it one above 0, in that measure's unit")
+    return {"claim": name, "world": claim["world"], "system": claim["system"], "kind": kind, "margin": float(margin),
+            "could_fail": bool(claim.get("could_fail", True)), "status": claim["status"],
+            "since": str(claim["since"]), "null_world": claim["null_world"]}
+
+
+def _baselines(claim: Mapping[str, Any], values: pd.DataFrame, own: pd.Series) -> dict[str, pd.Series]:
+    """What a claim is compared with: display name -> seed -> value."""
+    if "against" in claim:
+        return {f"{claim['against']:g}": pd.Series(float(claim["against"]), index=own.index)}
+    world = claim.get("baseline_world", claim["world"])
+    where = "" if world == claim["world"] else f", {world}"
+    return {f"{system}{where}": _of_seeds(values, claim, world, system) for system in claim["baselines"]}
 
 
 def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system: str) -> pd.Series:
@@ -92,7 +140,7 @@ def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system
 
 def verdicts(judged: pd.DataFrame) -> pd.DataFrame:
     """One verdict a claim: the worst that it got against its baselines."""
-    order = ["does not", "too few seeds", "undecided", "holds"]
+    order = ["does not", "too few seeds", "undecided", "holds", "a setting"]
     worst = judged.assign(order=judged["verdict"].map(order.index)).sort_values("order", kind="stable")
     return worst.drop_duplicates("claim").sort_index()[["claim", "world", "verdict"]].reset_index(drop=True)
 
@@ -107,10 +155,16 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def _verdict(row) -> str:
+    """The rule, stated before looking."""
+    if not row.could_fail:
+        return "a setting"
     if row.seeds < LEAST_SEEDS:
         return "too few seeds"
+    significant = row.p_holm <= LEVEL
     if row.kind == "not below":
-        return "holds" if row.low > -MARGIN else "does not" if row.high < -MARGIN else "undecided"
-    if row.low > 0 and row.estimate >= MARGIN and row.p_holm <= 0.05:
+        if row.low > -row.margin and significant:
+            return "holds"
+        return "does not" if row.high < -row.margin else "undecided"
+    if row.low > 0 and row.estimate >= row.margin and significant:
         return "holds"
-    return "does not" if row.high < MARGIN else "undecided"
+    return "does not" if row.high < row.margin else "undecided"

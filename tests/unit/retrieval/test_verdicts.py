@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from matchlib.data.schema import DataError
 from matchlib.retrieval.verdicts import holm, judge, paired_difference, seed_values, verdicts
@@ -18,7 +19,8 @@ def table(**systems):
 
 def claim(system, *baselines, kind="above"):
     return {"claim": f"{system} {kind} {baselines}", "world": "market", "system": system,
-            "baselines": list(baselines), "kind": kind}
+            "baselines": list(baselines), "kind": kind, "status": "exploratory", "since": "2026-11-26",
+            "null_world": "none"}
 
 
 BASE = np.array([0.30, 0.35, 0.31, 0.28, 0.33, 0.32])
@@ -73,7 +75,7 @@ def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
 def test_claims_may_name_their_own_measure():
     above, below = table(a=BASE + 0.1 + WIGGLE, b=BASE), table(a=BASE - 0.1 + WIGGLE, b=BASE)
     values = pd.concat([above, below.assign(measure="RR")])
-    judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR"}], values)
+    judged = judge([claim("a", "b"), claim("a", "b") | {"measure": "RR", "margin": 0.01}], values)
     assert judged["verdict"].tolist() == ["holds", "does not"]
 
 
@@ -83,5 +85,48 @@ def test_a_baseline_may_stand_in_another_world_of_the_same_seeds():
     judged = judge([across], values)
     assert judged["verdict"].tolist() == ["holds"] and judged["baseline"].tolist() == ["a, null"]
     assert judged["estimate"][0] == pytest.approx(0.1)
-    with pytest.raises(DataError, match="seed 5 was run for only one of 'a' and 'a'"):
+    with pytest.raises(DataError, match="seed 5 was run for only one of 'a' and 'a, null'"):
         judge([across], values[~(values["world"].eq("null") & values["seed"].eq(5))])
+
+
+def test_not_below_is_tested_against_the_margin_and_adjusted():
+    """The stored p once tested a difference of 0, and the raw interval alone decided, whatever Holm said."""
+    noise = np.array([0.009, -0.009, 0.008, -0.008, 0.007, -0.007])
+    values = table(a=BASE + noise, b=BASE)
+    alone = judge([claim("a", "b", kind="not below")], values)
+    error = np.std(noise, ddof=1) / np.sqrt(6)
+    assert alone["p"][0] == pytest.approx(2 * stats.t.sf(0.01 / error, 5))
+    assert alone["verdict"].tolist() == ["holds"]
+    family = judge([claim("a", "b", kind="not below")] * 4, values)
+    assert family["p_holm"].to_numpy() == pytest.approx(4 * alone["p"][0])
+    assert set(family["verdict"]) == {"undecided"}
+
+
+def test_a_margin_is_in_the_unit_of_its_measure():
+    values = table(a=BASE + 0.05 + WIGGLE, b=BASE).assign(measure="places up when swapped: woman")
+    with pytest.raises(DataError, match="no margin for 'places up when swapped: woman'"):
+        judge([claim("a", "b")], values)
+    assert judge([claim("a", "b") | {"margin": 12}], values)["verdict"].tolist() == ["does not"]
+    assert judge([claim("a", "b") | {"margin": 0.04}], values)["verdict"].tolist() == ["holds"]
+
+
+def test_a_claim_may_be_against_a_number():
+    judged = judge([{key: value for key, value in claim("a").items() if key != "baselines"} | {"against": 0.2}],
+                   table(a=BASE))
+    assert judged["baseline"].tolist() == ["0.2"]
+    assert judged["estimate"][0] == pytest.approx(BASE.mean() - 0.2)
+
+
+@pytest.mark.parametrize("key, message", [("status", "planned before its figures"), ("since", "planned before"),
+                                          ("null_world", "names no null_world"), ("baselines", "needs either")])
+def test_a_claim_says_where_it_comes_from(key, message):
+    incomplete = {name: value for name, value in claim("a", "b").items() if name != key}
+    with pytest.raises(DataError, match=message):
+        judge([incomplete], table(a=BASE, b=BASE))
+
+
+def test_what_a_setting_enforces_is_listed_and_not_tested():
+    settings = claim("a", "b") | {"could_fail": False}
+    judged = judge([settings, claim("a", "b")], table(a=BASE + 0.05 + WIGGLE, b=BASE))
+    assert judged["verdict"].tolist() == ["a setting", "holds"]
+    assert np.isnan(judged["p_holm"][0]) and judged["p_holm"][1] == judged["p"][1]
