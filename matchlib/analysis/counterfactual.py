@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
 
 from matchlib.data import privacy
+from matchlib.data.names import LOCALES, names_of_locale
 from matchlib.data.schema import DataError
-from matchlib.data.wording import NAMES
 from matchlib.retrieval.evaluation import mean_interval
 
 _BOTH_WAYS = """he she, himself herself, mr ms, sir madam, men women, boy girl, boys girls, male female,
@@ -60,20 +59,19 @@ def term_pairs() -> dict[str, str]:
 
 @cache
 def name_pairs() -> dict[str, str]:
-    """Given name in lower case -> one of the other gender: the market's, then faker's, locale by locale.
+    """Given name in lower case -> one of the other gender, from faker's lists, locale by locale.
 
     The longer list's surplus shares counterparts. Names that some locale gives to both genders are left out.
     """
-    people = [import_module(f"faker.providers.person.{locale}").Provider for locale in privacy.LOCALES]
-    known = {kind: {name.lower() for person in people for name in getattr(person, f"first_names_{kind}")}
-             for kind in ("female", "male")}
+    lists = [names_of_locale(locale) for locale in LOCALES]
+    known = {gender: {name.lower() for names in lists for name in names[gender]} for gender in ("woman", "man")}
     pairs: dict[str, str] = {}
-    lists = [(NAMES["woman"], NAMES["man"]), *((person.first_names_female, person.first_names_male)
-                                              for person in people)]
-    for women, men in lists:
-        women = [name.lower() for name in women if name.lower() not in known["male"] | pairs.keys()]
-        men = [name.lower() for name in men if name.lower() not in known["female"] | pairs.keys()]
-        for i in range(max(len(women), len(men)) if women and men else 0):
+    for names in lists:
+        women = [name.lower() for name in names["woman"] if name.lower() not in known["man"] | pairs.keys()]
+        men = [name.lower() for name in names["man"] if name.lower() not in known["woman"] | pairs.keys()]
+        if not women or not men:
+            continue
+        for i in range(max(len(women), len(men))):
             woman, man = women[i % len(women)], men[i % len(men)]
             pairs.setdefault(woman, man)
             pairs.setdefault(man, woman)
@@ -133,13 +131,15 @@ def rank_biased_overlap(before: pd.DataFrame, after: pd.DataFrame, *, persistenc
 
 
 def compare_rankings(before: pd.DataFrame, after: pd.DataFrame, *, k: int, groups: pd.Series | None = None,
-                     clusters: pd.Series | None = None, persistence: float = 0.9, depth: int = 100) -> pd.DataFrame:
+                     clusters: pd.Series | None = None, candidate_clusters: pd.Series | None = None,
+                     persistence: float = 0.9, depth: int = 100) -> pd.DataFrame:
     """What moved between two rankings of the same texts but for one change, e.g. swapped gender terms.
 
-    before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters: query_id -> cluster.
-    Returns measure, group ("all"), value, low, high (95%), n: rank-biased overlap and the share of the top k that
-    stayed, over queries or their clusters; score shift, in the score's units, and shift in places (positive: further
-    up), by group, over candidates, each a mean over queries.
+    before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters: query_id -> cluster;
+    candidate_clusters: candidate_id -> what candidates share, e.g. their given name, which is what was swapped.
+    Returns measure, group ("all"), value, low, high (95%), n, n_clusters: rank-biased overlap and the share of the top
+    k that stayed, over queries or their clusters; score shift, in the score's units, and shift in places (positive:
+    further up), by group, over candidates or their clusters, each a mean over queries.
     """
     overlap = rank_biased_overlap(before, after, persistence=persistence, depth=depth)
     top = [frame.loc[frame["rank"] <= k, ["query_id", "candidate_id"]] for frame in (before, after)]
@@ -152,6 +152,8 @@ def compare_rankings(before: pd.DataFrame, after: pd.DataFrame, *, k: int, group
     shifts = pd.DataFrame({"score shift": pairs["score_after"] - pairs["score"],
                            "places up": pairs["rank"] - pairs["rank_after"]}).groupby(pairs["candidate_id"]).mean()
     of_candidate = pd.Series("all", index=shifts.index) if groups is None else groups.reindex(shifts.index)
-    rows += [{"measure": name, "group": group, **mean_interval(part[name].to_numpy())}
-             for name in shifts for group, part in shifts.groupby(of_candidate)]
-    return pd.DataFrame(rows).drop(columns="n_clusters")
+    for name in shifts:
+        for group, part in shifts.groupby(of_candidate):
+            alike = None if candidate_clusters is None else candidate_clusters.reindex(part.index).to_numpy()
+            rows.append({"measure": name, "group": group, **mean_interval(part[name].to_numpy(), alike)})
+    return pd.DataFrame(rows)

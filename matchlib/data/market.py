@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data import rules
+from matchlib.data.names import draw_names
 from matchlib.data.schema import DataError
 from matchlib.data.skills import DEGREES, GRAPH_FILE, LEVELS, Occupation, load_graph
-from matchlib.data.wording import NAMES, PROXIES, Wording
+from matchlib.data.wording import PROXIES, Wording
 
 VERSION = "market-1"
 REGIONS = {
@@ -35,6 +36,8 @@ REGIONS = {
 CITIES = [(city, region) for region, cities in REGIONS.items() for city in cities]
 RULE_WEIGHT, TEXT_WEIGHT = 0.4, 0.6
 APPLICATION_SPLITS = ("train", "valid", "test", "calibration")
+NAMES_PER_GENDER = 200
+"""Given names of a market: the first half for its training and validation resumes, the rest for all others."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Dials:
 
 NULL_WORLDS: dict[str, dict[str, float]] = {
     "labels": {"application_selectivity": 0.0, "acceptance_noise": 1.0},  # outcomes say nothing about true_fit
+    "decisions": {"acceptance_noise": 1.0},  # people apply where they fit, recruiters toss a coin
     "runner_ups": {"unlabelled_fits": 0.0, "acceptance_noise": 0.0},  # no unlabelled pair fits: the top is safe
     "wording": {"alias_gap": 0.0, "title_gap": 0.0},  # both sides use the same words
     "preference": {"rule_text_correlation": 1.0},  # rule and text agree: no preference left to learn
@@ -94,10 +98,18 @@ class Market:
         chosen = frame.sort_values(["turn", "order", "id"])["id"][:int(self.dials.occupations)]
         return [self.graph.occupations[occupation] for occupation in chosen]
 
+    def given_names(self, split: str) -> dict[str, tuple[str, ...]]:
+        """woman and man -> the names of a split's resumes: of each market its own, and in the test none of training."""
+        drawn = draw_names(f"{VERSION}/{self.seed}/names", NAMES_PER_GENDER)
+        half = NAMES_PER_GENDER // 2
+        learned = split in ("train", "valid")
+        return {gender: names[:half] if learned else names[half:] for gender, names in drawn.items()}
+
     @property
     def fingerprint(self) -> str:
-        """Hash of version, seed, dials and graph file: two markets with equal fingerprints are the same."""
-        world = {"version": VERSION, "seed": self.seed, "dials": asdict(self.dials),
+        """Hash of version, seed, dials, names and graph: two markets with equal fingerprints are the same."""
+        names = [self.given_names(split) for split in ("train", "test")] if self.dials.gender_shown else []
+        world = {"version": VERSION, "seed": self.seed, "dials": asdict(self.dials), "names": names,
                  "graph": hashlib.sha256(GRAPH_FILE.read_bytes()).hexdigest()}
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()
 
@@ -108,13 +120,14 @@ class Market:
         wording = self._wording(split)
         for i in range(start, start + n):
             rng = Random(f"{VERSION}/{self.seed}/{split}/resume/{i}")
-            person = self._person(rng)
+            person = self._person(rng, split)
             text = wording.resume(person, rng, detail=round(self.dials.detail * self.dials.length_ratio))
             yield {"resume_id": f"r-{split}-{i:06d}", "text": text,
                    "title": self.graph.occupations[person["occupation"]].name, "occupation": person["occupation"],
                    "industry": person["industry"], "city": person["city"], "region": person["region"],
                    "remote": person["remote"], "seniority": person["seniority"], "degree": person["degree"],
-                   "years": person["years"], "skills": self._names(person["skills"]), "gender": person["gender"]}
+                   "years": person["years"], "skills": self._names(person["skills"]), "gender": person["gender"],
+                   "given_name": person["name"]}
 
     def stream_jobs(self, n: int, split: str = "train", *, start: int = 0) -> Iterator[dict]:
         """Yield job rows start .. start + n - 1 of a split, each independent of all others."""
@@ -156,7 +169,7 @@ class Market:
                 "industry": self.graph.families[occupation.family]["industry"], "degree": degree,
                 "remote": "yes" if rng.random() < 0.08 else "no", "typical_years": occupation.years}
 
-    def _person(self, rng: Random) -> dict:
+    def _person(self, rng: Random, split: str) -> dict:
         person = self._background(rng)
         occupation = self.graph.occupations[person["occupation"]]
         pace = rng.gammavariate(2.0, 0.6)
@@ -170,7 +183,8 @@ class Market:
         woman = rng.random() < 0.5 + self.dials.segregation * lean
         person["gender"] = "woman" if woman else "man"
         person["skills"] = chosen
-        person["name"] = rng.choice(NAMES[person["gender"]]) if rng.random() < self.dials.gender_shown else ""
+        shown = rng.random() < self.dials.gender_shown
+        person["name"] = rng.choice(self.given_names(split)[person["gender"]]) if shown else ""
         person["proxy"] = rng.choice(PROXIES[person["gender"]]) if rng.random() < self.dials.gender_proxies else ""
         return person
 

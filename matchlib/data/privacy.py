@@ -24,13 +24,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from matchlib.data.names import LOCALES
 from matchlib.data.schema import DataError
 
 KINDS = ("email", "phone", "link", "address", "name", "gendered")
 REGIONS = ("US", "GB", "ES", "CN")  # whose national phone numbers are known; one with + is known from everywhere
-LOCALES = ("en_US", "en_GB", "en_IE", "en_IN", "en_NG", "en_KE", "es_ES", "es_MX", "es_CO", "fr_FR", "de_DE", "it_IT",
-           "pt_BR", "pl_PL")
-"""Locales of faker whose given names and surnames are known; the Chinese ones come from zh_CN."""
 _WORDS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 AMBIGUOUS, ORGANISATIONS, OCCUPATIONS, FIRMS = (
     frozenset(_WORDS[kind]) for kind in ("ambiguous", "organisations", "occupations", "firms"))

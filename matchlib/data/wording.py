@@ -55,8 +55,6 @@ SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-NAMES = {"woman": ("Anna", "Maria", "Sofia", "Grace", "Amina", "Priya", "Mei", "Elena"),
-         "man": ("Peter", "James", "Omar", "Lukas", "Daniel", "Raj", "Wei", "Marco")}
 PROXIES = {"woman": ("Captain of the women's football club.", "Returned from maternity leave.",
                      "Coached a netball team."),
            "man": ("Captain of the men's football club.", "Returned from paternity leave.", "Coached a rugby team.")}

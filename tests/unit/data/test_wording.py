@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from matchlib.data.market import Market
-from matchlib.data.wording import NAMES, PROXIES, SLOTS, Wording
+from matchlib.data.names import unambiguous_names
+from matchlib.data.wording import PROXIES, SLOTS, Wording
 
 FIELD = re.compile(r"\{(\w+)\}")
 
@@ -43,5 +44,5 @@ def test_skills_are_deeds_as_often_as_asked(deeds):
 
 
 def test_names_and_proxies_are_apart():
-    for table in (NAMES, PROXIES):
+    for table in (unambiguous_names(), PROXIES):
         assert set(table) == {"woman", "man"} and set(table["woman"]).isdisjoint(table["man"])
