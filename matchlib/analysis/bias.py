@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from matchlib.data.schema import DataError
 from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels
@@ -21,7 +22,8 @@ NOT_STATED = "not stated"
 SMALLEST = 20
 """Fewest members of a group, or qualified pairs, that a figure may rest on."""
 LEVEL = 0.05
-COLUMNS = ["measure", "group", "value", "low", "high", "n", "expected", "p", "p_holm", "flag", "comparable", "note"]
+COLUMNS = ["measure", "group", "value", "low", "high", "n", "n_clusters", "expected", "chance", "p", "p_holm", "flag",
+           "comparable", "note"]
 EARNED = ("top", "exposure")
 _AT_ONCE = 5_000_000  # permuted labels held in memory
 
@@ -61,7 +63,8 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
     ranking: query_id, candidate_id, rank of whole pools; resumes: resume_id, `column` (empty: "not stated"), strata;
     channels: name -> pairs (job_id, resume_id, label default 1) of who is qualified; clusters: query_id -> cluster.
 
-    Returns measure, group, value, low, high (95%), n, expected, p, p_holm, flag, comparable, note. Measures: share of
+    Returns measure, group, value, low, high (95%), n, n_clusters, expected, chance, p, p_holm, flag, comparable, note.
+    Measures: share of
     the pool, of the top k, of the exposure (1 / log2(1 + rank), each query's sums to one), and of the qualified;
     selection rate, and its ratio to the group selected most, beside the four-fifths rule (a description: with no bias
     it flags many a small audit); recall at k among the qualified, and its gap to all others (equal opportunity).
@@ -70,7 +73,8 @@ def audit(ranking: pd.DataFrame, resumes: pd.DataFrame, channels: Mapping[str, p
     `smallest` there is no figure.
 
     p: two-sided, for share of the top and of exposure and for recall gaps, from permuting groups within strata, the
-    same permutations for all; `expected` is their mean, in which what pools alone give is held fixed; Holm over all p,
+    same permutations for all; `expected` is their mean, in which what pools alone give is held fixed; `chance` is their
+    mean distance from it: what |value - expected| is where groups do not matter; Holm over all p,
     a two-group audit's counted once; flag: p_holm < .05. Who is alone in his stratum is not permuted: `comparable` is
     the share of a group that can be; if it is 0 there is no test. The null is that given the strata neither the order
     nor who counts as qualified depends on the group: a recall gap against biased labels may show the labels' bias, and
@@ -117,6 +121,52 @@ def audit_slices(ranking: pd.DataFrame, slices: pd.Series, resumes: pd.DataFrame
         parts.append(found.assign(slice=name))
     frame = pd.concat(parts, ignore_index=True).drop(columns=["p_holm", "flag"])
     return frame[["slice", *frame.columns.drop("slice")]]
+
+
+def audit_by_unit(ranking: pd.DataFrame, resumes: pd.DataFrame, *, column: str, unit: str, k: int,
+                  strata: Sequence[str] = STRATA, n_permutations: int = 1_000, seed: int = 0) -> pd.DataFrame:
+    """Share of the top k beyond what strata give, tested over units that several resumes share, such as given names.
+
+    `audit` permutes persons, so its p speaks of these resumes. Where what shows the group is a name, persons of one
+    name are one observation, and p here speaks of names. unit: column of the resumes; rows without a unit are left
+    out. Returns group, excess (share of the top k less the mean over the group's strata), low, high (95%, over units),
+    p (groups permuted over units), n (resumes), n_units: one row a group.
+    Raises DataError if a unit stands in two groups, or a group has fewer than two units.
+    """
+    if unit not in resumes:
+        raise DataError(f"resumes have no column {unit!r}; they have {', '.join(resumes.columns)}")
+    named = resumes[resumes[unit].fillna("").astype(str).str.strip() != ""]
+    ranked = ranking[ranking["candidate_id"].isin(named["resume_id"])]
+    people = named.set_index("resume_id", drop=False).loc[ranked["candidate_id"].unique()]
+    top = ranked["rank"].le(k).groupby(ranked["candidate_id"]).sum().loc[people.index]
+    excess = (top - top.groupby(codes_of(people, strata)).transform("mean")) / top.sum()
+    units = pd.DataFrame({"unit": people[unit], "group": groups_of(people, column), "excess": excess, "n": 1})
+    by_unit = units.groupby(["unit", "group"], as_index=False)[["excess", "n"]].sum()
+    twice = by_unit["unit"].duplicated()
+    if twice.any():
+        raise DataError(f"{unit} {by_unit['unit'][twice].iloc[0]!r} stands in two groups of {column}; leave it out")
+    rows = [_unit_row(by_unit, group, n_permutations, seed) for group in sorted(by_unit["group"].unique())]
+    return pd.DataFrame(rows)
+
+
+def _unit_row(by_unit: pd.DataFrame, group: str, n_permutations: int, seed: int) -> dict[str, float]:
+    """One group's excess with its interval and p over units. by_unit: group, excess, n of every unit."""
+    own = (by_unit["group"] == group).to_numpy()
+    if own.sum() < 2 or (~own).sum() < 2:
+        raise DataError(f"{group} has {own.sum()} units and all others {(~own).sum()}; a test over units needs two")
+    excess, sizes = by_unit["excess"].to_numpy(), by_unit["n"].to_numpy()
+    total = excess[own].sum()
+    variance = 0.0
+    for side, n_other in ((own, sizes[~own].sum()), (~own, sizes[own].sum())):
+        residuals = excess[side] - sizes[side] * excess[side].sum() / sizes[side].sum()
+        weight = n_other / sizes.sum()  # total = n_own n_other / n * (mean_own - mean_other)
+        variance += weight**2 * (residuals**2).sum() * side.sum() / (side.sum() - 1)
+    half = float(stats.t.ppf(0.975, len(own) - 2)) * np.sqrt(variance)
+    rng = np.random.default_rng(seed)
+    shuffled = np.array([excess[rng.permutation(own)].sum() for _ in range(n_permutations)])
+    hits = (np.abs(shuffled - shuffled.mean()) >= abs(total - shuffled.mean()) - 1e-12).sum()
+    return {"group": group, "excess": total, "low": total - half, "high": total + half,
+            "p": (hits + 1) / (n_permutations + 1), "n": int(sizes[own].sum()), "n_units": int(own.sum())}
 
 
 def codes_of(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -232,11 +282,11 @@ def _quotient(one: _Figure, best: _Figure) -> _Figure:
 def _interval(figure: _Figure, clusters: np.ndarray | None, kind: str) -> dict[str, float]:
     """value, low, high, cut where the measure ends: shares and rates at 0 and 1, gaps at -1, ratios nowhere above."""
     if figure.influence is None:
-        return {"value": np.nan, "low": np.nan, "high": np.nan}
+        return {"value": np.nan, "low": np.nan, "high": np.nan, "n_clusters": 0}
     spread = mean_interval(figure.influence, clusters)
     ends = {"recall gap": (-1, 1), "selection ratio": (0, np.inf)}.get(kind, (0, 1))
-    return {"value": figure.value, **{side: float(np.clip(figure.value + spread[side], *ends))
-                                      for side in ("low", "high")}}
+    low, high = (float(np.clip(figure.value + spread[side], *ends)) for side in ("low", "high"))
+    return {"value": figure.value, "low": low, "high": high, "n_clusters": spread["n_clusters"]}
 
 
 def _permute(table: _Table, n: int, rng: np.random.Generator) -> dict[tuple[str, str], np.ndarray]:
@@ -275,7 +325,8 @@ def _p_value(values: np.ndarray) -> dict[str, float]:
         return {}
     expected = shuffled.mean()
     hits = (np.abs(shuffled - expected) >= abs(observed - expected) - 1e-12).sum()
-    return {"expected": float(expected), "p": (hits + 1) / (len(shuffled) + 1)}
+    chance = float(np.abs(shuffled - expected).mean())
+    return {"expected": float(expected), "chance": chance, "p": (hits + 1) / (len(shuffled) + 1)}
 
 
 def _comparable(table: _Table, g: int) -> float:

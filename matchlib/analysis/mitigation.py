@@ -50,10 +50,14 @@ class Eraser:
     mean: np.ndarray
     kept: np.ndarray
 
+    def project(self, embeddings: np.ndarray) -> np.ndarray:
+        """(n, D) float64, no longer of length one: what LEACE leaves of the embeddings."""
+        return self.mean + (embeddings - self.mean) @ self.kept.T
+
     def erase(self, embeddings: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
-        """(n, D) float32, not brought back to length one; strength 0 changes nothing, 1 erases."""
-        erased = self.mean + (embeddings - self.mean) @ self.kept.T
-        return ((1 - strength) * embeddings + strength * erased).astype(np.float32)
+        """(n, D) float32 of length one, so that rankings stay by cosine; strength 0 changes nothing, 1 erases."""
+        mixed = (1 - strength) * embeddings + strength * self.project(embeddings)
+        return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
 
 
 def fit_eraser(embeddings: np.ndarray, groups: Sequence[str], *, strata: np.ndarray | None = None) -> Eraser:
@@ -137,37 +141,41 @@ def _greedy(groups: np.ndarray, shares: np.ndarray, k: int) -> np.ndarray:
 
 
 def frontier(rankings: Mapping[tuple[str, float], pd.DataFrame], resumes: pd.DataFrame,
-             channels: Mapping[str, pd.DataFrame], *, column: str, k: int, strata: Sequence[str] = STRATA,
+             channels: Mapping[str, pd.DataFrame], *, column: str, group: str, k: int, strata: Sequence[str] = STRATA,
              clusters: pd.Series | None = None, measure: str = "nDCG@10", depth: int = 100, **options) -> pd.DataFrame:
-    """What each mitigation does to the recall gap and to a measure of quality, against every channel.
+    """What each mitigation does to one group's recall gap and to a measure of quality, against every channel.
 
-    rankings: (mitigation, strength) -> ranking, the first untreated; options as of `bias.audit`. Returns mitigation,
-    strength, channel, group (the one with the widest gap untreated), gap, gap_low, gap_high, gap_expected (with groups
-    shuffled within strata), p, then measure, value, low, high, change, change_low, change_high (paired, against
-    untreated), cost (-change / untreated), n: queries, note: "too few" where there is no
-    gap. depth: ranks that the measure sees, no fewer than its cutoff.
+    rankings: (mitigation, strength) -> ranking, the first untreated; group: whose gap is followed, named before looking
+    and the same everywhere, so that the sign of gap - gap_expected can be averaged over seeds; options as of
+    `bias.audit`. Returns mitigation, strength, channel, group, gap, gap_low, gap_high, gap_expected (with groups
+    shuffled within strata), excess (gap - gap_expected, signed), chance (the mean of |excess| where groups do not
+    matter), p, then measure, value, low, high, change, change_low, change_high (paired, against untreated), cost
+    (-change / untreated), n: queries, n_clusters, note: "too few" where there is no gap. depth: ranks that the measure
+    sees, no fewer than its cutoff. Raises DataError if nobody is in the group.
     """
-    rows, base = [], next(iter(rankings))
     audits = {key: audit(ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters, **options)
               for key, ranking in rankings.items()}
+    base = next(iter(rankings))
+    if group not in set(audits[base]["group"]):
+        known = ", ".join(audits[base]["group"].unique())
+        raise DataError(f"group {group!r} is not in {column}; it has {known}")
+    rows = []
     for channel, pairs in channels.items():
         qrels = qrels_from_labels(pairs, "rank_resumes")
-        scores = pd.concat([score_queries(ranking[ranking["rank"] <= depth], qrels, [measure]).assign(system=str(key))
-                            for key, ranking in rankings.items()])
-        quality = compare_systems(scores, baseline=str(base), clusters=clusters).set_index("system")
-        gaps = {key: table[table["measure"] == f"recall gap, {channel}"].set_index("group")
-                for key, table in audits.items()}
-        width = gaps[base]["value"].abs()
-        group = width.idxmax() if width.notna().any() else width.index[0]
+        scores = [score_queries(ranking[ranking["rank"] <= depth], qrels, [measure]).assign(system=str(key))
+                  for key, ranking in rankings.items()]
+        quality = compare_systems(pd.concat(scores), baseline=str(base), clusters=clusters).set_index("system")
         for key in rankings:
-            gap, score = gaps[key].loc[group], quality.loc[str(key)]
+            gaps = audits[key][audits[key]["measure"] == f"recall gap, {channel}"].set_index("group")
+            gap, score = gaps.loc[group], quality.loc[str(key)]
             rows.append({"mitigation": key[0], "strength": key[1], "channel": channel, "group": group,
                          "gap": gap["value"], "gap_low": gap["low"], "gap_high": gap["high"],
-                         "gap_expected": gap["expected"], "p": gap["p"], "measure": measure, "value": score["value"],
+                         "gap_expected": gap["expected"], "excess": gap["value"] - gap["expected"],
+                         "chance": gap["chance"], "p": gap["p"], "measure": measure, "value": score["value"],
                          "low": score["low"], "high": score["high"], "change": score["difference"],
                          "change_low": score["difference_low"], "change_high": score["difference_high"],
                          "cost": -score["difference"] / quality.loc[str(base), "value"], "n": score["n"],
-                         "note": gap["note"]})
+                         "n_clusters": score["n_clusters"], "note": gap["note"]})
     return pd.DataFrame(rows)
 
 
@@ -175,22 +183,24 @@ def board(audits: pd.DataFrame, treated: pd.DataFrame, swapped: pd.DataFrame) ->
     """What the ledger reads of a run: system, task, measure, channel, value.
 
     audits: of `bias.audit`, swapped: of `compare_rankings`, both with a column system; treated: of `frontier`; each may
-    be empty. Of every test the excess of a group, what it got less what it would get with groups shuffled, beside a
-    system "even" with 0, and the number of flags; of every remedy and strength the recall gap beyond what chance leaves
-    (absolute) and the quality; of every system how many places a group rises when its words are swapped.
+    be empty. Of every test the excess of a group, what it got less what it would get with groups shuffled, and the
+    number of flags; of every remedy ("reranking", "reranking at 0.5", "untreated") the signed excess of the recall gap
+    and the quality; of every system how many places a group rises when its words are swapped.
     """
+    rows = []
     tests = audits.dropna(subset="expected") if len(audits) else audits
-    rows = [(row["system"], f"excess of {row['group']}: {row['measure']}", "audit", row["value"] - row["expected"])
-            for row in tests.to_dict("records")]
-    rows += [("even", measure, "audit", 0.0) for measure in dict.fromkeys(measure for _, measure, _, _ in rows)]
-    rows += [(system, "flags", "audit", float(count_flags(part)))
-             for system, part in (audits.groupby("system", sort=False) if len(audits) else ())]
+    for row in tests.to_dict("records"):
+        rows.append((row["system"], f"excess of {row['group']}: {row['measure']}", "audit",
+                     row["value"] - row["expected"]))
+    if len(audits):
+        for system, part in audits.groupby("system", sort=False):
+            rows.append((system, "flags", "audit", float(count_flags(part))))
     for row in treated.to_dict("records"):
-        system = f"{row['mitigation']} {row['strength']:g}"
-        rows += [(system, "recall gap beyond chance", row["channel"], abs(row["gap"] - row["gap_expected"])),
-                 (system, row["measure"], row["channel"], row["value"])]
+        system = row["mitigation"] if row["strength"] in (0.0, 1.0) else f"{row['mitigation']} at {row['strength']:g}"
+        rows.append((system, f"excess of {row['group']}: recall gap", row["channel"], row["excess"]))
+        rows.append((system, row["measure"], row["channel"], row["value"]))
     if len(swapped):
-        rows += [(row.system, f"places up when swapped: {row.group}", "swapped", row.value)
-                 for row in swapped[swapped["measure"].eq("places up")].itertuples()]
+        for row in swapped[swapped["measure"].eq("places up")].to_dict("records"):
+            rows.append((row["system"], f"places up when swapped: {row['group']}", "swapped", row["value"]))
     table = pd.DataFrame(rows, columns=["system", "measure", "channel", "value"]).assign(task="rank_resumes")
     return table.dropna(subset="value")[["system", "task", "measure", "channel", "value"]]

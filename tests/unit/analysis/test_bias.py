@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matchlib.analysis.bias import audit, audit_slices, codes_of, count_flags, summarise
+from matchlib.analysis.bias import audit, audit_by_unit, audit_slices, codes_of, count_flags, summarise
 from matchlib.data.schema import DataError
 
 
@@ -268,3 +268,45 @@ def test_a_slice_that_holds_one_group_has_a_note():
 def test_flags_are_counted_as_tests_are():
     ranking, resumes, channels, wanted = world(bias=0.6, seed=3)
     assert count_flags(audit(ranking, resumes, channels, **HOW)) == 3  # six rows, of which half mirror the others
+
+
+def named_world(*, name_effect, seed):
+    """People of 8 + 8 names; what an order owes to a name is the name's own, not the gender's."""
+    rng = np.random.default_rng(seed)
+    names = rng.integers(16, size=240)
+    kind = rng.integers(3, size=240).astype(str)
+    taste = name_effect * rng.normal(size=16)
+    score = rng.normal(size=(60, 240)) + taste[names]
+    resumes = people(np.where(names < 8, "woman", "man"), occupation=kind, given_name=names.astype(str))
+    orders = {f"j{i}": resumes["resume_id"].to_numpy()[np.argsort(-row)] for i, row in enumerate(score)}
+    return ranked(orders), resumes
+
+
+def test_a_test_over_names_speaks_of_names():
+    """An encoder that likes single names, not a gender: a test over persons finds a gender, one over names does not."""
+    by_person, by_name, quiet = [], [], []
+    for seed in range(60):
+        ranking, resumes = named_world(name_effect=0.6, seed=seed)
+        persons = audit(ranking, resumes, {}, **HOW | {"n_permutations": 200})
+        by_person.append(value(persons, "share of the top 10", "woman", "p"))
+        names = audit_by_unit(ranking, resumes, unit="given_name", **HOW | {"n_permutations": 200})
+        by_name.append(names.set_index("group").loc["woman", "p"])
+        ranking, resumes = named_world(name_effect=0.0, seed=seed)
+        names = audit_by_unit(ranking, resumes, unit="given_name", **HOW | {"n_permutations": 200})
+        quiet.append(names.set_index("group").loc["woman"])
+    assert np.mean(np.array(by_person) < 0.05) > 0.4 > 0.15 > np.mean(np.array(by_name) < 0.05)
+    covered = [row["low"] < 0 < row["high"] for row in quiet]
+    assert np.mean(covered) > 0.85 and np.mean([row["p"] < 0.05 for row in quiet]) < 0.15
+
+
+def test_a_test_over_names_adds_up_to_the_audit():
+    ranking, resumes = named_world(name_effect=0.6, seed=1)
+    names = audit_by_unit(ranking, resumes, unit="given_name", **HOW).set_index("group")
+    persons = audit(ranking, resumes, {}, **HOW | {"n_permutations": 3_000})
+    gap = value(persons, "share of the top 10", "woman") - value(persons, "share of the top 10", "woman", "expected")
+    assert names.loc["woman", "excess"] == pytest.approx(gap, abs=0.003)
+    assert names["excess"].sum() == pytest.approx(0) and names["n_units"].tolist() == [8, 8] and names["n"].sum() == 240
+    with pytest.raises(DataError, match="no column 'name'"):
+        audit_by_unit(ranking, resumes, unit="name", **HOW)
+    with pytest.raises(DataError, match="stands in two groups"):
+        audit_by_unit(ranking, resumes.assign(given_name="Kim"), unit="given_name", **HOW)
