@@ -38,7 +38,7 @@ triplets = Dataset.from_dict({"job": list(part["jobs"]["text"]), "chosen": list(
 def ours(folder: Path) -> float:
     """Seconds of one epoch of RankPO, without the reference's one pass."""
     model = copy_of(stage1)
-    settings = Settings(epochs=1, batch_size=BATCH, hard_negatives=BATCH, frozen_layers=4, evaluations=1)
+    settings = Settings(epochs=1, batch_size=BATCH, frozen_layers=4, evaluations=1)
     started = time.perf_counter()
     train_rankpo(model, rows, objective="rankpo", settings=settings, loss_settings={}, reference=stage1,
                  checkpoints=folder)

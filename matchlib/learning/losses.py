@@ -103,8 +103,29 @@ class KnownPositives(nn.Module):
                                                   self.n_resumes)}
 
 
+Labels = Mapping[str, Mapping[str, Tensor]]
+"""What `pairs.PairCollator` says of a batch: {"place": {column: (B,)}, "number": {column: (B,)}}, -1 for none."""
+
+
+def in_every_row(labels: Labels, name: str, *, what: str = "place") -> Tensor:
+    """(B,) the places (or the numbers) of a column that every row must have. Raises ValueError if a row has none."""
+    column = labels[what][name]
+    missing = int((column < 0).sum())
+    if missing:
+        raise ValueError(f"{missing} of the batch's {len(column)} rows have no {name} (-1), which the loss reads in "
+                         f"every row; only hard negatives may be dropped, so build the pairs with a {name} in each")
+    return column
+
+
+def _pairs_of(labels: Labels, what: str) -> list[Tensor]:
+    """job and resume of every row, then the hard jobs and the hard resumes that the batch kept."""
+    kept = [labels[what][name] for name in ("hard_job", "hard_resume")]
+    return [*(in_every_row(labels, name, what=what) for name in ("job", "resume")),
+            *(column[column >= 0] for column in kept)]
+
+
 class ConFitLoss(nn.Module):
-    """ConFit v2's loss on the batches of `contrastive.PairCollator`, for the SentenceTransformerTrainer.
+    """ConFit v2's loss on the batches of `pairs.PairCollator`, for the SentenceTransformerTrainer.
 
     model: a SentenceTransformer; known_positives, n_jobs, n_resumes: as `KnownPositives` takes them. See `confit_loss`
     for the formula and the source.
@@ -115,14 +136,12 @@ class ConFitLoss(nn.Module):
         self.model, self.temperature = model, temperature
         self.known = KnownPositives(known_positives, n_jobs=n_jobs, n_resumes=n_resumes)
 
-    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """sentence_features: chunks of documents; labels: (B, 8) int from PairCollator. Returns a scalar."""
+    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Labels) -> Tensor:
+        """sentence_features: chunks of documents; labels: of CONTRASTIVE_COLUMNS. Returns a scalar."""
         vectors = torch.cat([self.model(chunk)["sentence_embedding"] for chunk in sentence_features])
         vectors = F.normalize(vectors, dim=-1)
-        # by column: jobs, resumes, hard jobs, hard resumes; each with its vectors and its numbers
-        columns = [(row[row >= 0], number[number >= 0]) for row, number in zip(labels.T[:4], labels.T[4:], strict=True)]
-        jobs, resumes, hard_jobs, hard_resumes = (gather_rows(vectors[row]) for row, _ in columns)
-        masks = self.known.masks(*(gather_rows(number) for _, number in columns))
+        jobs, resumes, hard_jobs, hard_resumes = (gather_rows(vectors[place]) for place in _pairs_of(labels, "place"))
+        masks = self.known.masks(*(gather_rows(number) for number in _pairs_of(labels, "number")))
         loss = confit_loss(jobs, resumes, hard_jobs, hard_resumes, temperature=self.temperature, **masks)
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
@@ -166,12 +185,12 @@ class PreferenceLoss(nn.Module):
         self.register_buffer("reference", reference, persistent=False)
         self.register_buffer("weights", weights, persistent=False)
 
-    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """sentence_features: chunks of documents; labels: (B, 11) int from PairCollator. Returns a scalar."""
+    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Labels) -> Tensor:
+        """sentence_features: chunks of documents; labels: of PREFERENCE_COLUMNS. Returns a scalar."""
         vectors = torch.cat([self.model(chunk)["sentence_embedding"] for chunk in sentence_features])
         vectors = F.normalize(vectors, dim=-1)
-        jobs, chosen, rejected = (vectors[labels[:, column]] for column in range(3))
-        number = labels[:, -1]
+        jobs, chosen, rejected = (vectors[in_every_row(labels, name)] for name in ("job", "chosen", "rejected"))
+        number = in_every_row(labels, "preference", what="number")
         reference = None if self.reference is None else self.reference[number]
         margins = (jobs * (chosen - rejected)).sum(dim=-1)
         loss = preference_loss(margins, reference, weights=self.weights[number], **self.settings)
@@ -181,8 +200,8 @@ class PreferenceLoss(nn.Module):
             raise FloatingPointError("the loss is not finite; lower the learning rate, or look for broken weights")
         return loss
 
-    def _replayed(self, vectors: Tensor, labels: Tensor) -> Tensor:
-        none, no_number = vectors[:0], labels[:0, 0]
-        return confit_loss(vectors[labels[:, 3]], vectors[labels[:, 4]], none, none,
-                           temperature=self.replay_temperature,
-                           **self.known.masks(labels[:, -3], labels[:, -2], no_number, no_number))
+    def _replayed(self, vectors: Tensor, labels: Labels) -> Tensor:
+        jobs, resumes = (vectors[in_every_row(labels, name)] for name in ("replayed_job", "replayed_resume"))
+        job, resume = (labels["number"][name] for name in ("replayed_job", "replayed_resume"))
+        masks = self.known.masks(job, resume, job[:0], resume[:0])
+        return confit_loss(jobs, resumes, vectors[:0], vectors[:0], temperature=self.replay_temperature, **masks)

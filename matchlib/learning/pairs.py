@@ -10,23 +10,68 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 
-from matchlib.data.schema import TASKS
+from matchlib.data.schema import TASKS, DataError
 
-JOB_RESUME = (0, 1, 0, 1)
-"""Which column of Pairs.rows is a job (0) and which a resume (1)."""
+
+@dataclass(frozen=True)
+class Column:
+    """One column of Pairs.rows.
+
+    side: "job" or "resume" if the column numbers a text of that side, "" for another number that the loss reads.
+    required: every row has one; in the other columns -1 stands for none. droppable: a hard negative, of which a batch
+    keeps `hard_negatives` and drops the rest; what is required is never dropped.
+    """
+    name: str
+    side: str = ""
+    required: bool = True
+    droppable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.required and self.droppable:
+            raise DataError(f"column {self.name} is both required and droppable; a column that batches drop from must "
+                            f"be required=False")
+
+
+CONTRASTIVE_COLUMNS = (
+    Column("job", "job"),
+    Column("resume", "resume"),
+    Column("hard_job", "job", required=False, droppable=True),
+    Column("hard_resume", "resume", required=False, droppable=True),
+)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Accepted pairs as numbers of distinct texts.
+    """Training rows as numbers of distinct texts.
 
-    job_texts, resume_texts: distinct texts; rows: (n, 4) int64 of job, resume, hard job, hard resume (-1: none);
-    positives: (P, 2) int64, every known accepted (job, resume).
+    job_texts, resume_texts: distinct texts; rows: (n, len(columns)) int64, -1 for none; positives: (P, 2) int64, every
+    known accepted (job, resume); columns: what the columns of rows are.
+    Raises DataError if a row lacks what its column requires, or numbers a text that is not there.
     """
     job_texts: list[str]
     resume_texts: list[str]
     rows: np.ndarray
     positives: np.ndarray
+    columns: tuple[Column, ...] = CONTRASTIVE_COLUMNS
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or self.rows.shape[1] != len(self.columns):
+            raise DataError(f"rows of shape {self.rows.shape} do not fit the {len(self.columns)} columns "
+                            f"{', '.join(column.name for column in self.columns)}; give each column its numbers")
+        for column in self.columns:
+            numbers = self.numbers(column.name)
+            missing = np.flatnonzero(numbers < 0)
+            if column.required and len(missing):
+                raise DataError(f"{len(missing):,} of {len(numbers):,} rows have no {column.name} (-1), the first is "
+                                f"row {missing[0]}; every row needs one: fill these rows or leave them out")
+            texts = {"job": self.job_texts, "resume": self.resume_texts}.get(column.side)
+            if texts is not None and len(numbers) and numbers.max() >= len(texts):
+                raise DataError(f"column {column.name} names {column.side} {numbers.max()}, but there are {len(texts)} "
+                                f"{column.side} texts; number the texts from 0")
+
+    def numbers(self, name: str) -> np.ndarray:
+        """(n,) int64, the column called `name`; -1 where a row has none."""
+        return self.rows[:, [column.name for column in self.columns].index(name)]
 
 
 def build_pairs(jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, seed: int,
@@ -82,11 +127,10 @@ def _draw(options: dict[int, list[int]], queries: np.ndarray, rng: np.random.Gen
 class PairCollator:
     """Turns rows of Pairs into chunks of tokenised documents, shortest first, so that little is padded.
 
-    A document that occurs twice in a batch is encoded once. sides: the leading columns of a row that are documents,
-    jobs (0) or resumes (1); the third and fourth are dropped beyond `hard_negatives` a batch, and what follows the
-    documents is passed on. The batch's `label` is (B, documents + columns): the rows of the concatenated chunks that
-    hold each document, then the row itself (-1: none). Of Pairs as they are: 8 columns, job, resume, hard job, hard
-    resume, then their numbers.
+    A document that occurs twice in a batch is encoded once. Of each column of hard negatives a batch keeps the first
+    `hard_negatives` and drops the rest; nothing else is dropped. The batch's `label` holds two dicts by column name:
+    `place`, (B,) the row of the concatenated chunks that holds the document, and `number`, (B,) what Pairs.rows holds
+    (-1 in both: none).
     """
     model: SentenceTransformer
     pairs: Pairs
@@ -94,22 +138,25 @@ class PairCollator:
     chunk_size: int = 16
     job_prompt: str = ""
     resume_prompt: str = ""
-    sides: tuple[int, ...] = JOB_RESUME
     valid_label_columns: list[str] = field(default_factory=lambda: ["label"])
     padded_tokens: int = 0
     real_tokens: int = 0
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        numbers = np.array([feature["label"] for feature in features])
-        for side in (2, 3):
-            with_negative = np.flatnonzero(numbers[:, side] >= 0)
-            numbers[with_negative[self.hard_negatives:], side] = -1
-        of_row = [list(zip(self.sides, row, strict=False)) for row in numbers]
+        rows = np.array([feature["label"] for feature in features])
+        numbers = {column.name: rows[:, i] for i, column in enumerate(self.pairs.columns)}
+        for column in self.pairs.columns:
+            if column.droppable:
+                with_negative = np.flatnonzero(numbers[column.name] >= 0)
+                numbers[column.name][with_negative[self.hard_negatives:]] = -1
+        sides = {column.name: column.side for column in self.pairs.columns if column.side}
+        of_row = [[(side, numbers[name][i]) for name, side in sides.items()] for i in range(len(rows))]
         documents = list(dict.fromkeys(document for row in of_row for document in row if document[1] >= 0))
         documents.sort(key=lambda document: len(self._text(*document)))
         place = {document: i for i, document in enumerate(documents)}
-        rows = [[place.get(document, -1) for document in row] for row in of_row]
-        batch = {"label": torch.tensor(np.column_stack([rows, numbers]))}
+        places = {name: [place.get((side, number), -1) for number in numbers[name]] for name, side in sides.items()}
+        batch = {"label": {"place": {name: torch.tensor(found) for name, found in places.items()},
+                           "number": {name: torch.tensor(column) for name, column in numbers.items()}}}
         for start in range(0, len(documents), self.chunk_size):
             texts = [self._text(*document) for document in documents[start:start + self.chunk_size]]
             for key, value in self.model.preprocess(texts).items():
@@ -119,7 +166,7 @@ class PairCollator:
             self.real_tokens += int(mask.sum())
         return batch
 
-    def _text(self, side: int, number: int) -> str:
-        if side == 0:
+    def _text(self, side: str, number: int) -> str:
+        if side == "job":
             return self.job_prompt + self.pairs.job_texts[number]
         return self.resume_prompt + self.pairs.resume_texts[number]

@@ -10,12 +10,19 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import DataError
-from matchlib.learning.pairs import Pairs
+from matchlib.learning.pairs import Column, Pairs
 from matchlib.retrieval.encoder import Encoder
 
 SCHEMES = ("uniform", "near", "far")
-PREFERENCE_SIDES = (0, 1, 1, 0, 1)
-"""Jobs (0) and resumes (1) among the columns of PreferencePairs.pairs.rows."""
+PREFERENCE_COLUMNS = (
+    Column("job", "job"),
+    Column("chosen", "resume"),
+    Column("rejected", "resume"),
+    Column("replayed_job", "job", required=False),
+    Column("replayed_resume", "resume", required=False),
+    Column("preference"),
+)
+"""The columns of PreferencePairs.pairs.rows; none is droppable: a batch has all of every row."""
 
 
 def sample_pairs(scores: np.ndarray, part: Mapping[str, pd.DataFrame], *, top_k: int, scheme: str, per_job: int,
@@ -70,8 +77,8 @@ def _draw_ranks(n: int, scheme: str, n_draws: int, rng: np.random.Generator) -> 
 class PreferencePairs:
     """Decided preferences as numbers.
 
-    pairs: rows (n, 6) int64 of job, chosen, rejected, replayed job, replayed resume, number (-1: no replay);
-    positives are the replayed stage-1 pairs. weights: (n,) float32.
+    pairs: rows (n, 6) int64 of PREFERENCE_COLUMNS, in which `preference` is the row's number and the replayed ones are
+    -1 without replay; positives are the replayed stage-1 pairs. weights: (n,) float32.
     """
     pairs: Pairs
     weights: np.ndarray
@@ -98,7 +105,8 @@ def build_preference_pairs(part: Mapping[str, pd.DataFrame], preferences: pd.Dat
     drawn = _draw_replayed(codes[0], known, seed)
     rows = np.column_stack([codes[0], *numbers[:2], drawn, np.arange(len(decided))]).astype(np.int64)
     weights = decided["confidence"].to_numpy(np.float32) / 100 if by_confidence else np.ones(len(decided), np.float32)
-    return PreferencePairs(Pairs(job_texts, resume_texts, rows, np.unique(known, axis=0)), weights)
+    pairs = Pairs(job_texts, resume_texts, rows, np.unique(known, axis=0), PREFERENCE_COLUMNS)
+    return PreferencePairs(pairs, weights)
 
 
 def _draw_replayed(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
@@ -122,5 +130,5 @@ def _number(text_of: pd.Series, *columns: pd.Series) -> tuple[list[np.ndarray], 
 def reference_margins(encoder: Encoder, pairs: Pairs) -> np.ndarray:
     """(n,) float32 score of the chosen minus score of the rejected resume by a frozen encoder, once for all steps."""
     jobs, resumes = encoder.encode_jobs(pairs.job_texts), encoder.encode_resumes(pairs.resume_texts)
-    job, chosen, rejected = pairs.rows[:, :3].T
+    job, chosen, rejected = (pairs.numbers(name) for name in ("job", "chosen", "rejected"))
     return np.einsum("ij,ij->i", jobs[job], resumes[chosen] - resumes[rejected])

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
 from matchlib.learning.losses import OBJECTIVES, KnownPositives, PreferenceLoss
-from matchlib.learning.preferences import PREFERENCE_SIDES, PreferencePairs, reference_margins
+from matchlib.learning.preferences import PreferencePairs, reference_margins
 from matchlib.learning.training import Settings, fit
 from matchlib.retrieval.alignment import by_job, compare_with, strict_ndcg
 from matchlib.retrieval.encoder import Encoder, embed
@@ -97,11 +97,11 @@ def train_rankpo(model: SentenceTransformer, preferences: PreferencePairs, *, ob
     else:
         require_same_kind(model, reference.model)
         margins = torch.tensor(reference_margins(reference, pairs))
-    if replay and (pairs.rows[:, 3] < 0).any():
+    if replay and (pairs.numbers("replayed_job") < 0).any():
         raise ValueError("replay needs stage-1 pairs in the rows; build them with replayed=")
     known = KnownPositives(torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts),
                            n_resumes=len(pairs.resume_texts))
     loss = PreferenceLoss(model, {**loss_settings, **fixed}, reference=margins, replay=replay, known=known,
                           weights=torch.tensor(preferences.weights), replay_temperature=settings.temperature)
     return fit(model, pairs, loss, settings=settings, checkpoints=checkpoints, evaluator=evaluator,
-               job_prompt=job_prompt, resume_prompt=resume_prompt, sides=PREFERENCE_SIDES)
+               job_prompt=job_prompt, resume_prompt=resume_prompt)

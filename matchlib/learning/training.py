@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from matchlib.learning.card import write_card
-from matchlib.learning.pairs import JOB_RESUME, PairCollator, Pairs
+from matchlib.learning.pairs import PairCollator, Pairs
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +82,7 @@ class _Trainer(SentenceTransformerTrainer):
 
 
 def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, settings: Settings, checkpoints: Path,
-        evaluator: SentenceEvaluator | None = None, job_prompt: str = "", resume_prompt: str = "",
-        sides: Sequence[int] = JOB_RESUME) -> pd.DataFrame:
+        evaluator: SentenceEvaluator | None = None, job_prompt: str = "", resume_prompt: str = "") -> pd.DataFrame:
     """Train `model` in place by `loss` on batches of `pairs`; leave it with the checkpoint that validates best.
 
     The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and the log says so.
@@ -92,7 +90,6 @@ def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, sett
 
     evaluator: returns its measures by name; the checkpoint with the highest `primary_metric` is kept.
     checkpoints: a folder kept between runs; a run that was killed goes on from its last checkpoint, bit for bit.
-    sides: which column of pairs.rows is a job (0) and which a resume (1), see `PairCollator`.
     Returns the log: a frame step, loss, learning_rate and the evaluator's measures (NaN where a row has none).
     Raises FloatingPointError if the loss diverges.
     """
@@ -104,7 +101,7 @@ def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, sett
     last = last_whole_checkpoint(checkpoints)
     arguments = _arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last)
     collator = PairCollator(model, pairs, -(-settings.hard_negatives // arguments.world_size), settings.chunk_size,
-                            job_prompt, resume_prompt, tuple(sides))
+                            job_prompt, resume_prompt)
     trainer = _Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}),
                        loss=loss, data_collator=collator, evaluator=evaluator)
     trainer.remove_callback(PrinterCallback)  # the log is returned; a notebook needs no lines of dicts

@@ -55,15 +55,17 @@ def test_collator_sorts_chunks_caps_hard_negatives_and_encodes_a_document_once(t
     rows = [{"label": row} for row in pairs.rows[:16].tolist()]
     batch = collator(rows)
     label = batch["label"]
-    assert label.shape == (16, 8)
-    assert ((label[:, 6] >= 0).sum(), (label[:, 7] >= 0).sum()) == (2, 2)
+    names = ["job", "resume", "hard_job", "hard_resume"]
+    assert list(label["place"]) == list(label["number"]) == names
+    assert [int((label["number"][name] >= 0).sum()) for name in names] == [16, 16, 2, 2]
+    assert all(torch.equal(label["place"][name] >= 0, label["number"][name] >= 0) for name in names)
     chunks = [value for key, value in batch.items() if key.endswith("_attention_mask")]
     widths = [chunk.shape[1] for chunk in chunks]
     assert widths == sorted(widths) and all(len(chunk) <= 8 for chunk in chunks)
-    shown = {(side % 2, n) for row in label[:, 4:].tolist() for side, n in enumerate(row) if n >= 0}
+    shown = {(name.removeprefix("hard_"), n) for name in names for n in label["number"][name].tolist() if n >= 0}
     assert sum(len(chunk) for chunk in chunks) == len(shown)
     ids = [row for key, value in batch.items() if key.endswith("_input_ids") for row in value]
-    place, number = label[3, 1].item(), label[3, 5].item()
+    place, number = (label[what]["resume"][3].item() for what in ("place", "number"))
     expected = model.tokenizer(pairs.resume_texts[number], truncation=True, max_length=64)["input_ids"]
     assert ids[place][:len(expected)].tolist() == expected
 

@@ -11,7 +11,7 @@ import torch
 from matchlib.learning.contrastive import RankingEvaluator
 from matchlib.learning.distributed import train_on_processes
 from matchlib.learning.losses import ConFitLoss
-from matchlib.learning.pairs import build_pairs
+from matchlib.learning.pairs import CONTRASTIVE_COLUMNS, build_pairs
 from matchlib.learning.training import Settings
 from matchlib.retrieval.models import load_model
 
@@ -55,14 +55,17 @@ def train_pairs(tables):
 
 
 def labels_of(rows):
-    """(B, 8) of rows (B, 4) whose documents stand in the order job, resume, hard job, hard resume; and their list."""
+    """A batch's labels of rows (B, 4) whose documents stand in the order job, resume, hard job, hard resume; and the
+    list of these."""
     documents = [(side % 2, n) for side in range(4) for n in rows[:, side].tolist() if n >= 0]
     places, seen = torch.full_like(rows, -1), 0
     for side in range(4):
         has = rows[:, side] >= 0
         places[has, side] = torch.arange(seen, seen + int(has.sum()))
         seen += int(has.sum())
-    return torch.cat([places, rows], dim=1), documents
+    names = [column.name for column in CONTRASTIVE_COLUMNS]
+    labels = {what: dict(zip(names, table.T, strict=True)) for what, table in (("place", places), ("number", rows))}
+    return labels, documents
 
 
 def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(tmp_path, small_tables):
@@ -72,7 +75,7 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_bat
     generator = torch.Generator().manual_seed(1)
     texts = {(side, n): torch.randn(16, generator=generator) for side in (0, 1) for n in range(500)}
     shares = [labels_of(rows[:6]), labels_of(rows[6:])]
-    assert len({(labels[:, 6] >= 0).sum().item() for labels, _ in shares}) == 2
+    assert len({(labels["number"]["hard_job"] >= 0).sum().item() for labels, _ in shares}) == 2
     job = {"positives": torch.tensor(pairs.positives), "n_jobs": len(pairs.job_texts),
            "n_resumes": len(pairs.resume_texts), "labels": [labels for labels, _ in shares],
            "vectors": [torch.stack([texts[d] for d in documents]) for _, documents in shares]}

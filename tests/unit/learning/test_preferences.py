@@ -1,5 +1,7 @@
 """Preference pairs, RankPO's losses and its training on a tiny scale."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from matchlib.data.schema import DataError
 from matchlib.learning import losses, preferences, rankpo
+from matchlib.learning.pairs import CONTRASTIVE_COLUMNS, Column, PairCollator
 from matchlib.learning.training import Settings
 from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
@@ -131,6 +134,76 @@ def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
         preferences.build_preference_pairs(PART, rows.iloc[1:2])
 
 
+def preference_loss_of(built, hard_negatives, size):
+    """PreferenceLoss of the collated rows, whose "model" gives each text a vector of its own."""
+    seen = []
+
+    class Reader(torch.nn.Module):
+        def preprocess(self, texts):
+            seen.extend(texts)
+            return {"input_ids": torch.arange(len(seen) - len(texts), len(seen))[:, None],
+                    "attention_mask": torch.ones(len(texts), 1)}
+
+        def forward(self, features):
+            texts = [seen[i] for i in features["input_ids"][:, 0]]
+            draws = [np.random.default_rng([ord(letter) for letter in text]).normal(size=8) for text in texts]
+            return {"sentence_embedding": torch.tensor(np.array(draws))}
+    reader = Reader()
+    collated = PairCollator(reader, built.pairs, hard_negatives, chunk_size=4)(
+        [{"label": row} for row in built.pairs.rows[:size].tolist()])
+    loss = losses.PreferenceLoss(reader, {}, reference=None, weights=torch.tensor(built.weights))
+    features = [{"input_ids": value} for key, value in collated.items() if key.endswith("input_ids")]
+    vector = {text: reader({"input_ids": torch.tensor([[i]])})["sentence_embedding"][0] for i, text in enumerate(seen)}
+    return loss, features, collated["label"], {text: v / v.norm() for text, v in vector.items()}
+
+
+@pytest.mark.parametrize("hard_negatives", [0, Settings().hard_negatives, 8])
+def test_a_batch_keeps_every_rejected_resume_whatever_hard_negatives_is(hard_negatives):
+    """The collator dropped columns 2 and 3 by number beyond hard_negatives: the rejected resume became -1, and the loss
+    read the batch's last document in its place."""
+    rows = judged(*((f"j{i % 2}", f"r{2 * i}", f"r{2 * i + 1}", "ab"[i % 2], 50.0) for i in range(8)))
+    built = preferences.build_preference_pairs(PART, rows)
+    loss, features, labels, vectors = preference_loss_of(built, hard_negatives, 8)
+    assert (labels["number"]["rejected"] >= 0).all() and (labels["place"]["rejected"] >= 0).all()
+    texts = {side: PART[f"{side}s"].set_index(f"{side}_id")["text"] for side in ("job", "resume")}
+    margins = []
+    for job, a, b, preferred, _ in rows.itertuples(index=False):
+        chosen, rejected = (a, b) if preferred == "a" else (b, a)
+        apart = vectors[texts["resume"][chosen]] - vectors[texts["resume"][rejected]]
+        margins.append(vectors[texts["job"][job]] @ apart)
+    expected = losses.preference_loss(torch.stack(margins))
+    assert loss(features, labels).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["job", "chosen", "rejected"])
+def test_a_row_without_what_the_loss_reads_is_refused(name):
+    rows = judged(*(("j0", f"r{2 * i}", f"r{2 * i + 1}", "a", 50.0) for i in range(4)))
+    built = preferences.build_preference_pairs(PART, rows)
+    loss, features, labels, _ = preference_loss_of(built, 0, 4)
+    labels["place"][name][2] = -1
+    with pytest.raises(ValueError, match=f"1 of the batch's 4 rows have no {name} .*only hard negatives may be dropp"):
+        loss(features, labels)
+    broken = built.pairs.rows.copy()
+    broken[3, [column.name for column in preferences.PREFERENCE_COLUMNS].index(name)] = -1
+    with pytest.raises(DataError, match=f"1 of 4 rows have no {name} .*the first is row 3; .*fill these rows or leave"):
+        replace(built.pairs, rows=broken)
+
+
+def test_replay_without_replayed_rows_is_refused_by_the_loss_too():
+    built = preferences.build_preference_pairs(PART, judged(("j0", "r1", "r2", "b", 50.0)))
+    loss, features, labels, _ = preference_loss_of(built, 0, 1)
+    loss.replay = 0.5
+    with pytest.raises(ValueError, match="rows have no replayed_job"):
+        loss(features, labels)
+
+
+def test_only_hard_negatives_may_be_dropped():
+    assert [column.name for column in CONTRASTIVE_COLUMNS if column.droppable] == ["hard_job", "hard_resume"]
+    assert not [column.name for column in preferences.PREFERENCE_COLUMNS if column.droppable]
+    with pytest.raises(DataError, match="rejected is both required and droppable"):
+        Column("rejected", "resume", droppable=True)
+
+
 @pytest.fixture(scope="module")
 def stage_1():
     return Encoder(max_tokens=32, cache_dir=None)
@@ -150,7 +223,7 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
     for objective, replay in (("sft", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_of(stage_1)
         log = rankpo.train_rankpo(model, built, objective=objective, reference=stage_1, loss_settings={},
-                                  settings=Settings(5e-4, 12.0, 6, hard_negatives=6, frozen_layers=4, evaluations=1),
+                                  settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
                                   checkpoints=tmp_path / f"{objective}{replay}", replay=replay)
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
         jobs, resumes = (model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part)
