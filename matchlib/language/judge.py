@@ -50,6 +50,29 @@ def judging_model(annotator: str, name: str, *, parameter: str = "language_model
     return language_model_from(annotator, name, **how)
 
 
+def refuse_ignored(annotator: str, judge: str, *, language_model: str, judge_model: str, preferences_file: str) -> None:
+    """Raise DataError if a parameter was given that the annotator, or the judge of the test, does not read.
+
+    annotator: one of ANNOTATORS; judge: another one that judges the test, "" for the annotator's kind.
+    """
+    def refuse(parameter: str, value: str, why: str, instead: str) -> None:
+        raise DataError(f"{parameter} is {value!r}, but {why}, so it would be ignored; set {parameter}: '' or "
+                        f"{instead}")
+    models = ("service", "local")
+    if preferences_file and annotator != "file":
+        refuse("preferences_file", preferences_file, f"the annotator is {annotator!r}, which reads no file",
+               "annotator: file")
+    if judge and annotator == "file":
+        refuse("judge", judge, "annotator: file takes the test's preferences from the file, too",
+               "another annotator than file")
+    if language_model and annotator not in models:
+        refuse("language_model", language_model, f"the annotator is {annotator!r}, which is no language model",
+               "annotator: service or local")
+    if judge_model and (judge or annotator) not in models:
+        refuse("judge_model", judge_model, f"the test is judged by {judge or annotator!r}, which is no language model",
+               "judge: service or local")
+
+
 def annotate(pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], *, market: Market | None = None,
              model: LanguageModel | None = None, noise: float = 0.0, slot_bias: float = 0.0, seed: int = 1,
              max_words: int = 300, name: str = "oracle") -> tuple[pd.DataFrame, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,11 +47,15 @@ def preference_loss(margins: Tensor, reference: Tensor | None = None, *, kind: s
     by a frozen encoder, taken off first, or None (reference-free, SimRankPO). With a = margins - reference and
     z = a / temperature - gamma, and e the smoothing: kind sigmoid is -(1 - e) log sig(beta z) - e log sig(-beta z),
     hinge max(0, 1 - beta z). sft_weight adds the two-way softmax of the margins alone, -log sig(margins / temperature).
-    weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError on another kind.
+    weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError on another kind and
+    on hinge with smoothing, which it does not have.
     Source: RankPO (arXiv 2503.10723) and its code; `OBJECTIVES` names the special cases.
     """
     if kind not in ("sigmoid", "hinge"):
         raise ValueError(f"kind {kind!r} is neither sigmoid nor hinge")
+    if kind == "hinge" and smoothing:
+        raise ValueError(f"kind 'hinge' has no label smoothing, so smoothing: {smoothing} would be ignored; set "
+                         f"smoothing: 0.0, or kind: sigmoid")
     z = (margins if reference is None else margins - reference) / temperature - gamma
     if kind == "hinge":
         losses = F.relu(1 - beta * z)
@@ -60,13 +65,22 @@ def preference_loss(margins: Tensor, reference: Tensor | None = None, *, kind: s
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
 
-OBJECTIVES: dict[str, dict] = {
-    "rankpo": {},
-    "simrankpo": {"reference": None},
-    "sft": {"reference": None, "kind": "sigmoid", "beta": 1.0, "gamma": 0.0, "smoothing": 0.0},
-    "dpo": {"kind": "sigmoid", "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0},
+@dataclass(frozen=True)
+class Objective:
+    """A special case of `preference_loss`: the settings that it fixes, and whether a frozen reference is taken off."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    uses_reference: bool = True
+
+
+OBJECTIVES = {
+    "rankpo": Objective(),
+    "simrankpo": Objective(uses_reference=False),
+    "sft": Objective({"kind": "sigmoid", "beta": 1.0, "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0},
+                     uses_reference=False),
+    "dpo": Objective({"kind": "sigmoid", "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0}),
 }
-"""Special cases of `preference_loss`: what each fixes. SFT is the two-way softmax; DPO-style has no margin gamma."""
+"""SimRankPO is RankPO without a reference and else the same. SFT is the two-way softmax, of which a sft_weight would be
+the same again. DPO-style has no margin gamma."""
 
 
 def false_negatives(queries: Tensor, candidates: Tensor, positives: Tensor, n_candidates: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
-from matchlib.learning.losses import OBJECTIVES, KnownPositives, PreferenceLoss
+from matchlib.data.schema import DataError
+from matchlib.learning.losses import OBJECTIVES, KnownPositives, PreferenceLoss, preference_loss
 from matchlib.learning.preferences import PreferencePairs, reference_margins
 from matchlib.learning.training import Settings, fit
 from matchlib.retrieval.alignment import by_job, compare_with, strict_ndcg
@@ -77,31 +79,57 @@ def require_same_kind(model: SentenceTransformer, reference: SentenceTransformer
         raise ValueError("the reference has another tokenizer than the encoder: take the encoder's own stage 1")
 
 
+def refuse_ignored(objective: str, loss_settings: Mapping[str, Any], *, reference: str = "") -> None:
+    """Raise DataError if a setting was given that the objective ignores: one away from its default and from what the
+    objective fixes.
+
+    loss_settings: keywords of `losses.preference_loss`; reference: the name of a chosen reference, "" for none.
+    """
+    if objective not in OBJECTIVES:
+        raise DataError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
+    chosen = OBJECTIVES[objective]
+    defaults = {name: one.default for name, one in inspect.signature(preference_loss).parameters.items()}
+    for name, value in loss_settings.items():
+        if name in chosen.fixed and value not in (chosen.fixed[name], defaults[name]):
+            others = ", ".join(other for other, one in OBJECTIVES.items() if name not in one.fixed)
+            raise DataError(f"objective {objective!r} fixes {name} at {chosen.fixed[name]!r}, so {name}: {value!r} "
+                            f"would be ignored; leave {name} at its default {defaults[name]!r}, or choose an objective "
+                            f"that uses it: {others}")
+    if loss_settings.get("kind") == "hinge" and loss_settings.get("smoothing"):
+        raise DataError(f"kind 'hinge' has no label smoothing, so smoothing: {loss_settings['smoothing']!r} would be "
+                        f"ignored; set smoothing: 0.0, or kind: sigmoid")
+    if reference and not chosen.uses_reference:
+        others = ", ".join(other for other, one in OBJECTIVES.items() if one.uses_reference)
+        raise DataError(f"objective {objective!r} has no reference, so the reference {reference!r} would be ignored; "
+                        f"leave it out, or choose an objective that uses one: {others}")
+
+
 def train_rankpo(model: SentenceTransformer, preferences: PreferencePairs, *, objective: str, settings: Settings,
                  loss_settings: Mapping[str, Any], checkpoints: Path, reference: Encoder | None = None,
                  replay: float = 0.0, evaluator: FrontierEvaluator | None = None, job_prompt: str = "",
                  resume_prompt: str = "") -> pd.DataFrame:
     """Train `model` in place on decided preferences; checkpoints, resuming and the log are those of `training.fit`.
 
-    objective: a key of `losses.OBJECTIVES`, which overrides loss_settings (keywords of `losses.preference_loss`) where
-    it fixes them. reference: the frozen encoder, whose margins are computed once, before training; objectives with a
-    reference need it. replay: weight of the contrastive term. Raises ValueError on what does not fit together.
+    objective: a key of `losses.OBJECTIVES`; loss_settings: keywords of `losses.preference_loss`, of which the objective
+    may fix some. reference: the frozen encoder, whose margins are computed once, before training; objectives with a
+    reference need it, others refuse it. replay: weight of the contrastive term. Raises ValueError on what does not fit
+    together, see `refuse_ignored`.
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
-    fixed, margins, pairs = dict(OBJECTIVES[objective]), None, preferences.pairs
-    if "reference" in fixed:
-        del fixed["reference"]
-    elif reference is None:
-        raise ValueError(f"objective {objective!r} needs a reference; sft and simrankpo do without")
-    else:
+    refuse_ignored(objective, loss_settings, reference=reference.model_name if reference else "")
+    margins, pairs = None, preferences.pairs
+    if OBJECTIVES[objective].uses_reference:
+        if reference is None:
+            without = ", ".join(name for name, one in OBJECTIVES.items() if not one.uses_reference)
+            raise ValueError(f"objective {objective!r} needs a reference, and none is given; give the encoder's own "
+                             f"stage 1, or choose an objective without: {without}")
         require_same_kind(model, reference.model)
         margins = torch.tensor(reference_margins(reference, pairs))
     if replay and (pairs.numbers("replayed_job") < 0).any():
         raise ValueError("replay needs stage-1 pairs in the rows; build them with replayed=")
     known = KnownPositives(torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts),
                            n_resumes=len(pairs.resume_texts))
-    loss = PreferenceLoss(model, {**loss_settings, **fixed}, reference=margins, replay=replay, known=known,
+    used = {**loss_settings, **OBJECTIVES[objective].fixed}  # what differs was refused above, but for defaults
+    loss = PreferenceLoss(model, used, reference=margins, replay=replay, known=known,
                           weights=torch.tensor(preferences.weights), replay_temperature=settings.temperature)
     return fit(model, pairs, loss, settings=settings, checkpoints=checkpoints, evaluator=evaluator,
                job_prompt=job_prompt, resume_prompt=resume_prompt)

@@ -1,6 +1,8 @@
 """Preference pairs, RankPO's losses and its training on a tiny scale."""
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,10 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matchlib.cli import load_plan
 from matchlib.data.schema import DataError
+from matchlib.language import judge
 from matchlib.learning import losses, preferences, rankpo
 from matchlib.learning.pairs import CONTRASTIVE_COLUMNS, Column, PairCollator
 from matchlib.learning.training import Settings
+from matchlib.pipeline import notebook_parameters, plan_run, read_params
 from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
@@ -60,7 +65,7 @@ def test_sft_is_the_two_way_softmax(scores, tau):
     chosen, rejected = (torch.tensor(column, dtype=torch.float64) for column in zip(*scores, strict=True))
     softmax = torch.nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1) / tau,
                                                 torch.zeros(len(scores), dtype=torch.int64))
-    fixed = {key: value for key, value in losses.OBJECTIVES["sft"].items() if key != "reference"}
+    fixed = losses.OBJECTIVES["sft"].fixed
     assert losses.preference_loss(chosen - rejected, temperature=tau, **fixed).item() == pytest.approx(softmax.item())
     only_sft = losses.preference_loss(chosen - rejected, temperature=tau, kind="hinge", beta=1e-9, sft_weight=1.0)
     assert only_sft.item() == pytest.approx(softmax.item() + 1, abs=1e-6)  # a flat hinge adds its constant
@@ -79,6 +84,8 @@ def test_weights_and_another_kind():
     assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(one.item())
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
         losses.preference_loss(own, kind="square")
+    with pytest.raises(ValueError, match="hinge' has no label smoothing, so smoothing: 0.1 would be ignored; set"):
+        losses.preference_loss(own, kind="hinge", smoothing=0.1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -220,9 +227,10 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
     built = preferences.build_preference_pairs(part, rows, replayed=accepted)
     margins = preferences.reference_margins(stage_1, built.pairs)
     assert (margins < 0).sum() > 2
-    for objective, replay in (("sft", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
+    for objective, replay in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_of(stage_1)
-        log = rankpo.train_rankpo(model, built, objective=objective, reference=stage_1, loss_settings={},
+        reference = stage_1 if rankpo.OBJECTIVES[objective].uses_reference else None
+        log = rankpo.train_rankpo(model, built, objective=objective, reference=reference, loss_settings={},
                                   settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
                                   checkpoints=tmp_path / f"{objective}{replay}", replay=replay)
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
@@ -241,7 +249,92 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
         rankpo.train_rankpo(model, built, objective="rankpo", **how)
     with pytest.raises(ValueError, match="replay needs stage-1 pairs"):
         rankpo.train_rankpo(model, built, objective="sft", replay=1.0, **how)
+    with pytest.raises(ValueError, match="'simrankpo' has no reference, so the reference .* would be ignored; leave"):
+        rankpo.train_rankpo(model, built, objective="simrankpo", reference=stage_1, **how)
+    with pytest.raises(ValueError, match=r"'sft' fixes beta at 1.0, so beta: 4.0 would be ignored"):
+        rankpo.train_rankpo(model, built, objective="sft", **how | {"loss_settings": {"beta": 4.0}})
     other = load_model(find_model("all-MiniLM-L6-v2"))
     other.tokenizer.add_tokens(["resumenewtoken"])
     with pytest.raises(ValueError, match="another tokenizer"):
         rankpo.require_same_kind(model, other)
+
+
+DEFAULTS = notebook_parameters(Path("notebooks/05_rankpo.ipynb"))
+LOSS = ("kind", "beta", "temperature", "gamma", "smoothing", "sft_weight")
+OTHER = {"kind": "hinge", "beta": 4.0, "temperature": 0.2, "gamma": 0.5, "smoothing": 0.1, "sft_weight": 1.0,
+         "reference_stage": "02_contrastive"}
+IGNORED = {"rankpo": set(), "simrankpo": {"reference_stage"}, "sft": set(OTHER) - {"temperature"},
+           "dpo": {"kind", "gamma", "smoothing", "sft_weight"}}
+
+
+def refuse_ignored(parameters):
+    """As notebook 05 does."""
+    rankpo.refuse_ignored(parameters["objective"], {name: parameters[name] for name in LOSS},
+                          reference=parameters["reference_stage"])
+    judge.refuse_ignored(*(parameters[name] for name in ("annotator", "judge")),
+                         **{name: parameters[name] for name in ("language_model", "judge_model", "preferences_file")})
+
+
+@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+def test_a_parameter_that_the_objective_ignores_stops_the_notebook(objective, name):
+    given = DEFAULTS | {"objective": objective, name: OTHER[name]}
+    if name not in IGNORED[objective]:
+        return refuse_ignored(given)
+    word = "reference" if name == "reference_stage" else name
+    with pytest.raises(DataError, match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*, "
+                                        f"or choose an objective that uses .*: rankpo"):
+        refuse_ignored(given)
+
+
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+def test_what_an_objective_uses_changes_its_loss_and_what_it_ignores_does_not(objective):
+    """The refusals against the loss itself, so that neither list can drift from it."""
+    own, base = float64([0.1, -0.05, 0.3]), {name: DEFAULTS[name] for name in LOSS}
+    fixed = losses.OBJECTIVES[objective].fixed
+    before = losses.preference_loss(own, **base | fixed).item()
+    for name in LOSS:
+        changed = losses.preference_loss(own, **base | {name: OTHER[name]} | fixed).item()
+        assert (changed == before) == (name in IGNORED[objective]), name
+
+
+def test_the_notebooks_defaults_are_the_losss():
+    known = inspect.signature(losses.preference_loss).parameters
+    assert {name: DEFAULTS[name] for name in LOSS} == {name: known[name].default for name in LOSS}
+
+
+def test_a_value_that_the_objective_fixes_anyway_is_no_contradiction():
+    refuse_ignored(DEFAULTS | {"objective": "sft", "beta": 1.0})
+    with pytest.raises(DataError, match="'hinge' has no label smoothing, so smoothing: 0.1 would be ignored"):
+        refuse_ignored(DEFAULTS | {"objective": "simrankpo", "kind": "hinge", "smoothing": 0.1})
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"language_model": "m"}, "language_model is 'm', but the annotator is 'oracle', .*; set language_model: ''"),
+    ({"judge_model": "m"}, "judge_model is 'm', but the test is judged by 'oracle', which is no language model"),
+    ({"preferences_file": "p.csv"}, "preferences_file is 'p.csv', but the annotator is 'oracle', .*annotator: file"),
+    ({"annotator": "file", "judge": "service", "judge_model": "m"}, "judge is 'service', but annotator: file takes")])
+def test_a_judges_parameter_that_nobody_reads_stops_the_notebook(given, sentence):
+    with pytest.raises(DataError, match=sentence):
+        refuse_ignored(DEFAULTS | given)
+    refuse_ignored(DEFAULTS | {"annotator": "service", "language_model": "m", "judge_model": "n"})
+    refuse_ignored(DEFAULTS | {"judge": "local", "judge_model": "n"})
+    refuse_ignored(DEFAULTS | {"annotator": "file", "preferences_file": "p.csv"})
+
+
+@pytest.mark.parametrize("path", sorted(Path("params").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_no_params_file_sets_what_its_objective_ignores(path):
+    for stage in load_plan(path).stages:
+        if stage.notebook.stem == "05_rankpo":
+            refuse_ignored(DEFAULTS | stage.parameters)
+
+
+def test_simrankpo_is_an_arm_beside_rankpo_that_differs_in_the_objective_alone():
+    raw = read_params(Path("params/demo.yaml")) | {"05_rankpo-simrankpo": {"objective": "simrankpo"}}
+    plan = {stage.name: stage.parameters for stage in plan_run(raw).stages}
+    rank, sim = (DEFAULTS | plan[name] for name in ("05_rankpo", "05_rankpo-simrankpo"))
+    assert {name for name in rank if rank[name] != sim[name]} == {"objective", "out_dir"}
+    refuse_ignored(sim)
+    own, reference, settings = float64([0.1, -0.05]), float64([0.2, 0.1]), {name: sim[name] for name in LOSS}
+    with_none = losses.preference_loss(own, None, **settings | losses.OBJECTIVES["simrankpo"].fixed)
+    assert losses.preference_loss(own + reference, reference, **settings).item() == pytest.approx(with_none.item())
