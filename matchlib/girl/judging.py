@@ -15,13 +15,11 @@ from matchlib.data.skills import LEVELS
 from matchlib.girl.records import job_record, parse_job
 from matchlib.language.llm import LanguageModel, LanguageModelError
 from matchlib.language.prompts import prompt_from
-from matchlib.retrieval.evaluation import mean_interval
+from matchlib.retrieval.evaluation import mean_interval, paired_randomisation
 from matchlib.retrieval.search import bm25_rows
 
 CRITERIA = ["detail", "relevance", "conciseness"]
 _CHOICE = re.compile(rf"^\W*({'|'.join(CRITERIA)})\W+([AB])\b", re.I | re.M)
-ALLOWED_KL, ALLOWED_DRIFT = 40.0, 0.2
-"""Nats a job, and relative change of the mean length: a policy beyond them has left what SFT knows."""
 COLUMNS = ["title", "seniority", "min_years", "city", "skills", "nice_skills"]
 
 
@@ -79,14 +77,15 @@ def ask_model(resumes: Sequence[str], first: Sequence[str], second: Sequence[str
     """Let a language model compare two jobs for each resume (texts), in both orders, by CRITERIA.
 
     Returns a column for each criterion: 1 where the first job is better, -1 where the second is, 0 where the choice
-    follows the slot; rows without two usable answers are left out, and counted by reason.
+    follows the slot; indexed by the resume's position. Rows without two usable answers are left out, and counted by
+    reason.
     Raises LanguageModelError if no answer can be used.
     """
     prompts = [prompt_from("girl_judge", resume=resume, first=a, second=b, max_words=max_words)
                for resume, one, other in zip(resumes, first, second, strict=True)
                for a, b in ((one, other), (other, one))]
-    answers, rows, left_out = model.complete(prompts), [], {}
-    for one, other in zip(answers[::2], answers[1::2], strict=True):
+    answers, rows, left_out = model.complete(prompts), {}, {}
+    for at, (one, other) in enumerate(zip(answers[::2], answers[1::2], strict=True)):
         problem = one.problem or other.problem
         both = [] if problem else [{criterion.lower(): choice.upper() for criterion, choice in _CHOICE.findall(a.text)}
                                    for a in (one, other)]
@@ -94,70 +93,89 @@ def ask_model(resumes: Sequence[str], first: Sequence[str], second: Sequence[str
             reason = problem or "not a line 'Detail: A' or 'B' for each criterion"
             left_out[reason] = left_out.get(reason, 0) + 1
             continue
-        rows.append({c: (both[0][c] == "A") - (both[1][c] == "A") for c in CRITERIA})
+        rows[at] = {c: (both[0][c] == "A") - (both[1][c] == "A") for c in CRITERIA}
     if not rows:
         raise LanguageModelError(f"none of {len(first):,} comparisons got two usable answers ({left_out}); try a "
                                  f"larger model, or look at the answers in the cache")
-    return pd.DataFrame(rows, columns=CRITERIA), left_out
+    return pd.DataFrame.from_dict(rows, orient="index", columns=CRITERIA), left_out
 
 
-def duel(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """win, tie and lose (shares) of paired scores, and the advantage, win - lose, with its 95% interval."""
+def comparisons(policy: str, best: str, cheap: Sequence[str]) -> list[tuple[str, str]]:
+    """Which arms are compared: (arm, against). A name ends in how its jobs were decoded, `greedy` or `sampled`.
+
+    Trained stages are compared at one decoding, because greedy jobs of any of them are better than sampled ones; the
+    policy's greedy jobs also stand against `best`, SFT's best of n by the utility ("" for none), and against `cheap`.
+    """
+    greedy, against = f"{policy} greedy", [best] if best else []
+    return [(greedy, "sft greedy"), (f"{policy} sampled", "sft sampled"),
+            *((greedy, arm) for arm in [*against, "raw greedy", *cheap]),
+            *((arm, "sft greedy") for arm in against), ("sft greedy", "raw greedy")]
+
+
+def duel(first: np.ndarray, second: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """win, tie, lose (shares) of paired scores; advantage, win - lose, with its 95% interval and p by clusters."""
     sign = np.sign(np.where(np.abs(first - second) < 1e-9, 0, first - second))
-    interval = mean_interval(sign)
+    interval = mean_interval(sign, clusters)
     return {"win": float((sign > 0).mean()), "tie": float((sign == 0).mean()), "lose": float((sign < 0).mean()),
             "advantage": interval["value"], "low": max(-1.0, interval["low"]), "high": min(1.0, interval["high"]),
-            "n": len(sign)}
+            "p": paired_randomisation(sign, 0 * sign, clusters), "n": len(sign), "n_clusters": interval["n_clusters"]}
 
 
-def duels(scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """`duel` for each named pair."""
-    return pd.DataFrame([{"arm": a, "against": b, **duel(scores[a], scores[b])} for a, b in pairs])
+def duels(scores: Mapping[str, np.ndarray], pairs: Sequence[tuple[str, str]], clusters: np.ndarray) -> pd.DataFrame:
+    """`duel` for each named pair, and the mean difference of their scores with its interval and p by clusters."""
+    rows = []
+    for arm, against in pairs:
+        gap = mean_interval(scores[arm] - scores[against], clusters)
+        rows.append({"arm": arm, "against": against, **duel(scores[arm], scores[against], clusters),
+                     "difference": gap["value"], "difference low": gap["low"], "difference high": gap["high"],
+                     "difference p": paired_randomisation(scores[arm], scores[against], clusters)})
+    return pd.DataFrame(rows)
 
 
-def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame,
-           duels: pd.DataFrame) -> tuple[str, dict[str, float]]:
+def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame, duels: pd.DataFrame, *,
+           from_records: bool) -> tuple[str, dict[str, float]]:
     """The stage's sentence and key figures: reward.accuracy's table, mean true fits by arm, `duels`; both may be empty.
+
+    from_records: whether the utility learned from pairs made from records. They encode the formula by which the market
+    judges, so that a gain is then a consistency check and says nothing on what outcomes alone teach.
     """
-    headline = f"The utility orders {accuracy['value'].iloc[0]:.0%} of held-out hard pairs rightly"
+    taught = "From outcomes and pairs made from records" if from_records else "From outcomes alone"
+    if from_records and not fits.empty:
+        taught = "Consistency check (pairs made from records hold the judge's own formula)"
+    headline = f"{taught}: the utility orders {accuracy['value'].iloc[0]:.0%} of held-out hard pairs rightly"
     if duels.empty:
         return headline + ". Nobody judged what was written.", {}
-    rows = duels[duels["arm"] == policy].set_index("against")
     metrics = {} if fits.empty else {f"true fit, {arm}": round(value, 4) for arm, value in fits["true_fit"].items()}
-    metrics |= {f"advantage over {arm}": round(value, 4) for arm, value in rows["advantage"].items()}
-    sft = rows.loc["sft"]
-    truth = "" if fits.empty else (f" (true fit {fits.loc[policy, 'true_fit']:.2f} and "
-                                   f"{fits.loc['sft', 'true_fit']:.2f})")
-    headline += (f"; {policy}'s advantage over SFT is {sft['advantage']:+.2f} [{sft['low']:+.2f}, {sft['high']:+.2f}]"
-                 f"{truth}; it loses to {', '.join(rows.index[rows['high'] < 0]) or 'nobody'}. One run, no verdict.")
-    return headline, metrics
+    metrics |= {f"advantage of {row['arm']} over {row['against']}": round(row["advantage"], 4)
+                for row in duels.to_dict("records")}
+    told = [f"{words}{_told(duels, *pair)}" for words, pair in (
+        (f"both greedy, {policy}'s advantage over SFT is ", (f"{policy} greedy", "sft greedy")),
+        ("both sampled ", (f"{policy} sampled", "sft sampled")))]
+    rows = duels[duels["arm"] == f"{policy} greedy"]
+    told += [f"greedy over {arm.replace('sft', 'SFT')} {_told(duels, f'{policy} greedy', arm)}"
+             for arm in rows["against"] if " best of " in arm]
+    loses = ", ".join(rows["against"][rows["high"] < 0]) or "nobody"
+    return f"{headline}; {'; '.join(told)}; greedy it loses to {loses}. One run, no verdict.", metrics
 
 
-def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame, course: pd.DataFrame,
-          policy: str) -> pd.DataFrame:
+def _told(duels: pd.DataFrame, arm: str, against: str) -> str:
+    row = duels[duels["arm"].eq(arm) & duels["against"].eq(against)].iloc[0]
+    fit = f", true fit {row['difference']:+.3f}" if "difference" in row else ""
+    return f"{row['advantage']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]{fit}"
+
+
+def board(fits: pd.DataFrame, duels: pd.DataFrame, recommended: pd.DataFrame) -> pd.DataFrame:
     """What the ledger reads of a run: system, task, measure, channel, value.
 
-    fits: mean truth by arm; duels: `duels`, whose advantages stand beside a system "even" with 0; recommended: the
-    table of `recommend.compare_arms`, whose tasks are its predictors. Each may be empty. course: the policy's log; the
-    divergence from SFT in nats a job and the relative change of length `at_the_end` stand beside a system "allowed".
+    fits: mean truth by arm; duels: `duels`, for their advantages; recommended: the table of `recommend.compare_arms`,
+    whose tasks are its predictors. Each may be empty.
     """
     rows = [(arm, "write", "true fit", "true_fit", row["true_fit"]) for arm, row in fits.iterrows()]
-    for duel in duels.to_dict("records"):
-        name = f"advantage of {duel['arm']} over {duel['against']}"
-        rows += [(duel["arm"], "write", name, "true_fit", duel["advantage"]), ("even", "write", name, "true_fit", 0.0)]
+    rows += [(row["arm"], "write", f"advantage of {row['arm']} over {row['against']}", "true_fit", row["advantage"])
+             for row in duels.to_dict("records")]
     rows += [(row["arm"], row["predictor"], f"AUC, {row['part']} seekers", "observed", row["AUC"])
              for row in recommended.to_dict("records")]
-    end = at_the_end(course, policy)
-    drift = abs(end["length"] / course["length"].iloc[0] - 1)
-    for measure, value, allowed in (("divergence", end["kl"], ALLOWED_KL), ("drift", drift, ALLOWED_DRIFT)):
-        rows += [(policy, "write", measure, "course", value), ("allowed", "write", measure, "course", allowed)]
     return pd.DataFrame(rows, columns=["system", "task", "measure", "channel", "value"])
-
-
-def at_the_end(course: pd.DataFrame, policy: str) -> pd.Series:
-    """The last row of a policy's log that tells of the weights that were kept: PPO goes back from an iteration that
-    stops it, GRPO by trl does not."""
-    return course[course["stopped"] == ""].iloc[-1] if policy == "ppo" and len(course) > 1 else course.iloc[-1]
 
 
 def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.DataFrame:

@@ -189,6 +189,13 @@ def sample(writer: Writer, prompts: Sequence[list[int]], *, max_job_tokens: int,
     return Sequences(ids, torch.cat([padded.attention, answer.long()], dim=1), answer, ends.any(1))
 
 
+def decoded(writer: Writer, rows: Sequences) -> list[str]:
+    """The jobs of sequences as texts, without the end token."""
+    width = rows.ids.shape[1] - rows.answer.shape[1]
+    return [writer.tokenizer.decode(row[width:][mask], skip_special_tokens=True)
+            for row, mask in zip(rows.ids, rows.answer, strict=True)]
+
+
 def write_jobs(writer: Writer, prompts: Sequence[str | Prompt], *, max_job_tokens: int, temperature: float = 0.0,
                seed: int = 1, batch_size: int = 128) -> tuple[list[str], float]:
     """The job that the model writes for each prompt, and the share of jobs that did not end in max_job_tokens."""
@@ -199,8 +206,6 @@ def write_jobs(writer: Writer, prompts: Sequence[str | Prompt], *, max_job_token
     texts, ended = [], 0
     for start in range(0, len(ids), batch_size):
         made = sample(writer, ids[start:start + batch_size], max_job_tokens=max_job_tokens, temperature=temperature)
-        width = made.ids.shape[1] - made.answer.shape[1]
-        texts += [writer.tokenizer.decode(row[width:][mask], skip_special_tokens=True)
-                  for row, mask in zip(made.ids, made.answer, strict=True)]
+        texts += decoded(writer, made)
         ended += int(made.ended.sum())
     return texts, 1 - ended / len(texts)

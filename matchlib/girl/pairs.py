@@ -17,6 +17,7 @@ from matchlib.data.rules import split_items
 from matchlib.data.skills import LEVELS
 from matchlib.girl.records import job_record
 
+OUTCOME_KINDS = ("recruiter", "neighbour", "stranger")
 PERTURBATIONS = ("skill", "nice", "fewer", "years", "place", "level")
 FORBIDDEN, WANTED = 1e3, -10.0  # costs beside cosine distances, which lie in [0, 1]
 

@@ -144,8 +144,8 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration. What does not end,
     or is no job, gets one standard deviation less than the worst of its batch. Returns the log: iteration, reward (mean
     of whole jobs), kl, entropy, length, whole (share), clipped (share), policy_loss, value_loss, beta, stopped ("", or
-    why). A row describes the weights before its update; `measure_policy` describes those that are kept. Raises ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is
-    lost.
+    why). A row describes the weights before its update; `measure_policy` describes those that are kept. Raises
+    ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is lost.
     """
     require_room(writer.model, prompts, settings.max_job_tokens)
     policy = writer
@@ -156,7 +156,7 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):
         log.append(trainer.iterate(len(log), log[0] if log else None))
         trainer.save(log)
-    if log and not log[-1]["stopped"]:  # each row is measured before its update, so nothing has yet looked at the last one
+    if log and not log[-1]["stopped"]:  # rows are measured before their update: nothing has looked at the last one
         after = trainer.iterate(len(log), log[0], learn=False)
         log += [after] if after["stopped"] else []
     if settings.lora_rank:

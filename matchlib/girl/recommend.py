@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from matchlib.data.rules import split_items
-from matchlib.retrieval.evaluation import mean_interval
+from matchlib.retrieval.evaluation import mean_interval, paired_randomisation
 
 
 class Dot(nn.Module):
@@ -96,46 +96,42 @@ def predict(kind: str, resumes: np.ndarray, jobs: np.ndarray, written: np.ndarra
         return torch.sigmoid(model(*inputs)).numpy()
 
 
-def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray) -> dict[str, float]:
-    """AUC with its 95% bootstrap interval over seekers, LogLoss with its clustered t-interval, n and n_seekers."""
-    low, high = _interval(_auc(accepted, probability, redrawn(seekers)))
+def measure(accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray,
+            clusters: np.ndarray) -> dict[str, float]:
+    """AUC and LogLoss with 95% intervals that know the clusters of seekers; n, n_seekers and n_clusters."""
+    auc = mean_interval(auc_parts(accepted, probability), clusters)
     p = np.clip(probability, 1e-7, 1 - 1e-7)
-    loss = mean_interval(-np.where(accepted == 1, np.log(p), np.log(1 - p)), seekers)
-    return {"AUC": _auc(accepted, probability)[0], "AUC low": low, "AUC high": high, "LogLoss": loss["value"],
-            "LogLoss low": loss["low"], "LogLoss high": loss["high"], "n": len(accepted),
-            "n_seekers": loss["n_clusters"]}
+    loss = mean_interval(-np.where(accepted == 1, np.log(p), np.log(1 - p)), clusters)
+    return {"AUC": auc["value"], "AUC low": max(0.0, auc["low"]), "AUC high": min(1.0, auc["high"]),
+            "LogLoss": loss["value"], "LogLoss low": loss["low"], "LogLoss high": loss["high"], "n": len(accepted),
+            "n_seekers": len(np.unique(seekers)), "n_clusters": loss["n_clusters"]}
 
 
-def redrawn(seekers: np.ndarray, *, seed: int = 0, n_resamples: int = 500) -> np.ndarray:
-    """(n_resamples, n) how often each row is drawn when whole seekers are drawn again (bootstrap)."""
-    names, own = np.unique(seekers, return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
-    return drawn[:, own]
+def auc_parts(accepted: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """(n,) what each row adds to the AUC: their mean is the AUC, and their spread by cluster is its error.
 
-
-def _auc(accepted: np.ndarray, probability: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """(B,) AUC under each of (B, n) weights of the rows, ties as half; NaN where all are accepted, or none."""
-    weights = np.ones((1, len(accepted))) if weights is None else weights
-    order = np.argsort(probability)
-    p, won, lost = probability[order], (weights * accepted)[:, order], (weights * (1 - accepted))[:, order]
-    beaten = np.concatenate([np.zeros((len(weights), 1)), lost.cumsum(1)], axis=1)
-    below, up_to = (beaten[:, np.searchsorted(p, p, side)] for side in ("left", "right"))
-    pairs = won.sum(1) * lost.sum(1)
-    return np.divide((won * (below + up_to) / 2).sum(1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95% of the values that are numbers; (NaN, NaN) where none is."""
-    known = values[~np.isnan(values)]
-    return tuple(np.quantile(known, [0.025, 0.975])) if len(known) else (np.nan, np.nan)
+    An accepted row's share of rejected ones that it beats (ties as half), and a rejected row's share of accepted ones
+    that beat it, each around the AUC and weighted by how rare its side is. NaN where all are accepted, or none.
+    Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997 (Biometrics 53).
+    """
+    accepted = np.asarray(accepted) == 1
+    sides = {True: np.sort(probability[accepted]), False: np.sort(probability[~accepted])}
+    if not len(sides[True]) or not len(sides[False]):
+        return np.full(len(accepted), np.nan)
+    below = {side: sum(np.searchsorted(own, probability, end) for end in ("left", "right")) / 2 / len(own)
+             for side, own in sides.items()}
+    share = np.where(accepted, below[False], 1 - below[True])
+    auc = share[accepted].mean()
+    return auc + (share - auc) * len(accepted) / np.where(accepted, len(sides[True]), len(sides[False]))
 
 
 def compare_arms(arms: Mapping[str, np.ndarray], resumes: np.ndarray, jobs: np.ndarray, labels: pd.DataFrame, *,
                  seeds: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every arm in every predictor, on the parts warm and cold of labels (resume_id, label, part; row i of each array).
+    """Every arm in every predictor, on the parts warm and cold of labels (row i of each array).
 
-    arms: name -> (n, d) vectors of the written jobs. Probabilities are means over training seeds. Returns a table
-    predictor, arm, part and `measure`, and the labels with a column "predictor arm" of probabilities each.
+    labels: resume_id, cluster, label, part. arms: name -> (n, d) vectors of the written jobs. Probabilities are means
+    over training seeds. Returns a table predictor, arm, part and `measure`, and the labels with a column "predictor
+    arm" of probabilities each.
     """
     accepted, train, rows = labels["label"].to_numpy(), (labels["part"] == "train").to_numpy(), []
     found = labels.copy()
@@ -147,18 +143,18 @@ def compare_arms(arms: Mapping[str, np.ndarray], resumes: np.ndarray, jobs: np.n
                 here = found[found["part"] == part]
                 if len(here):
                     rows.append({"predictor": kind, "arm": arm, "part": part, **measure(
-                        here["label"].to_numpy(), here[f"{kind} {arm}"].to_numpy(), here["resume_id"].to_numpy())})
+                        here["label"].to_numpy(), here[f"{kind} {arm}"].to_numpy(), here["resume_id"].to_numpy(),
+                        here["cluster"].to_numpy())})
     return pd.DataFrame(rows), found
 
 
 def difference(found: pd.DataFrame, first: str, second: str) -> dict[str, float]:
-    """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% bootstrap interval."""
+    """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% interval and p by clusters."""
     cold = found[found["part"] == "cold"]
-    accepted, one, other = (cold[column].to_numpy() for column in ("label", first, second))
-    weights = redrawn(cold["resume_id"].to_numpy())
-    low, high = _interval(_auc(accepted, one, weights) - _auc(accepted, other, weights))
-    return {"value": (_auc(accepted, one) - _auc(accepted, other))[0], "low": low, "high": high,
-            "n_seekers": cold["resume_id"].nunique()}
+    parts = [auc_parts(cold["label"].to_numpy(), cold[column].to_numpy()) for column in (first, second)]
+    clusters = cold["cluster"].to_numpy()
+    return mean_interval(np.subtract(*parts), clusters) | {"n_seekers": cold["resume_id"].nunique(),
+                                                           "p": paired_randomisation(*parts, clusters)}
 
 
 def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
@@ -173,15 +169,16 @@ def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
     return order
 
 
-def led_to(listed: pd.DataFrame, fit: pd.DataFrame) -> dict[str, float]:
-    """How well the jobs of lists by `ground` truly fit: mean over resumes with its 95% interval.
+def led_to(listed: pd.DataFrame, fit: pd.DataFrame, clusters: pd.Series) -> dict[str, float]:
+    """How well the jobs of lists by `ground` truly fit: mean over resumes with its 95% interval by clusters.
 
-    fit: true scores, job_id x resume_id.
+    fit: true scores, job_id x resume_id; clusters: by resume_id.
     """
     rows, columns = fit.index.get_indexer(listed["job_id"]), fit.columns.get_indexer(listed["resume_id"])
     each = listed.assign(fit=fit.to_numpy()[rows, columns]).groupby("resume_id")["fit"].mean()
-    interval = mean_interval(each.to_numpy())
-    return {"true fit": interval["value"], "low": interval["low"], "high": interval["high"], "n": len(each)}
+    interval = mean_interval(each.to_numpy(), clusters.loc[each.index].to_numpy())
+    return {"true fit": interval["value"], "low": interval["low"], "high": interval["high"], "n": len(each),
+            "n_clusters": interval["n_clusters"]}
 
 
 def ground(written: pd.DataFrame, vectors: np.ndarray, jobs: pd.DataFrame, job_vectors: np.ndarray, *,

@@ -87,6 +87,18 @@ def checked(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return found
 
 
+def clusters_of(resumes: pd.DataFrame, cluster_by: str) -> pd.Series:
+    """resume_id -> its cluster in intervals and tests: its value of a column, or itself where none is named.
+
+    People of one occupation meet the same jobs and the same skills, so what is measured on them is not independent.
+    Raises DataError where the column is missing or has an empty cell.
+    """
+    if cluster_by and (cluster_by not in resumes or resumes[cluster_by].isna().any()):
+        raise DataError(f"resumes: cluster_by names {cluster_by!r}, which is no column, or has empty cells; name "
+                        f"another column whose values make resumes alike, or leave it empty where there is none")
+    return resumes.set_index("resume_id", drop=False)[cluster_by or "resume_id"]
+
+
 def _refuse(name: str, column: pd.Series, wrong: pd.Series, due: str) -> None:
     if wrong.any():
         at = int(wrong.to_numpy().argmax())

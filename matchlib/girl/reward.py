@@ -19,7 +19,19 @@ from peft import get_peft_model
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForTokenClassification, PreTrainedModel, Trainer, TrainingArguments
 
-from matchlib.girl.models import Sequences, Writer, job_ids, join, lora, merged, prompt_ids, require_room
+from matchlib.girl.models import (
+    Sequences,
+    Writer,
+    decoded,
+    job_ids,
+    join,
+    lora,
+    merged,
+    prompt_ids,
+    require_room,
+    sample,
+)
+from matchlib.girl.pairs import OUTCOME_KINDS
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
@@ -122,6 +134,32 @@ def reward_of_written(model: PreTrainedModel, tokenizer, *, records: bool) -> Ca
     return reward
 
 
+@torch.no_grad()
+def write_best(writer: Writer, prompts: Sequence[str | Prompt], reward: Callable[[Sequences], torch.Tensor], *,
+               n: int, max_job_tokens: int, temperature: float, seed: int = 1,
+               batch_size: int = 512) -> tuple[list[str], float]:
+    """Of n sampled jobs for each prompt the one of highest utility (best of n), and the share without a whole job.
+
+    reward: as of `reward_of_written`, so that the choice is by what a policy would have been trained on, never by the
+    judge. A job that does not end, or has another form, is chosen only where all n are such. What a policy trained
+    against the same utility has to beat, without any training (arXiv 2009.01325).
+    """
+    ids = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
+    require_room(writer.model, ids, max_job_tokens)
+    torch.manual_seed(seed)
+    writer.model.eval()
+    texts, none_whole, each = [], 0, max(1, batch_size // n)
+    for start in range(0, len(ids), each):
+        part = [own for own in ids[start:start + each] for _ in range(n)]
+        rows = sample(writer, part, max_job_tokens=max_job_tokens, temperature=temperature)
+        utility = reward(rows).float().sum(1)
+        utility = utility.masked_fill(utility.isnan() | ~rows.ended, -torch.inf).view(-1, n)
+        best = utility.argmax(1) + n * torch.arange(len(utility), device=utility.device)
+        texts += decoded(writer, rows[best])
+        none_whole += int(utility.isinf().all(1).sum())
+    return texts, none_whole / len(texts)
+
+
 def margins(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame) -> np.ndarray:
     """(n,) U(chosen) - U(rejected) of pairs."""
     prompts = list(pairs["prompt"])
@@ -133,17 +171,31 @@ def hide_resumes(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(prompt="job:\n")
 
 
-def accuracy(pairs: pd.DataFrame, margin: np.ndarray) -> pd.DataFrame:
-    """Share of pairs ordered rightly, by kind and over all, ties as half: kind, n, value, low, high (by resume)."""
+def accuracy(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series) -> pd.DataFrame:
+    """Share of pairs ordered rightly, by kind and over all, ties as half: kind, n, value, low, high, n_clusters.
+
+    clusters: by resume_id; the intervals know them.
+    """
     right = np.where(margin == 0, 0.5, margin > 0)
+    of_pair = clusters.loc[pairs["resume_id"]].to_numpy()
     kinds = {"all": np.ones(len(pairs), dtype=bool)} | {kind: (pairs["kind"] == kind).to_numpy()
                                                         for kind in pairs["kind"].unique()}
     rows = []
     for kind, here in kinds.items():
-        interval = mean_interval(right[here], pairs["resume_id"].to_numpy()[here])
-        rows.append({"kind": kind, "n": int(here.sum()), "value": interval["value"],
-                     "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"])})
+        interval = mean_interval(right[here], of_pair[here])
+        rows.append({"kind": kind, "n": int(here.sum()), "value": interval["value"], "low": max(0.0, interval["low"]),
+                     "high": min(1.0, interval["high"]), "n_clusters": interval["n_clusters"]})
     return pd.DataFrame(rows)
+
+
+def accuracy_from_jobs(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series) -> pd.DataFrame:
+    """`accuracy` of a model that saw no resume, for each kind of `pairs.OUTCOME_KINDS` alone; no total.
+
+    Pairs made from records come twice, the second time turned around, so that any function of jobs orders exactly half
+    of them rightly: in a total they would hide what the other kinds give away.
+    """
+    found = accuracy(pairs, margin, clusters)
+    return found[found["kind"].isin(OUTCOME_KINDS)].reset_index(drop=True)
 
 
 def calibration(margin: np.ndarray, *, bins: int = 5) -> pd.DataFrame:

@@ -288,14 +288,17 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(smoke, na
                          ("max_tokens", 400), ("max_job_tokens", 16), ("sft_learning_rate", 0.01), ("sft_epochs", 12.0),
                          ("batch_size", 8), ("lora_rank", rank), ("reward_epochs", 1.0), ("optimizer", optimizer),
                          ("iterations", 2), ("samples", 32), ("judge", "service"), ("language_model", "m"),
-                         ("judged", 6), ("recommended", 20), environment={"MATCHLIB_CACHE": str(tmp_path / "cache")})
+                         ("judged", 6), ("best_of", 4), ("recommended", 20),
+                         environment={"MATCHLIB_CACHE": str(tmp_path / "cache")})
         assert done.returncode == 0, done.stderr[-3000:]
         written = Finished(girl).table("generated")
-        assert len(written) == 6 and list(written) == ["resume_id", "raw", "sft", optimizer]
+        decoded = [f"{stage} {how}" for stage in ("raw", "sft", optimizer) for how in ("greedy", "sampled")]
+        assert len(written) == 6 and list(written) == ["resume_id", *decoded, "sft best of 4"]
         model = girl / "generator"
     judged = pd.read_csv(girl / "judged.csv")
     assert set(judged["criterion"]) == {"detail", "relevance", "conciseness"} and (judged["n"] > 0).all()
-    assert set(judged["against"]) == {"raw", "sft", "nearest job"} and server.answered > 12
+    assert set(judged["against"]) == {"raw greedy", "sft greedy", "sft sampled", "sft best of 4", "nearest job"}
+    assert server.answered > 12
     assert "grpo's advantage over SFT" in Finished(girl).manifest["headline"]
 
 

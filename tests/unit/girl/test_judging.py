@@ -1,8 +1,11 @@
 """Judges of written jobs, their cheap opponents, and what is said of the jobs."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from matchlib.data.market import Market
 from matchlib.girl.judging import (
@@ -10,6 +13,7 @@ from matchlib.girl.judging import (
     answer,
     ask_model,
     board,
+    comparisons,
     describe,
     duel,
     duels,
@@ -78,11 +82,32 @@ def test_opponents_are_what_their_names_say():
 
 
 def test_a_duel_counts_wins_ties_and_losses():
-    result = duel(np.array([1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.5, 0.5 + 1e-12, 0.9]))
+    result = duel(np.array([1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.5, 0.5 + 1e-12, 0.9]), np.arange(4))
     assert (result["win"], result["tie"], result["lose"], result["n"]) == (0.25, 0.5, 0.25, 4)
     assert result["advantage"] == 0.0 and result["low"] < 0 < result["high"]
-    table = duels({"a": np.ones(3), "b": np.zeros(3)}, [("a", "b"), ("b", "a")])
-    assert table["advantage"].tolist() == [1.0, -1.0]
+    table = duels({"a": np.ones(3), "b": np.zeros(3)}, [("a", "b"), ("b", "a")], np.arange(3))
+    assert table["advantage"].tolist() == table["difference"].tolist() == [1.0, -1.0]
+
+
+def test_duels_know_that_people_of_one_occupation_are_alike():
+    """Eight occupations of 25 people who all win or all lose: eight observations, not two hundred."""
+    clusters, first = np.repeat(np.arange(8), 25), np.repeat([1.0, 1, 1, 1, 1, 1, 0, 0], 25)
+    table = duels({"a": first, "b": np.full(200, 0.5)}, [("a", "b")], clusters).iloc[0]
+    alone = duel(first, np.full(200, 0.5), np.arange(200))
+    assert table["advantage"] == alone["advantage"] == 0.5 and table["n_clusters"] == 8
+    assert alone["low"] > 0.3 and alone["p"] < 0.001
+    assert table["low"] < 0 < table["difference"] and table["p"] > 0.1
+    assert table["difference low"] < 0 and table["difference p"] > 0.1
+
+
+def test_stages_are_compared_at_one_decoding_and_the_policy_with_what_chooses_by_the_same_utility():
+    pairs = comparisons("ppo", "sft best of 16", ["copied skills"])
+    assert pairs[:3] == [("ppo greedy", "sft greedy"), ("ppo sampled", "sft sampled"), ("ppo greedy", "sft best of 16")]
+    for arm, against in pairs:
+        stages = [name.split()[1] for name in (arm, against) if name.endswith(("greedy", "sampled"))]
+        assert len(set(stages)) == 1
+    assert ("ppo greedy", "copied skills") in pairs and ("sft best of 16", "sft greedy") in pairs
+    assert not [pair for pair in comparisons("grpo", "", []) if "best" in "".join(pair)]
 
 
 def fake(answer):
@@ -95,48 +120,82 @@ def test_a_language_model_is_asked_both_ways_by_three_criteria():
         return f"They differ.\nDetail: {'A' if good_first else 'B'}\n**Relevance**: A\nConciseness: B, clearly"
     table, left_out = ask_model(["me"] * 2, ["good job", "poor job"], ["poor job", "good job"], fake(answer),
                                 max_words=50)
-    assert table.values.tolist() == [[1, 0, 0], [-1, 0, 0]] and not left_out  # the slot decides the others: ties
+    assert table.to_numpy().tolist() == [[1, 0, 0], [-1, 0, 0]] and not left_out  # the slot decides the others: ties
 
 
 def test_prose_is_counted_and_nothing_but_prose_is_an_error():
     def answer(user):
         return "Both are fine." if "vague" in user else "Detail: A\nRelevance: A\nConciseness: A"
-    table, left_out = ask_model(["me", "vague"], ["x", "y"], ["u", "v"], fake(answer), max_words=50)
-    assert len(table) == 1 and sum(left_out.values()) == 1
+    table, left_out = ask_model(["vague", "me"], ["x", "y"], ["u", "v"], fake(answer), max_words=50)
+    assert table.index.tolist() == [1] and sum(left_out.values()) == 1  # whose comparison it is stays known
     with pytest.raises(LanguageModelError, match="none of 1 comparisons"):
         ask_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
 
 
+ARMS = [f"{stage} {how}" for stage in ("raw", "sft", "ppo") for how in ("greedy", "sampled")] + ["sft best of 16"]
+CHEAP = ["least demanding", "copied skills", "nearest job"]
+
+
+def finished_run(policy="ppo"):
+    """fits, duels and the recommender's table of a run, with made-up values."""
+    arms = [arm.replace("ppo", policy) for arm in ARMS]
+    scores = {arm: np.arange(4.0) * i for i, arm in enumerate([*CHEAP, *arms])}
+    fits = pd.DataFrame({"true_fit": {arm: values.mean() for arm, values in scores.items()}})
+    duels_ = duels(scores, comparisons(policy, "sft best of 16", CHEAP), np.arange(4))
+    table = pd.DataFrame([("dot", f"{policy} greedy", "cold", 0.8), ("mlp", f"{policy} greedy", "cold", 0.6),
+                          ("dot", "shuffled", "cold", 0.5)], columns=["predictor", "arm", "part", "AUC"])
+    return fits, duels_, table
+
+
 def test_the_ledger_reads_a_run():
-    fits = pd.DataFrame({"true_fit": [0.7, 0.6]}, index=["ppo", "sft"])
-    duels_ = duels({"ppo": np.ones(3), "sft": np.zeros(3)}, [("ppo", "sft")])
-    arms = pd.DataFrame([("dot", "ppo", "cold", 0.8), ("mlp", "ppo", "cold", 0.6), ("dot", "shuffled", "cold", 0.5)],
-                        columns=["predictor", "arm", "part", "AUC"])
-    course = pd.DataFrame({"kl": [0.0, 12.0, 50.0], "length": [10.0, 9.0, 5.0], "stopped": ["", "", "too far"]})
-    boards = {("market", "1"): board(fits, duels_, arms, course, "ppo")}
+    boards = {("market", "1"): board(*finished_run())}
     read = {m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict() for m, c in (
-        ("true fit", "true_fit"), ("advantage of ppo over sft", "true_fit"), ("AUC, cold seekers", "observed"),
-        ("divergence", "course"), ("drift", "course"))}
-    assert read == {"true fit": {"ppo": 0.7, "sft": 0.6}, "advantage of ppo over sft": {"even": 0.0, "ppo": 1.0},
-                    "AUC, cold seekers": {"ppo": pytest.approx(0.7), "shuffled": 0.5},
-                    "divergence": {"ppo": 12.0, "allowed": 40.0}, "drift": {"ppo": pytest.approx(0.1), "allowed": 0.2}}
-    only = board(*[pd.DataFrame()] * 3, course, "grpo")  # which does not go back from where it was stopped
-    assert only["measure"].unique().tolist() == ["divergence", "drift"] and only["value"][0] == 50.0
+        ("true fit", "true_fit"), ("advantage of ppo greedy over sft greedy", "true_fit"),
+        ("AUC, cold seekers", "observed"))}
+    assert read["true fit"]["ppo greedy"] == 1.5 * 7 and set(read["true fit"]) == {*ARMS, *CHEAP}
+    assert read["advantage of ppo greedy over sft greedy"] == {"ppo greedy": 0.75}  # nothing beside it: 0 is a number
+    assert read["AUC, cold seekers"] == {"ppo greedy": pytest.approx(0.7), "shuffled": 0.5}
+    assert board(*[pd.DataFrame()] * 3).empty
 
 
-def test_the_answer_names_who_wins():
+def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
+    sweep = yaml.safe_load((Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text())
+    settings = sweep["12_ledger"]
+    worlds = {world: changes or {} for world, changes in sweep["sweep"][0]["over"][0].items()}
+    for claim in settings["claims"]:
+        name, world = claim["claim"], claim["world"]
+        assert claim["status"] in ("exploratory", "preregistered") and claim["since"] and claim["margin"] > 0, name
+        assert claim["null_world"] == "none" or claim["null_world"] in worlds, name
+        assert ("baselines" in claim) != ("against" in claim) and claim.get("against", 0) == 0, name
+        policy = worlds[world].get("06_girl", {}).get("optimizer", "ppo")
+        has = board(*finished_run(policy))
+        has = has[has["measure"].eq(claim.get("measure", settings["measure"]))
+                  & has["channel"].eq(claim.get("channel", settings["channel"]))]
+        assert {claim["system"], *claim.get("baselines", [])} <= set(has["system"]), name
+        compared = [claim["system"], *claim.get("baselines", [])]
+        decodings = {arm.split()[1] for arm in compared if arm.endswith(("greedy", "sampled"))}
+        assert len(decodings) == 1, f"{name}: jobs decoded in different ways"
+        if claim.get("measure", "true fit") == "true fit" or "sft" in claim.get("measure", ""):
+            taught_by_records = worlds[world].get("06_girl", {}).get("changed") != {}
+            assert name.startswith(("consistency check", "changes alone")) == taught_by_records, name
+
+
+@pytest.mark.parametrize("from_records", [True, False])
+def test_the_answer_names_who_wins_and_what_taught_the_utility(from_records):
     accuracy = pd.DataFrame({"value": [0.9]})
-    fits = pd.DataFrame({"true_fit": [0.7, 0.6]}, index=["ppo", "sft"])
-    table = duels({"ppo": np.ones(3), "sft": np.zeros(3), "copied skills": np.array([2.0, 2.0, 1.5])},
-                  [("ppo", "sft"), ("ppo", "copied skills")]).fillna(0.0)
-    table.loc[1, ["low", "high"]] = -1.0
-    headline, metrics = answer("ppo", accuracy, fits, table)
+    fits, table, _ = finished_run()
+    table = table.fillna(0.0)
+    table.loc[table["against"] == "copied skills", ["low", "high"]] = -1.0
+    headline, metrics = answer("ppo", accuracy, fits, table, from_records=from_records)
+    assert headline.startswith("Consistency check" if from_records else "From outcomes alone")
     assert "90%" in headline and "loses to copied skills" in headline and "no verdict" in headline
-    assert metrics["advantage over sft"] == 1.0 and metrics["true fit, ppo"] == 0.7
-    headline, metrics = answer("ppo", accuracy, pd.DataFrame(), table)  # a model judged, no truth
-    assert "true fit" not in headline and list(metrics) == ["advantage over sft", "advantage over copied skills"]
-    assert answer("ppo", accuracy, fits, pd.DataFrame()) == (
-        "The utility orders 90% of held-out hard pairs rightly. Nobody judged what was written.", {})
+    assert headline.index("both greedy") < headline.index("both sampled") < headline.index("SFT best of 16")
+    assert metrics["advantage of ppo greedy over sft greedy"] == 0.75 and metrics["true fit, ppo greedy"] == 10.5
+    headline, metrics = answer("ppo", accuracy, pd.DataFrame(), table.drop(columns="difference"),
+                               from_records=from_records)  # a model judged, no truth
+    assert "true fit" not in headline and "Consistency" not in headline and not any("true fit" in m for m in metrics)
+    headline, metrics = answer("ppo", accuracy, fits, pd.DataFrame(), from_records=False)
+    assert headline.endswith("hard pairs rightly. Nobody judged what was written.") and metrics == {}
 
 
 def test_jobs_are_described_and_fabrication_shows():

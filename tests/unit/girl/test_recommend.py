@@ -4,13 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from matchlib.girl.recommend import (
     PREDICTORS,
     Dot,
+    auc_parts,
     compare_arms,
     difference,
     ground,
+    led_to,
     measure,
     predict,
     reduce,
@@ -36,7 +39,7 @@ def test_a_written_job_that_tells_helps(kind):
     auc = {}
     for name, written in (("told", told), ("none", 0 * told)):
         found = predict(kind, resumes, jobs, written, accepted, train, epochs=60, learning_rate=5e-3)
-        auc[name] = measure(accepted[test], found[test], seekers[test])["AUC"]
+        auc[name] = measure(accepted[test], found[test], seekers[test], seekers[test])["AUC"]
     assert auc["told"] > 0.7 and auc["told"] > auc["none"] + 0.1
     with pytest.raises(FloatingPointError, match="lower its learning rate"):
         predict(kind, np.full_like(resumes, np.nan), jobs, told, accepted, train)
@@ -47,22 +50,53 @@ def test_arms_are_compared_on_warm_and_cold_seekers():
     resumes, jobs, told = (RNG.normal(size=(n, size)).astype(np.float32) for _ in range(3))
     accepted = ((told * jobs).sum(1) > 0).astype(int)
     labels = pd.DataFrame({"resume_id": [f"r{i // 2}" for i in range(n)], "label": accepted,
+                           "cluster": [f"c{i // 10}" for i in range(n)],
                            "part": np.repeat(["train", "warm", "cold"], 100)})
     table, found = compare_arms({"told": told, "none": 0 * told}, resumes, jobs, labels, seeds=[1, 2])
     assert len(table) == 8 and set(table["n"]) == {100} and {"dot told", "mlp none"} <= set(found)
     gain = difference(found, "dot told", "dot none")
     dot = table[(table["predictor"] == "dot") & (table["part"] == "cold")].set_index("arm")["AUC"]
     assert gain["value"] == pytest.approx(dot["told"] - dot["none"]) and gain["low"] < gain["value"] < gain["high"]
-    assert gain["value"] > 0.1 and gain["n_seekers"] == 50
+    assert gain["value"] > 0.1 and gain["n_seekers"] == 50 and gain["n_clusters"] == 10 and gain["p"] < 0.05
+    assert set(table["n_clusters"]) == {10}
 
 
 def test_measures_know_their_seekers():
     accepted, probability = np.array([1, 0, 1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.3, 0.4, 0.6])
-    found = measure(accepted, probability, np.array(list("aabbcc")))
-    assert found["AUC"] == pytest.approx(8 / 9) and found["n"] == 6 and found["n_seekers"] == 3
+    found = measure(accepted, probability, np.array(list("aabbcc")), np.array(list("xxxxyy")))
+    assert found["AUC"] == pytest.approx(8 / 9) and found["n"] == 6
+    assert found["n_seekers"] == 3 and found["n_clusters"] == 2
     assert found["AUC low"] < found["AUC"] <= found["AUC high"]
     assert found["LogLoss"] == pytest.approx(-np.log([0.9, 0.9, 0.8, 0.7, 0.4, 0.4]).mean())
-    assert np.isnan(measure(np.ones(2), np.ones(2) / 2, np.array(["a", "b"]))["AUC"])
+    assert np.isnan(measure(np.ones(2), np.ones(2) / 2, *[np.array(["a", "b"])] * 2)["AUC"])
+
+
+def test_parts_of_an_auc_have_its_mean_and_its_error():
+    accepted, noise = RNG.integers(0, 2, 400), RNG.normal(size=(2, 400))
+    probability = np.round(accepted + 2 * noise[0], 1)  # with ties
+    parts = auc_parts(accepted, probability)
+    assert parts.mean() == pytest.approx(roc_auc_score(accepted, probability))
+    won, lost = probability[accepted == 1], probability[accepted == 0]
+    beats = (won[:, None] > lost[None]) + 0.5 * (won[:, None] == lost[None])
+    delong = beats.mean(1).var(ddof=1) / len(won) + beats.mean(0).var(ddof=1) / len(lost)
+    assert parts.var(ddof=1) / len(parts) == pytest.approx(delong, rel=0.02)
+
+
+def test_an_occupation_copied_ten_times_makes_no_interval_narrower():
+    accepted, probability = RNG.integers(0, 2, 60), RNG.random(60)
+    clusters = np.repeat(np.arange(12), 5)
+    once, tenfold = (measure(np.tile(accepted, k), np.tile(probability, k), np.arange(60 * k), np.tile(clusters, k))
+                     for k in (1, 10))
+    for side in ("AUC low", "AUC high", "LogLoss low", "LogLoss high", "n_clusters"):
+        assert once[side] == pytest.approx(tenfold[side])
+    assert tenfold["n_seekers"] == 600
+
+
+def test_the_fit_of_listed_jobs_knows_the_clusters_of_its_resumes():
+    listed = pd.DataFrame({"resume_id": ["p", "p", "q", "r"], "job_id": ["x", "y", "x", "y"]})
+    fit = pd.DataFrame([[1.0, 0.5, 0.0], [0.0, 0.5, 0.5]], ["x", "y"], ["p", "q", "r"])
+    found = led_to(listed, fit, pd.Series({"r": "cook", "q": "nurse", "p": "nurse"}))
+    assert found["true fit"] == pytest.approx(0.5) and (found["n"], found["n_clusters"]) == (3, 2)
 
 
 def test_warm_seekers_have_labels_left_and_cold_ones_have_none():

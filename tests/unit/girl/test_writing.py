@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from matchlib.girl.models import Writer, job_ids, join, load_writer, prompt_ids, small_writer, write_jobs
+from matchlib.girl.models import Writer, job_ids, join, load_writer, prompt_ids, sample, small_writer, write_jobs
 from matchlib.girl.reward import (
     accuracy,
+    accuracy_from_jobs,
     calibration,
     hide_resumes,
     length_correlation,
@@ -19,6 +20,7 @@ from matchlib.girl.reward import (
     score,
     train_reward,
     utilities,
+    write_best,
 )
 from matchlib.girl.sft import Training, train_sft
 from matchlib.language.llm import Prompt
@@ -93,11 +95,12 @@ def test_a_reward_model_matches_the_two_sides_and_a_job_alone_tells_nothing(writ
     pairs, start = preferring_what_the_resume_holds(240), copy.deepcopy(writer)
     model = reward_model(writer)
     _, left_out = train_reward(model, writer.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u")
-    found = accuracy(pairs, margins(model, writer.tokenizer, pairs)).set_index("kind")
+    people = pd.Series(pairs["resume_id"].to_numpy(), index=pairs["resume_id"])
+    found = accuracy(pairs, margins(model, writer.tokenizer, pairs), people).set_index("kind")
     assert left_out == 0 and found.loc["all", "value"] > 0.95 and found.loc["skill", "n"] == 240
     blind, hidden = reward_model(start), hide_resumes(pairs)
     train_reward(blind, writer.tokenizer, hidden, training=fast(epochs=4.0), checkpoints=tmp_path / "blind")
-    assert abs(accuracy(hidden, margins(blind, writer.tokenizer, hidden))["value"].iloc[0] - 0.5) < 0.15
+    assert abs(accuracy(hidden, margins(blind, writer.tokenizer, hidden), people)["value"].iloc[0] - 0.5) < 0.15
 
 
 def test_a_utility_is_the_sum_over_the_jobs_tokens(writer):
@@ -117,6 +120,50 @@ def test_long_reward_pairs_are_left_out_not_cut(writer, tmp_path):
     _, left_out = train_reward(reward_model(writer), writer.tokenizer, pairs, checkpoints=tmp_path,
                                training=fast(epochs=1.0, max_tokens=8, lora_rank=2))
     assert left_out == 1
+
+
+def test_accuracy_knows_the_clusters_of_resumes():
+    pairs = pd.DataFrame({"resume_id": [f"r{i}" for i in range(80)], "kind": "skill"})
+    right = np.where(np.arange(80) // 10 < 6, 1.0, -1.0)  # eight occupations, in which all are right or all wrong
+    occupations = pd.Series(np.arange(80) // 10, index=pairs["resume_id"])
+    alone, together = (accuracy(pairs, right, clusters).iloc[0] for clusters in (
+        pd.Series(occupations.index, index=occupations.index), occupations))
+    assert alone["value"] == together["value"] == 0.75 and (alone["n_clusters"], together["n_clusters"]) == (80, 8)
+    assert alone["low"] > 0.6 and together["low"] < 0.4
+
+
+def test_jobs_alone_are_not_measured_on_pairs_that_come_turned_around():
+    mirrored = pd.DataFrame({"resume_id": ["a", "b"], "chosen": ["x", "y"], "rejected": ["y", "x"], "kind": "skill"})
+    told = pd.DataFrame({"resume_id": ["a", "b", "c"], "chosen": "good", "rejected": "bad",
+                         "kind": ["recruiter", "recruiter", "neighbour"]})
+    pairs = pd.concat([*[mirrored] * 20, told], ignore_index=True)
+    worth = {"x": 3.0, "y": 1.0, "good": 2.0, "bad": 0.0}
+    margin = (pairs["chosen"].map(worth) - pairs["rejected"].map(worth)).to_numpy()
+    people = pd.Series(list("abc"), index=list("abc"))
+    assert accuracy(pairs, margin, people)["value"].iloc[0] < 0.54  # the total hides that jobs alone tell
+    found = accuracy_from_jobs(pairs, margin, people).set_index("kind")
+    assert found["value"].to_dict() == {"recruiter": 1.0, "neighbour": 1.0} and found["n"].tolist() == [2, 1]
+
+
+def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
+    token = writer.tokenizer.convert_tokens_to_ids("two\n")
+
+    def negative(rows):  # the nearer to no "two" the better, all below 0
+        written = rows.ids[:, -rows.answer.shape[1]:]
+        return -1.0 * rows.answer - 5.0 * ((written == token) & rows.answer)
+    how = {"max_job_tokens": 3, "temperature": 1.0, "seed": 3}
+    best, none_whole = write_best(writer, PROMPTS * 5, negative, n=64, batch_size=256, **how)
+    assert len(best) == 20 and none_whole == 0 and best == [""] * 20  # the shortest whole one costs least
+    best = write_best(writer, PROMPTS, lambda rows: -negative(rows), n=32, **how)[0]
+    torch.manual_seed(3)
+    rows = sample(writer, [prompt_ids(writer.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
+                  max_job_tokens=3, temperature=1.0)
+    for i, text in enumerate(best):  # the same draws, looked through one by one
+        drawn = range(32 * i, 32 * (i + 1))
+        top = max((j for j in drawn if rows.ended[j]), key=lambda j: float(-negative(rows).sum(1)[j]))
+        assert text == writer.tokenizer.decode(rows.ids[top, -3:][rows.answer[top]], skip_special_tokens=True)
+    one = write_best(writer, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how)
+    assert len(one[0]) == 4 and one[1] == 1.0  # none is whole: one of them all the same, and counted
 
 
 def test_calibration_and_length():
