@@ -50,7 +50,8 @@ def judging_model(annotator: str, name: str, *, parameter: str = "language_model
     return language_model_from(annotator, name, **how)
 
 
-def refuse_ignored(annotator: str, judge: str, *, language_model: str, judge_model: str, preferences_file: str) -> None:
+def refuse_ignored(annotator: str, judge: str, language_model: str, judge_model: str, *,
+                   preferences_file: str) -> None:
     """Raise DataError if a parameter was given that the annotator, or the judge of the test, does not read.
 
     annotator: one of ANNOTATORS; judge: another one that judges the test, "" for the annotator's kind.

@@ -8,12 +8,14 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
+
+from matchlib.data.schema import DataError
 
 REFUSAL = re.compile(r"\W*(?:(?:I[’']?m|I am) (?:sorry|unable|not able)|Sorry, (?:but )?I|I can(?:not|[’']t)|"
                      r"As an AI)\b", re.I)
@@ -40,7 +42,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """text: as it came; finish: the service's word for why it ended (stop, length, refusal, content_filter, ...)."""
+    """text: as it came; finish: the service's word for why it ended (stop, length, refusal, content_filter, ...);
+    prompt_tokens, completion_tokens: as the service counts them, 0 where it does not."""
     text: str
     finish: str = "stop"
     prompt_tokens: int = 0
@@ -69,38 +72,116 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What may be spent: requests and cost (0: no limit), with prices a million tokens in the currency of cost."""
-    requests: int = 0
-    cost: float = 0.0
+class Prices:
+    """What a million tokens of prompts and of answers cost; both 0: no prices are given.
+
+    Raises DataError if only one is given, since the cost would be too low, or one is negative.
+    """
     price_in: float = 0.0
     price_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.price_in, self.price_out) < 0:
+            raise DataError(f"price_in {self.price_in} and price_out {self.price_out}: a price is negative; give what "
+                            f"a million tokens cost")
+        if (self.price_in == 0) != (self.price_out == 0):
+            raise DataError(f"price_in is {self.price_in} and price_out {self.price_out}: with one price the cost "
+                            f"would be counted too low; give both, of a million tokens of prompts and of answers")
+
+    @property
+    def given(self) -> bool:
+        return self.price_in > 0
 
 
 @dataclass
 class Usage:
-    """What was asked, paid and not usable."""
+    """What was asked, paid and not usable; `estimated` requests had their tokens estimated, see `estimate_tokens`."""
     prompts: int = 0
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    estimated: int = 0
     cost: float = 0.0
     problems: Counter = field(default_factory=Counter)
+
+    def pay(self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool) -> None:
+        """Add one request."""
+        self.requests += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self.estimated += estimated
+        self.cost += (prompt_tokens * prices.price_in + completion_tokens * prices.price_out) / 1e6
 
     def metrics(self) -> dict[str, float]:
         """For a stage's metrics."""
         counts = {"prompts": self.prompts, "answered from the cache": self.prompts - self.requests,
                   "prompt tokens": self.prompt_tokens, "completion tokens": self.completion_tokens,
-                  "cost": round(self.cost, 4)}
+                  "requests with estimated tokens": self.estimated, "cost": round(self.cost, 4)}
         return counts | {f"{problem} answers": self.problems[problem] for problem in ("refused", "truncated", "empty")}
 
 
+class Budget:
+    """The account that all language models of a notebook share: what they may spend together, and what they spent.
+
+    requests, cost: the limits, 0 for none; price_in, price_out: of a million tokens, in the currency of cost, for every
+    model that has no prices of its own. Requests under way when the limit is reached are finished and paid, so the cost
+    may pass the limit by as many requests as a service answers at once (8).
+    Raises DataError on a limit of the cost without prices, which would never stop, and on a negative limit.
+    """
+
+    def __init__(self, *, requests: int = 0, cost: float = 0.0, price_in: float = 0.0, price_out: float = 0.0):
+        self.requests, self.cost, self.prices = requests, cost, Prices(price_in, price_out)
+        self.spent, self._lock = Usage(), Lock()
+        if requests < 0 or cost < 0:
+            raise DataError(f"limit_requests {requests} and limit_cost {cost}: a limit is negative; 0 sets none")
+        if cost and not self.prices.given:
+            raise DataError(f"limit_cost is {cost}, but price_in and price_out are 0, so no cost would be counted and "
+                            f"the limit would never stop anything; set both to the price of a million tokens, or "
+                            f"limit_cost: 0")
+
+    def pay(self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool) -> None:
+        """Add one request of any of the models."""
+        with self._lock:
+            self.spent.pay(prompt_tokens, completion_tokens, prices, estimated=estimated)
+
+    def allowed_requests(self) -> int | None:
+        """How many requests are left; None without a limit."""
+        return max(0, self.requests - self.spent.requests) if self.requests else None
+
+    def is_spent(self) -> bool:
+        """True once the limit of the cost is reached."""
+        return bool(self.cost) and self.spent.cost >= self.cost
+
+    def state(self) -> str:
+        """What was spent of what, e.g. "120 requests (limit 500) at a cost of 0.41 (limit 5.00)"."""
+        requests = f" (limit {self.requests:,})" if self.requests else ""
+        cost = f" (limit {self.cost:.2f})" if self.cost else ""
+        estimated = f", tokens of {self.spent.estimated:,} estimated" if self.spent.estimated else ""
+        return f"{self.spent.requests:,} requests{requests} at a cost of {self.spent.cost:.2f}{cost}{estimated}"
+
+
+BYTES_PER_TOKEN = 3
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text where the service counts none: one for every 3 bytes of UTF-8, rounded up.
+
+    An approximation that is rather too high: tokenizers of language models make a token of about 4 bytes of English
+    and of about 3 bytes, one character, of Chinese. A limit stops early rather than late.
+    """
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
 class LanguageModel:
-    """A backend with its cache, its limits and its bill."""
+    """A backend with its cache, its bill, and the budget that it shares with the notebook's other models.
+
+    prices: the model's own; without them the budget's.
+    """
 
     def __init__(self, backend: Backend, *, sampling: Sampling | None = None, cache: Path | None = None,
-                 limits: Limits | None = None):
-        self.backend, self.sampling, self.limits = backend, sampling or Sampling(), limits or Limits()
+                 budget: Budget | None = None, prices: Prices | None = None):
+        self.backend, self.sampling, self.budget = backend, sampling or Sampling(), budget or Budget()
+        self.prices = prices if prices and prices.given else self.budget.prices
         self.cache, self.usage = AnswerCache(cache) if cache else None, Usage()
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Answer]:
@@ -112,7 +193,7 @@ class LanguageModel:
         keys = [self._key(prompt) for prompt in prompts]
         known = self.cache.read(keys) if self.cache else {}
         missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}.items())
-        allowed = missing[:self.limits.requests - self.usage.requests] if self.limits.requests else missing
+        allowed = missing[:self.budget.allowed_requests()]
         self.usage.prompts += len(prompts)
         lock = Lock()
 
@@ -121,26 +202,24 @@ class LanguageModel:
                 known[missing[position][0]] = answer
                 if self.cache:
                     self.cache.write(missing[position][0], answer)
-                self._pay(answer)
-        self.backend.generate([prompt for _, prompt in allowed], self.sampling, self._is_spent, keep)
+                self._pay(missing[position][1], answer)
+        self.backend.generate([prompt for _, prompt in allowed], self.sampling, self.budget.is_spent, keep)
         if unanswered := len({*keys} - {*known}):
-            raise LanguageModelError(f"{unanswered} prompts are left after {self.usage.requests} requests at a cost of "
-                                     f"{self.usage.cost:.2f}, where a limit is reached; what was answered is kept: "
-                                     f"raise the limit to go on")
+            raise LanguageModelError(f"{unanswered} prompts are left after {self.budget.state()} by all models of this "
+                                     f"notebook together, where a limit is reached; what was answered is kept: raise "
+                                     f"the limit to go on")
         for key in keys:
             if problem := known[key].problem:
                 self.usage.problems[problem] += 1
         return [known[key] for key in keys]
 
-    def _is_spent(self) -> bool:
-        return bool(self.limits.cost) and self.usage.cost >= self.limits.cost
-
-    def _pay(self, answer: Answer) -> None:
-        usage, limits = self.usage, self.limits
-        usage.requests += 1
-        usage.prompt_tokens += answer.prompt_tokens
-        usage.completion_tokens += answer.completion_tokens
-        usage.cost += (answer.prompt_tokens * limits.price_in + answer.completion_tokens * limits.price_out) / 1e6
+    def _pay(self, prompt: Prompt, answer: Answer) -> None:
+        # 0 tokens of a text that is not empty: the service reports no usage
+        uncounted = not answer.prompt_tokens or (bool(answer.text) and not answer.completion_tokens)
+        prompt_tokens = answer.prompt_tokens or estimate_tokens(prompt.system + prompt.user)
+        completion_tokens = answer.completion_tokens or estimate_tokens(answer.text)
+        for account in (self.usage, self.budget):
+            account.pay(prompt_tokens, completion_tokens, self.prices, estimated=uncounted)
 
     def _key(self, prompt: Prompt) -> str:
         return hashlib.sha256(json.dumps([self.backend.key, prompt, asdict(self.sampling)]).encode()).hexdigest()
@@ -189,10 +268,11 @@ class Canned:
 
 
 def language_model_from(generator: str, name: str, *, adapter: str = "", sampling: Sampling | None = None,
-                        limits: Mapping[str, float] | None = None) -> LanguageModel | None:
+                        budget: Budget | None = None, prices: Prices | None = None) -> LanguageModel | None:
     """The language model that a notebook's parameters name: few_shot and service ask a service, local runs one here;
     all else needs none: None.
 
+    budget: one for all models of the notebook; prices: this model's own, if they differ from the budget's.
     Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the working folder.
     """
     if generator not in ("few_shot", "service", "local"):
@@ -204,4 +284,4 @@ def language_model_from(generator: str, name: str, *, adapter: str = "", samplin
     from matchlib.language.service import Service
     backend = Local(name, adapter=adapter or None) if generator == "local" else Service(name)
     cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
-    return LanguageModel(backend, sampling=sampling, cache=cache, limits=Limits(**(limits or {})))
+    return LanguageModel(backend, sampling=sampling, cache=cache, budget=budget, prices=prices)

@@ -73,7 +73,7 @@ class Service:
             refusal = getattr(choice.message, "refusal", None)
             usage = answer.usage
             return Answer(choice.message.content or refusal or "", "refusal" if refusal else choice.finish_reason or "",
-                          usage.prompt_tokens if usage else 0, usage.completion_tokens if usage else 0)
+                          getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0)
         except openai.APIConnectionError as problem:  # also a time-out
             raise LanguageModelError(f"no answer from {self.client.base_url} after {self.retries} more tries "
                                      f"({type(problem).__name__}); check OPENAI_BASE_URL and the network: what was "

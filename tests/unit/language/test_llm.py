@@ -1,19 +1,34 @@
 """Language models: order, cache, limits, failures and kills against servers on this machine."""
 
+import ast
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError, Limits, Prompt, Sampling
+from matchlib.data.schema import DataError
+from matchlib.language.llm import (
+    Answer,
+    Budget,
+    Canned,
+    LanguageModel,
+    LanguageModelError,
+    Prices,
+    Prompt,
+    Sampling,
+    estimate_tokens,
+)
 from matchlib.language.local import Local
 from matchlib.language.service import Service
+from matchlib.pipeline import notebook_parameters
 from matchlib.retrieval.models import find_model
 
 PROMPTS = [Prompt("be brief", f"question {i}") for i in range(30)]
@@ -24,6 +39,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 from pathlib import Path
 from matchlib.language.llm import LanguageModel, Prompt
 from matchlib.language.service import Service
+from matchlib.pipeline import notebook_parameters
 model = LanguageModel(Service("m", concurrency=4), cache=Path(sys.argv[1]))
 texts = [a.text for a in model.complete([Prompt("be brief", f"question {i}") for i in range(30)])]
 assert texts == [f"answer to question {i}" for i in range(30)], texts
@@ -32,7 +48,7 @@ assert texts == [f"answer to question {i}" for i in range(30)], texts
 
 def test_answers_are_in_order_cached_and_counted(server, tmp_path):
     server.delay = 0.01
-    model = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", limits=Limits(price_in=1.0, price_out=10.0))
+    model = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", budget=Budget(price_in=1.0, price_out=10.0))
     asked = [*PROMPTS, PROMPTS[0]]
     assert [answer.text for answer in model.complete(asked)] == [f"answer to {prompt.user}" for prompt in asked]
     metrics = model.usage.metrics()
@@ -104,18 +120,82 @@ def test_a_killed_run_pays_no_prompt_twice(server, tmp_path, how):
 
 
 def test_limits_stop_and_keep(server, tmp_path):
-    few = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", limits=Limits(requests=5))
-    with pytest.raises(LanguageModelError, match="25 prompts are left after 5 requests .*raise the limit"):
+    few = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", budget=Budget(requests=5))
+    with pytest.raises(LanguageModelError, match=r"25 prompts are left after 5 requests \(limit 5\) .*raise the limit"):
         few.complete(PROMPTS)
     assert sum(server.received.values()) == 5
     dear = LanguageModel(Service("m", concurrency=2), cache=tmp_path / "a.sqlite",
-                         limits=Limits(cost=0.0039, price_in=1.0))
-    with pytest.raises(LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.0"):
+                         budget=Budget(cost=0.0039, price_in=0.9, price_out=1.0))
+    with pytest.raises(LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.0\d \(limit"):
         dear.complete(PROMPTS)
     paid = sum(server.received.values()) - 5
     assert 4 <= paid <= 6  # what was under way is kept
     assert LanguageModel(Service("m"), cache=tmp_path / "a.sqlite").complete(PROMPTS[:5 + paid])
     assert sum(server.received.values()) == 5 + paid
+
+
+@pytest.mark.parametrize(("limits", "sentence"), [
+    ({"cost": 5.0}, "limit_cost is 5.0, but price_in and price_out are 0, .* never stop anything; set both"),
+    ({"cost": 5.0, "price_in": 1.0}, "price_in is 1.0 and price_out 0.0: with one price .* too low; give both"),
+    ({"price_out": 1.0}, "price_in is 0.0 and price_out 1.0: with one price"),
+    ({"cost": -1.0, "price_in": 1.0, "price_out": 1.0}, "limit_cost -1.0: a limit is negative; 0 sets none"),
+    ({"price_in": -1.0, "price_out": 1.0}, "a price is negative")])
+def test_a_limit_that_could_not_stop_is_refused(limits, sentence):
+    with pytest.raises(DataError, match=sentence):
+        Budget(**limits)
+
+
+def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
+    """Annotator and examiner had a limit each, so that twice the limit was spent."""
+    budget = Budget(cost=0.011, price_in=0.9, price_out=1.0)  # 0.001 a request
+    models = [LanguageModel(Service(name, concurrency=1), budget=budget) for name in ("teacher", "examiner")]
+    models[0].complete(PROMPTS[:8])
+    with pytest.raises(LanguageModelError, match=r"27 prompts are left after 11 requests at a cost of 0.01 \(limit 0.01"
+                                                 r"\) by all models of this notebook together"):
+        models[1].complete(PROMPTS)
+    assert sum(server.received.values()) == 11
+    assert [model.usage.requests for model in models] == [8, 3] and budget.spent.requests == 11
+    assert budget.spent.cost == pytest.approx(sum(model.usage.cost for model in models))
+    few = Budget(requests=10)
+    LanguageModel(Service("teacher"), budget=few).complete(PROMPTS[:8])
+    with pytest.raises(LanguageModelError, match=r"28 prompts are left after 10 requests \(limit 10\)"):
+        LanguageModel(Service("examiner"), budget=few).complete(PROMPTS)
+
+
+def test_a_model_may_have_prices_of_its_own():
+    budget = Budget(price_in=1.0, price_out=1.0)
+    cheap, dear = (LanguageModel(Canned(lambda _: Answer("x", "stop", 1000, 1000)), budget=budget, prices=prices)
+                   for prices in (Prices(), Prices(100.0, 200.0)))
+    cheap.complete(PROMPTS[:1])
+    dear.complete(PROMPTS[:1])
+    assert (cheap.usage.cost, dear.usage.cost) == (0.002, 0.3)
+    assert budget.spent.cost == pytest.approx(0.302)
+
+
+USAGES = {"none": None, "zeros": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_a_service_that_reports_no_usage_is_counted_and_stopped(server, tmp_path, usage):
+    body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "an answer"}, "finish_reason": "stop"}]}
+    server.reply = json.dumps(body | ({"usage": USAGES[usage]} if USAGES[usage] else {})).encode()
+    one = estimate_tokens("be brief" + "question 1") + estimate_tokens("an answer")
+    budget = Budget(cost=4.5 * one / 1e6, price_in=1.0, price_out=1.0)
+    model = LanguageModel(Service("m", concurrency=1), cache=tmp_path / "a.sqlite", budget=budget)
+    with pytest.raises(LanguageModelError, match=r"25 prompts are left after 5 requests .*, tokens of 5 estimated"):
+        model.complete(PROMPTS)
+    metrics = model.usage.metrics()
+    assert metrics["requests with estimated tokens"] == 5
+    assert metrics["prompt tokens"] + metrics["completion tokens"] == 5 * one
+
+
+def test_estimated_tokens_are_rather_too_many_than_too_few():
+    tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"))
+    text = "We are looking for an experienced software engineer who writes well tested services in Python. " * 20
+    n = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert n < estimate_tokens(text) < 2.5 * n
+    assert estimate_tokens("") == 0 and estimate_tokens("我们正在招聘软件工程师") == 11
 
 
 @pytest.mark.parametrize("answer, problem", [
@@ -200,3 +280,23 @@ def test_transformers_serve_answers_as_the_model_does_here(tiny_causal, monkeypa
     finally:
         served.terminate()
         served.wait(20)
+
+
+def calls_of(notebook):
+    """(name, text) of every call in a notebook's code cells."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        source = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call):
+                yield getattr(node.func, "attr", getattr(node.func, "id", "")), ast.unparse(node)
+
+
+@pytest.mark.parametrize("notebook", sorted(Path("notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_with_a_limit_has_one_budget_for_all_its_models(notebook):
+    if "limit_cost" not in notebook_parameters(notebook):
+        return
+    calls = list(calls_of(notebook))
+    assert [name for name, _ in calls].count("Budget") == 1
+    models = [text for name, text in calls if name in ("judging_model", "language_model_from")]
+    assert models and all("budget=budget" in text or "**shared" in text for text in models)

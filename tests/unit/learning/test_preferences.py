@@ -271,8 +271,8 @@ def refuse_ignored(parameters):
     """As notebook 05 does."""
     rankpo.refuse_ignored(parameters["objective"], {name: parameters[name] for name in LOSS},
                           reference=parameters["reference_stage"])
-    judge.refuse_ignored(*(parameters[name] for name in ("annotator", "judge")),
-                         **{name: parameters[name] for name in ("language_model", "judge_model", "preferences_file")})
+    judge.refuse_ignored(*(parameters[name] for name in ("annotator", "judge", "language_model", "judge_model")),
+                         preferences_file=parameters["preferences_file"])
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -282,8 +282,8 @@ def test_a_parameter_that_the_objective_ignores_stops_the_notebook(objective, na
     if name not in IGNORED[objective]:
         return refuse_ignored(given)
     word = "reference" if name == "reference_stage" else name
-    with pytest.raises(DataError, match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*, "
-                                        f"or choose an objective that uses .*: rankpo"):
+    with pytest.raises(DataError, match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*"
+                                        f", or choose an objective that uses .*: rankpo"):
         refuse_ignored(given)
 
 
