@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import DataError
+from matchlib.data.splits import duplicate_groups
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import few_shot
 from matchlib.retrieval.encoder import Encoder
@@ -70,18 +72,45 @@ def generate(tables: Mapping[str, pd.DataFrame], side: Side, generator: str, *, 
     return found
 
 
+@dataclass(frozen=True)
+class _Copies:
+    """Which documents are near copies of one another, and whom each query has a label with.
+
+    own, other: id -> group of near copies; labelled: own id -> groups of the other side with a label, in any split.
+    """
+    own: Mapping[str, int]
+    other: Mapping[str, int]
+    labelled: Mapping[str, set[int]]
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pd.DataFrame], side: Side) -> _Copies:
+        groups = [dict(zip(tables[table][column], duplicate_groups(tables[table]["text"].tolist()), strict=True))
+                  for table, column in ((side.own, side.own_id), (side.other, side.other_id))]
+        labels = tables["labels"]
+        known = labels.assign(group=labels[side.other_id].map(groups[1])).groupby(side.own_id)["group"].agg(set)
+        return cls(*groups, known.to_dict())
+
+    def may_teach(self, own_id: str, query: str) -> bool:
+        """Whether a document's pairs may be shown to a query: not where it is the query or a near copy of it."""
+        return self.own[own_id] != self.own[query]
+
+    def may_be_shown(self, other_id: str, query: str) -> bool:
+        """Whether a candidate may be shown to a query: not where it, or a near copy, has a label with the query."""
+        return self.other[other_id] not in self.labelled.get(query, set())
+
+
 def nearest_accepted(tables: Mapping[str, pd.DataFrame], side: Side, own_vectors: np.ndarray) -> pd.DataFrame:
     """kNN augmentation: the accepted candidate of the most similar *training* query, by BM25 and encoder (reciprocal
     ranks).
 
     own_vectors: (n, dim) of tables[side.own], all splits. Never a candidate that the query has any label with, nor
-    one with the text of such a candidate, nor the query itself or its text as its own neighbour.
+    a near copy of such a candidate; and neither the query nor a near copy of it is its own neighbour.
     """
     own, labels = tables[side.own], tables["labels"]
     accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)]
     accepted_of = accepted.groupby(side.own_id)[side.other_id].agg(list).to_dict()
     text_of = tables[side.other].set_index(side.other_id)["text"]
-    labelled = labels.assign(text=text_of.loc[labels[side.other_id]].to_numpy()).groupby(side.own_id)["text"].agg(set)
+    copies = _Copies.of(tables, side)
     at = np.flatnonzero(own[side.own_id].isin(accepted_of))
     if not len(at):
         raise DataError("no training query has an accepted candidate to lend; bring labels, or another generator")
@@ -90,9 +119,9 @@ def nearest_accepted(tables: Mapping[str, pd.DataFrame], side: Side, own_vectors
     hits = fuse_by_rank([by_words, search_dense(own_vectors, own_vectors[at])], len(at))
     rows = []
     for query, positions in enumerate(hits.positions):
-        taboo = labelled.get(ids[query], set())
-        lenders = (ids[at[p]] for p in positions if texts[at[p]] != texts[query])
-        found = (source for lender in lenders for source in accepted_of[lender] if text_of[source] not in taboo)
+        lenders = (ids[at[p]] for p in positions if copies.may_teach(ids[at[p]], ids[query]))
+        found = (source for lender in lenders for source in accepted_of[lender]
+                 if copies.may_be_shown(source, ids[query]))
         source = next(found, "")
         rows.append((ids[query], source, text_of[source] if source else ""))
     return _frame(rows)
@@ -100,21 +129,28 @@ def nearest_accepted(tables: Mapping[str, pd.DataFrame], side: Side, own_vectors
 
 def written(tables: Mapping[str, pd.DataFrame], side: Side, model: LanguageModel, *, n_examples: int, max_words: int,
             seed: int) -> pd.DataFrame:
-    """HyRE proper: a language model is shown n accepted training pairs, the same for every other query, and writes.
+    """HyRE proper: a language model is shown n accepted training pairs, the same for all queries but those whose answer
+    they hold, and writes.
 
-    Refused, truncated and empty answers give no text; model.usage counts them. max_words cuts every document shown.
+    No query is shown its own pair, nor a candidate that has a label with it, nor a near copy of either: the next pairs
+    drawn stand in their place. Refused, truncated and empty answers give no text; model.usage counts them. max_words
+    cuts every document shown. Raises DataError where a query is left with fewer than n examples.
     """
     labels = tables["labels"]
     accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)]
     if len(accepted) < n_examples:
         raise DataError(f"{len(accepted)} accepted training pairs are fewer than the {n_examples} examples asked for")
-    shown = accepted.sample(min(len(accepted), 10 * n_examples), random_state=seed)
+    shown = accepted.sample(frac=1, random_state=seed)
     own, other = (tables[table].set_index(column)["text"] for table, column in
                   ((side.own, side.own_id), (side.other, side.other_id)))
     pairs = list(zip(shown[side.own_id], shown[side.other_id], strict=True))
-    prompts = []
-    for text in own:  # a query that is among the examples is not shown its own answer
-        examples = [(own[a], other[b]) for a, b in pairs if own[a] != text][:n_examples]
+    copies, prompts = _Copies.of(tables, side), []
+    for name, text in own.items():
+        allowed = (pair for pair in pairs if copies.may_teach(pair[0], name) and copies.may_be_shown(pair[1], name))
+        examples = [(own[a], other[b]) for a, b in islice(allowed, n_examples)]
+        if len(examples) < n_examples:
+            raise DataError(f"{name!r} is left with {len(examples)} examples of the {n_examples} asked for, because "
+                            f"the other accepted training pairs hold its own answer; lower examples, or bring more")
         prompts.append(few_shot(side.prompt, examples, text, max_words=max_words))
     answers = model.complete(prompts)
     return _frame((name, "", "" if answer.problem else answer.text.strip())
@@ -145,8 +181,8 @@ def upper_bound(tables: Mapping[str, pd.DataFrame], side: Side, kind: str, own_v
 
 
 def random_of_group(tables: Mapping[str, pd.DataFrame], side: Side, column: str, *, seed: int) -> pd.DataFrame:
-    """Control: an accepted training candidate drawn from those in the query's own group (occupation), not labelled
-    with the query."""
+    """Control: an accepted training candidate drawn from those in the query's own group (occupation), neither labelled
+    with the query nor a near copy of one that is."""
     own, labels = tables[side.own], tables["labels"]
     for table in (side.own, side.other):
         if column not in tables[table]:
@@ -154,10 +190,9 @@ def random_of_group(tables: Mapping[str, pd.DataFrame], side: Side, column: str,
     accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)][side.other_id].unique()
     pool = tables[side.other].set_index(side.other_id).loc[accepted]
     options = pool.groupby(column)["text"].agg(lambda part: list(zip(part.index, part, strict=True))).to_dict()
-    labelled = labels.groupby(side.own_id)[side.other_id].agg(set).to_dict()
-    rng, rows = np.random.default_rng(seed), []
+    copies, rng, rows = _Copies.of(tables, side), np.random.default_rng(seed), []
     for name, group in zip(own[side.own_id], own[column], strict=True):
-        allowed = [option for option in options.get(group, []) if option[0] not in labelled.get(name, set())]
+        allowed = [option for option in options.get(group, []) if copies.may_be_shown(option[0], name)]
         rows.append((name, *(allowed[rng.integers(len(allowed))] if allowed else ("", ""))))
     return _frame(rows)
 

@@ -97,6 +97,46 @@ def test_written_texts_are_in_order_and_bad_answers_are_left_out(tables):
         hyre.written(tables, SIDES["jobs"], model, n_examples=5_000, max_words=50, seed=1)
 
 
+@pytest.fixture
+def shared_resume():
+    """Job j accepted r; so did k; l accepted a near copy of r, and m another resume; i is a repost of j."""
+    def text(topic, last):
+        return " ".join(f"{topic}{i}" for i in range(30)) + f" {last}"
+    jobs = pd.DataFrame({"job_id": list("jklmi"), "split": "train", "occupation": "cook", "text": [
+        text("kitchen", "now"), text("diner", "now"), text("canteen", "now"), text("bistro", "now"),
+        text("kitchen", "soon")]})
+    resumes = pd.DataFrame({"resume_id": ["r", "copy", "other"], "split": "train", "occupation": "cook",
+                            "text": [text("grill", "yours"), text("grill", "truly"), text("bake", "yours")]})
+    labels = pd.DataFrame({"job_id": list("jklmi"), "resume_id": ["r", "r", "copy", "other", "other"], "label": 1,
+                           "split": "train"})
+    return {"jobs": jobs, "resumes": resumes, "labels": labels}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_query_is_shown_a_resume_that_it_accepted_nor_a_near_copy(shared_resume, seed):
+    asked = []
+
+    def answer(prompt):
+        asked.append(prompt.user)
+        return Answer("a resume")
+    hyre.written(shared_resume, SIDES["jobs"], LanguageModel(Canned(answer)), n_examples=1, max_words=500, seed=seed)
+    job_j = asked[0]  # whose examples may only be those of m: k and l hold its own answer, i is the same job
+    assert "bistro1" in job_j and "bake1" in job_j and "grill1" not in job_j and job_j.count("kitchen1 ") == 1
+    other = asked[3]  # m accepted `other`, so that it may be shown r or its copy only
+    assert "grill1" in other and "bake1" not in other
+    drawn = hyre.random_of_group(shared_resume, SIDES["jobs"], "occupation", seed=seed).set_index("own_id")["source_id"]
+    assert drawn["j"] == drawn["k"] == drawn["l"] == "other" and drawn["m"] in ("r", "copy")
+    vectors = np.eye(5, dtype=np.float32)
+    lent = hyre.nearest_accepted(shared_resume, SIDES["jobs"], vectors).set_index("own_id")["source_id"]
+    assert lent["j"] == lent["k"] == lent["l"] == "other" and lent["m"] in ("r", "copy")
+
+
+def test_too_few_examples_for_a_query_are_an_error(shared_resume):
+    model = LanguageModel(Canned(lambda prompt: Answer("a resume")))
+    with pytest.raises(DataError, match="'j' is left with 1 examples of the 2 asked for"):
+        hyre.written(shared_resume, SIDES["jobs"], model, n_examples=2, max_words=500, seed=1)
+
+
 def test_controls_hold_what_they_claim(tables):
     side = SIDES["jobs"]
     drawn = hyre.random_of_group(tables, side, "occupation", seed=1)
