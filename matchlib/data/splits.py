@@ -269,3 +269,29 @@ def shuffle_within(labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, 
     by_group = labels.assign(group=group).groupby("group", dropna=False)["resume_id"]
     shuffled = labels.assign(resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy())))
     return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)
+
+
+def applicants_as_accepted(labels: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """The arm that sees no decision: as many pairs as were accepted, drawn from all who applied, all taken as accepted.
+
+    What it learns comes from who applied where; what training on the labels adds to it comes from recruiters'
+    decisions. Rows of labels without their rejections, in the order of `labels`.
+    """
+    n_accepted = int((labels["label"] == 1).sum())
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:n_accepted])
+    return labels.iloc[chosen].assign(label=1).reset_index(drop=True)
+
+
+def keep_accepted(labels: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
+    """The labels with n of their accepted pairs, drawn at random, and all rejected ones; n = 0 keeps all.
+
+    Arms of a comparison get equally many pairs by it. Raises DataError if there are fewer than n.
+    """
+    if not n:
+        return labels
+    accepted = np.flatnonzero(labels["label"] == 1)
+    if len(accepted) < n:
+        raise DataError(f"max_pairs is {n:,}, but there are {len(accepted):,} accepted training pairs; the arms would "
+                        f"differ in size: take a number that all of them reach")
+    dropped = np.random.default_rng(seed).permutation(accepted)[n:]
+    return labels.drop(labels.index[dropped]).reset_index(drop=True)

@@ -22,6 +22,23 @@ def sizes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def fits_by_decision(labels: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """How many of those who applied truly fit, before any decision and by decision, where the truth is known.
+
+    labels: job_id, resume_id, label (1 accepted); truth: job_id, resume_id of the pairs that truly fit.
+    Returns decision (all applicants, accepted, rejected), pairs, truly_fit (share, NaN without pairs).
+    """
+    fits = labels.merge(truth[["job_id", "resume_id"]].assign(fits=1.0), how="left", on=["job_id", "resume_id"])
+    fits = fits["fits"].fillna(0.0)
+    decisions = {"all applicants": labels["label"].notna(), "accepted": labels["label"] == 1,
+                 "rejected": labels["label"] == 0}
+    rows = []
+    for decision, chosen in decisions.items():
+        own = fits[chosen.to_numpy()]
+        rows.append({"decision": decision, "pairs": len(own), "truly_fit": own.mean()})
+    return pd.DataFrame(rows)
+
+
 def describe(tables: dict[str, pd.DataFrame]) -> list[str]:
     """The same facts as lines of text, for the command line."""
     lines = []

@@ -253,6 +253,26 @@ def beside_validation(board: pd.DataFrame, arms: Mapping[str, Mapping[str, float
     return table.reset_index()
 
 
+def gain_parts(board: pd.DataFrame, *, measure: str, system: str = "stage1", control: str = "applicants",
+               start: str = "raw") -> pd.DataFrame:
+    """How much of a system's gain over the untrained encoder a control has that never saw a decision.
+
+    board: of `build_leaderboard`, with `start` and `control` among its baselines. Returns channel, task, the value of
+    all three, by_applying (control - start), by_deciding (system - control), deciding_low, deciding_high (95%), p_holm.
+    """
+    part = board[board["measure"] == measure]
+    values = part.drop_duplicates(["channel", "task", "system"]).set_index(["channel", "task", "system"])["value"]
+    decided = part[part["system"].eq(system) & part["baseline"].eq(control)]
+    rows = []
+    for row in decided.to_dict("records"):
+        three = {name: values[row["channel"], row["task"], name] for name in (start, control, system)}
+        rows.append({"channel": row["channel"], "task": row["task"], **three,
+                     "by_applying": three[control] - three[start], "by_deciding": row["difference"],
+                     "deciding_low": row["difference_low"], "deciding_high": row["difference_high"],
+                     "p_holm": row["p_holm"]})
+    return pd.DataFrame(rows)
+
+
 def seeds_apart(board: pd.DataFrame, *, measure: str) -> pd.DataFrame:
     """What the training seed alone changes: one row a channel, task and system that was trained more than once.
 

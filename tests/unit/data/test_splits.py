@@ -313,3 +313,27 @@ def test_shuffling_keeps_labels_without_a_group_and_each_pair_once():
     for seed in range(5):
         found = splits.shuffle_within(crowded, resumes, column="", seed=seed)
         assert not found.duplicated(["job_id", "resume_id"]).any() and set(found["resume_id"]) <= {"r1", "r2", "r3"}
+
+
+def applications():
+    return pd.DataFrame({"job_id": [f"j{i // 5}" for i in range(100)], "resume_id": [f"r{i}" for i in range(100)],
+                         "label": [1, 1, 0, 0, 0] * 20, "split": "train", "source": "recruiter"})
+
+
+def test_applicants_are_as_many_as_were_accepted_whoever_was():
+    labels = applications()
+    found = splits.applicants_as_accepted(labels, seed=0)
+    assert len(found) == 40 and (found["label"] == 1).all() and not found.duplicated(["job_id", "resume_id"]).any()
+    once = labels.set_index("resume_id").loc[found["resume_id"], "label"]
+    assert 0.2 < once.mean() < 0.65  # accepted as often as anybody: no decision is in it
+    assert found.equals(splits.applicants_as_accepted(labels.assign(label=labels["label"][::-1].to_numpy()), seed=0))
+
+
+def test_accepted_pairs_are_dropped_at_random_and_rejections_stay():
+    labels = applications()
+    kept = splits.keep_accepted(labels, 25, seed=0)
+    assert (kept["label"] == 1).sum() == 25 and (kept["label"] == 0).sum() == 60
+    assert not kept.equals(splits.keep_accepted(labels, 25, seed=1))
+    assert splits.keep_accepted(labels, 0, seed=0) is labels
+    with pytest.raises(DataError, match="max_pairs is 41, but there are 40"):
+        splits.keep_accepted(labels, 41, seed=0)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from matchlib.data.summary import describe, sizes
+from matchlib.data.summary import describe, fits_by_decision, sizes
 
 
 @pytest.fixture
@@ -33,3 +33,11 @@ def test_describe_says_the_same_in_lines(tables):
     assert lines[0] == "jobs: 3 texts, median 2 words, longest 4; further columns: city"
     assert lines[1] == "resumes: 4 texts, median 3 words, longest 3; further columns: none"
     assert lines[2] == "train: 2 jobs, 3 resumes, 3 labels (2 accepted), 50.000% of pairs labelled"
+
+
+def test_fits_are_counted_by_decision():
+    labels = pd.DataFrame({"job_id": list("aaab"), "resume_id": list("wxyz"), "label": [1, 0, 0, 1]})
+    truth = pd.DataFrame({"job_id": list("aab"), "resume_id": list("wxw"), "split": "train"})
+    found = fits_by_decision(labels, truth).set_index("decision")
+    assert found["pairs"].to_dict() == {"all applicants": 4, "accepted": 2, "rejected": 2}
+    assert found["truly_fit"].to_dict() == {"all applicants": 0.5, "accepted": 0.5, "rejected": 0.5}

@@ -192,6 +192,18 @@ def test_the_choice_is_by_validation_whatever_the_test_says(board):
     assert list(table.columns) == ["system", "validation", "test, observed", "test, true_fit"]
 
 
+def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
+    quality = {"raw": 0.2, "applicants": 0.6, "stage1": 0.9}
+    rankings = {name: corpus.rank(planted(corpus, right=right, seed=3)) for name, right in quality.items()}
+    board = lb.build_leaderboard(rankings, {"observed": labels}, measures=["nDCG@10"], baselines=["raw", "applicants"],
+                                 clusters=None, facts={})
+    found = lb.gain_parts(board, measure="nDCG@10")
+    assert found["task"].tolist() == ["rank_resumes", "rank_jobs"]
+    whole = found["stage1"] - found["raw"]
+    np.testing.assert_allclose(found["by_applying"] + found["by_deciding"], whole)
+    assert (found["by_deciding"].between(found["deciding_low"], found["deciding_high"])).all()
+
+
 def test_trainings_of_one_system_are_set_apart(board):
     row = board.iloc[[0]].assign(measure="nDCG@10", low=0.2, high=0.4)
     again = pd.concat([row.assign(system=name, value=value) for name, value in
