@@ -11,6 +11,7 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.learning import mining
 from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.evaluation import share_interval
 
 MINERS = ("runner_ups", "sampled_runner_ups", "bm25", "random", "rejected")
 
@@ -96,12 +97,14 @@ def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: floa
     return pd.concat(tables, ignore_index=True)
 
 
-def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame, part: Sequence[Direction]) -> pd.DataFrame:
+def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame, part: Sequence[Direction],
+                    clusters: Mapping[str, pd.Series] | None = None) -> pd.DataFrame:
     """How many of the mined negatives truly fit, and how hard they are for the first encoder of `part`.
 
-    truth: job_id, resume_id of every true fit. Returns miner, task, n, false_share, low, high (95% Wilson interval),
-    cosine (the encoder's mean, whatever the miner scored by), percentile (mean of the miner's), one row a miner and
-    task.
+    truth: job_id, resume_id of every true fit; clusters: task -> query_id -> cluster, where queries are alike; without
+    it the negatives of one query are one. Returns miner, task, n, n_clusters, false_share, low, high (95%, of
+    `share_interval`), cosine (the encoder's mean, whatever the miner scored by), percentile (mean of the miner's), one
+    row a miner and task.
     """
     fits = set(zip(truth["job_id"], truth["resume_id"], strict=True))
     rows, vectors = [], {}
@@ -109,22 +112,17 @@ def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame, part: Sequence[Dir
         vectors[direction.task] = (dict(zip(direction.query_ids, direction.query_vectors[0], strict=True)),
                                    dict(zip(direction.candidate_ids, direction.candidate_vectors[0], strict=True)))
     for (miner, task), picks in mined.groupby(["miner", "task"], sort=False):
-        sides = ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
-        false = sum(pair in fits for pair in zip(*(picks[side] for side in sides), strict=True))
-        low, high = wilson_interval(false, len(picks))
+        job_side, resume_side = ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
+        pairs = zip(picks[job_side], picks[resume_side], strict=True)
+        false = np.array([pair in fits for pair in pairs], dtype=float)
+        alike = picks["query_id"] if clusters is None else picks["query_id"].map(clusters[task])
+        interval = share_interval(false, alike.to_numpy())
         asking, asked = vectors[task]
         cosines = [asking[q] @ asked[c] for q, c in zip(picks["query_id"], picks["candidate_id"], strict=True)]
-        rows.append({"miner": miner, "task": task, "n": len(picks), "false_share": false / len(picks), "low": low,
-                     "high": high, "cosine": float(np.mean(cosines)), "percentile": picks["percentile"].mean()})
+        rows.append({"miner": miner, "task": task, "n": len(picks), "n_clusters": interval["n_clusters"],
+                     "false_share": interval["value"], "low": interval["low"], "high": interval["high"],
+                     "cosine": float(np.mean(cosines)), "percentile": picks["percentile"].mean()})
     return pd.DataFrame(rows)
-
-
-def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """95% interval of a share (Wilson 1927); it has a width at 0 and 1 too."""
-    share, spread = successes / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return float(max(middle - half, 0)), float(min(middle + half, 1))
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[str], *, dim: int | None = None) -> np.ndarray:

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels, rank, score_queries
+from matchlib.retrieval.evaluation import mean_interval, paired_randomisation, qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import bm25_rows
 
 Part = Mapping[str, pd.DataFrame]
@@ -67,10 +66,10 @@ def by_job(rows: pd.DataFrame) -> pd.Series:
 def summarise(rows: pd.DataFrame, preferences: pd.DataFrame, clusters: pd.Series | None = None) -> dict[str, float]:
     """A system's alignment from the rows of `compare_with`.
 
-    clusters: job_id -> cluster, where jobs are alike. Returns alignment with its 95% interval over jobs, n_jobs,
-    n_pairs (decided), coverage (decided share of all pairs), with_ties (ties of the judge count as half), and
-    slot_balanced (mean of the shares where a and where b is preferred: a system that always says a gets .5). In all
-    of them jobs count equally.
+    clusters: job_id -> cluster, where jobs are alike. Returns alignment with its 95% interval over jobs or their
+    clusters, n_jobs, n_clusters, n_pairs (decided), coverage (decided share of all pairs), with_ties (ties of the judge
+    count as half), and slot_balanced (mean of the shares where a and where b is preferred: a system that always says a
+    gets .5). In all of them jobs count equally.
     """
     shares = by_job(rows)
     groups = None if clusters is None else clusters.reindex(shares.index).to_numpy()
@@ -81,7 +80,7 @@ def summarise(rows: pd.DataFrame, preferences: pd.DataFrame, clusters: pd.Series
     found = rows.groupby("job_id")["right"].agg(["sum", "size"]).reindex(asked.index, fill_value=0)
     with_ties = (found["sum"] + (asked - found["size"]) / 2) / asked
     return {"alignment": interval["value"], "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"]),
-            "n_jobs": len(shares), "n_pairs": len(rows), "coverage": decided,
+            "n_jobs": len(shares), "n_clusters": interval["n_clusters"], "n_pairs": len(rows), "coverage": decided,
             "with_ties": with_ties.mean(), "slot_balanced": float(np.mean(halves))}
 
 
@@ -99,16 +98,18 @@ def agreement(judge: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return both.assign(right=right).drop(columns="preferred_judge")
 
 
-def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, float]:
-    """Exact McNemar test of two systems on the same pairs: only_first, only_second, p (two-sided).
+def compare_pairs(first: pd.DataFrame, second: pd.DataFrame, clusters: pd.Series | None = None) -> dict[str, float]:
+    """Paired test of two systems on the same pairs, in which the pairs of a cluster change sides together.
 
-    first, second: rows of `compare_with` in the same order. Pairs that a system ties on are left out.
+    first, second: rows of `compare_with` in the same order; clusters: job_id -> cluster, where jobs are alike; without
+    it the pairs of a job are one. Returns only_first, only_second (pairs that one system alone has right), p
+    (two-sided, randomisation over clusters), n_clusters. McNemar's test takes pairs as independent, which those of one
+    job or occupation are not.
     """
     a, b = first["right"].to_numpy(), second["right"].to_numpy()
-    only_first, only_second = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
-    n = only_first + only_second
-    p = stats.binomtest(only_first, n).pvalue if n else 1.0
-    return {"only_first": only_first, "only_second": only_second, "p": float(p)}
+    groups = first["job_id"] if clusters is None else first["job_id"].map(clusters)
+    return {"only_first": int(((a == 1) & (b == 0)).sum()), "only_second": int(((a == 0) & (b == 1)).sum()),
+            "p": paired_randomisation(a, b, groups.to_numpy()), "n_clusters": groups.nunique()}
 
 
 def strict_ndcg(scores: np.ndarray, part: Part, labels: pd.DataFrame, *, k: int = 20) -> pd.DataFrame:
@@ -155,7 +156,9 @@ def table(systems: Mapping[str, np.ndarray], tests: Mapping[str, pd.DataFrame],
         for name, right in compared.items():
             row = {"pairs": where, "system": name, **summarise(right, judged, clusters)}
             if name in ndcg:
-                interval = mean_interval(ndcg[name][0]["value"].to_numpy())
+                queries = ndcg[name][0].set_index("query_id")["value"]
+                alike = None if clusters is None else clusters.reindex(queries.index).to_numpy()
+                interval = mean_interval(queries.to_numpy(), alike)
                 row |= {"nDCG@20": interval["value"], "nDCG@20 low": max(0.0, interval["low"]),
                         "nDCG@20 high": min(1.0, interval["high"]),
                         "as in the repository": ndcg[name][1]["value"].mean()}
@@ -164,20 +167,28 @@ def table(systems: Mapping[str, np.ndarray], tests: Mapping[str, pd.DataFrame],
 
 
 def frontier(part: Part, text_fit: np.ndarray, labels: pd.DataFrame, tests: Mapping[str, pd.DataFrame], *,
-             steps: int = 11) -> pd.DataFrame:
-    """The limit: orders by lambda * rule + (1 - lambda) * text_fit, from reading only to ruling only.
+             k: int = 20) -> pd.DataFrame:
+    """What an order can attain: the first 0, 1, .. k places for the rule's pairs, all others by the text's fit.
 
-    text_fit: (J, R), known on the market; labels: the rule's pairs. Returns pairs, lambda, alignment, ndcg.
+    text_fit: (J, R), known on the market; labels: the rule's pairs, of which each job's best fitting come first. nDCG@k
+    sees only how many of the rule's pairs stand in the first k places, so an order that spends fewer places on them
+    keeps more of the reader's. Mixing rule and fit linearly attains less at every nDCG between the ends.
+    Returns pairs, places, alignment, ndcg.
     """
-    rule = np.zeros_like(text_fit)
+    is_ruled = np.zeros(text_fit.shape, dtype=bool)
     row, column, _ = positions(labels.assign(resume_a=labels["resume_id"], resume_b=labels["resume_id"]), part)
-    rule[row, column] = 1
+    is_ruled[row, column] = True
+    by_fit = np.where(is_ruled, text_fit, -np.inf)
+    place_of_ruled = np.argsort(np.argsort(-by_fit, axis=1, kind="stable"), axis=1)
+    above_all = text_fit.max() - text_fit.min() + 1
     rows = []
-    for share in np.linspace(0, 1, steps):
-        mixed = share * rule + (1 - share) * text_fit
-        ndcg = strict_ndcg(mixed, part, labels)["value"].mean()
-        rows += [{"pairs": where, "lambda": share, "alignment": by_job(compare_with(judged, mixed, part)).mean(),
-                  "ndcg": ndcg} for where, judged in tests.items()]
+    for places in range(k + 1):
+        first = is_ruled & (place_of_ruled < places)
+        scores = text_fit + above_all * first
+        ndcg = strict_ndcg(scores, part, labels, k=k)["value"].mean()
+        for where, judged in tests.items():
+            alignment = by_job(compare_with(judged, scores, part)).mean()
+            rows.append({"pairs": where, "places": places, "alignment": alignment, "ndcg": ndcg})
     return pd.DataFrame(rows)
 
 
@@ -224,6 +235,13 @@ def at_equal_alignment(points: pd.DataFrame, start: Mapping[str, float], *, step
     return pd.DataFrame(rows, columns=["curve", "against", "ndcg", "to"])
 
 
+def attainable(limit: pd.DataFrame, ndcg: float) -> float:
+    """The highest alignment that `frontier` has at no less than an nDCG, linear between its points."""
+    known = limit.sort_values("ndcg", kind="stable")
+    best_from_here = known["alignment"][::-1].cummax()[::-1]
+    return float(np.interp(ndcg, known["ndcg"], best_from_here))
+
+
 def answer(rows: pd.DataFrame, where: str, *, system: str, baseline: str,
            limit: pd.DataFrame | None = None) -> tuple[dict[str, float], str]:
     """Key figures and a sentence: a system's alignment and nDCG@20 against a baseline's, from `table`."""
@@ -239,9 +257,8 @@ def answer(rows: pd.DataFrame, where: str, *, system: str, baseline: str,
                     if not np.isnan(row["nDCG@20"])}
         sentence += f"; nDCG@20 on the rules is {after['nDCG@20']:.3f}, before {before['nDCG@20']:.3f}"
     if limit is not None and system != baseline:
-        known = limit[limit["pairs"] == where].sort_values("ndcg", kind="stable")
-        best = float(np.interp(after["nDCG@20"], known["ndcg"], known["alignment"]))
+        best = attainable(limit[limit["pairs"] == where], after["nDCG@20"])
         share = (after["alignment"] - before["alignment"]) / (best - before["alignment"])
-        metrics["share of what the limit leaves to gain"] = round(share, 4)
-        sentence += f"; that is {share:.0%} of what could be gained at that nDCG ({best:.3f})"
+        metrics["share of the attainable gain"] = round(share, 4)
+        sentence += f"; that is {share:.0%} of what an order could gain at that nDCG ({best:.3f})"
     return metrics, sentence + ". One run, no verdict."

@@ -11,8 +11,8 @@ from matchlib.retrieval.evaluation import mean_interval
 from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines, score_matrix
 
 
-def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *,
-                      seed: int) -> pd.DataFrame:
+def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *, seed: int,
+                      clusters: pd.Series | None = None) -> pd.DataFrame:
     """Share of preferences that each system orders rightly for the own job, for a random other job, and on hard pairs.
 
     preferences: job_id, resume_a, resume_b, preferred (a or b; ties are left out). Hard: the better resume has no
@@ -30,18 +30,23 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     order = np.argsort(np.random.default_rng(seed).permutation(len(corpus.jobs))[job], kind="stable")
     other = np.empty_like(job)
     other[order] = job[np.roll(order, np.bincount(job).max())]
-    rows = [{"system": "length", **_row(*(np.tile(_wins(lines[better], lines[worse]), (2, 1))), hard)}]
+    alike = (decided["job_id"] if clusters is None else decided["job_id"].map(clusters)).to_numpy()
+    by_length = _wins(lines[better], lines[worse])
+    rows = [{"system": "length", **_row(by_length, by_length, hard, alike)}]
     for system, hits in systems.items():
         scores = score_matrix(hits, corpus)
         own, control = (_wins(scores[j, better], scores[j, worse]) for j in (job, other))
-        rows.append({"system": system, **_row(own, control, hard)})
+        rows.append({"system": system, **_row(own, control, hard, alike)})
     return pd.DataFrame(rows)
 
 
-def _row(own: np.ndarray, control: np.ndarray, hard: np.ndarray) -> dict[str, float]:
-    row = {"n": len(own)}
-    for name, values in (("own", own), ("own_minus_other", own - control), ("hard", own[hard])):
-        interval = mean_interval(values) if len(values) else {"value": np.nan, "low": np.nan, "high": np.nan}
+def _row(own: np.ndarray, control: np.ndarray, hard: np.ndarray, alike: np.ndarray) -> dict[str, float]:
+    row = {"n": len(own), "n_clusters": len(np.unique(alike))}
+    chosen = {"own": (own, alike), "own_minus_other": (own - control, alike), "hard": (own[hard], alike[hard])}
+    for name, (values, groups) in chosen.items():
+        interval = {"value": np.nan, "low": np.nan, "high": np.nan}
+        if len(values):
+            interval = mean_interval(values, groups)
         least = -1 if name == "own_minus_other" else 0  # no share lies outside [0, 1], no difference outside [-1, 1]
         low, high = np.clip([interval["low"], interval["high"]], least, 1)
         row |= {name: interval["value"], f"{name}_low": low, f"{name}_high": high}

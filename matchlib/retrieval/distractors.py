@@ -37,21 +37,23 @@ def within(ranking: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(rank=kept.groupby("query_id").cumcount() + 1)
 
 
-def hard_test(rankings: Mapping[str, pd.DataFrame], qrels: pd.DataFrame, *, measure: str, n: int,
-              seed: int) -> pd.DataFrame:
+def hard_test(rankings: Mapping[str, pd.DataFrame], qrels: pd.DataFrame, *, measure: str, n: int, seed: int,
+              clusters: pd.Series | None = None) -> pd.DataFrame:
     """Every system among random and among hard distractors.
 
-    rankings: system -> full ranking of one task, "bm25" among them. Returns system, n_queries and, for both kinds,
-    the mean, its 95% interval and the system's place (1: best): one row a system, best among the hard first.
+    rankings: system -> full ranking of one task, "bm25" among them; clusters: query_id -> cluster, where queries are
+    alike. Returns system, n_queries, n_clusters and, for both kinds, the mean, its 95% interval and the system's place
+    (1: best): one row a system, best among the hard first.
     """
     rows: dict[str, dict] = {system: {"system": system} for system in rankings}
     for kind in KINDS:
         pool = distractor_pool(rankings["bm25"], qrels, kind, n=n, seed=seed)
         for system, ranking in rankings.items():
-            values = score_queries(within(ranking, pool), qrels, [measure])["value"].to_numpy()
-            interval = mean_interval(values)
-            rows[system] |= {"n_queries": len(values), kind: interval["value"], f"{kind}_low": interval["low"],
-                             f"{kind}_high": interval["high"]}
+            values = score_queries(within(ranking, pool), qrels, [measure]).set_index("query_id")["value"]
+            alike = None if clusters is None else clusters.reindex(values.index).to_numpy()
+            interval = mean_interval(values.to_numpy(), alike)
+            rows[system] |= {"n_queries": len(values), "n_clusters": interval["n_clusters"], kind: interval["value"],
+                             f"{kind}_low": interval["low"], f"{kind}_high": interval["high"]}
     table = pd.DataFrame(rows.values())
     for kind in KINDS:
         table[f"{kind}_place"] = table[kind].rank(ascending=False, method="min").astype(int)

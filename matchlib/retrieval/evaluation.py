@@ -141,6 +141,24 @@ def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> dic
             "n_clusters": n_clusters}
 
 
+def share_interval(hits: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """A share with its 95% Wilson interval at the effective sample size of clustered rows.
+
+    hits: (n,) 0 or 1; clusters: (n,) labels of rows that are alike. Returns as `mean_interval`. The effective size is
+    what independent rows would need for the same cluster-robust error; where all rows agree there is no error to go
+    by, and every cluster counts once. The interval has a width at 0 and 1, too.
+    Source: Korn and Graubard (Survey Methodology 24, 1998), with Wilson's (1927) interval in place of the exact one.
+    """
+    found = mean_interval(hits, clusters)
+    share, n_clusters = found["value"], found["n_clusters"]
+    error = (found["high"] - share) / stats.t.ppf(0.975, n_clusters - 1) if n_clusters > 1 else 0.0
+    n = min(share * (1 - share) / error**2, len(hits)) if error > 0 else n_clusters
+    z = stats.norm.ppf(0.975)
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return found | {"low": max(middle - half, 0.0), "high": min(middle + half, 1.0)}
+
+
 def paired_randomisation(first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None = None, *,
                          seed: int = 0, n_resamples: int = N_RESAMPLES) -> float:
     """Two-sided p that the mean difference of paired values arises by swapping systems at random.
@@ -196,12 +214,12 @@ def compare_systems(scores: pd.DataFrame, *, baseline: str, clusters: pd.Series 
 
 
 def score_by_group(ranking: pd.DataFrame, qrels: pd.DataFrame, groups: pd.Series,
-                   measures: Sequence[str] = MEASURES) -> pd.DataFrame:
+                   measures: Sequence[str] = MEASURES, *, clusters: pd.Series | None = None) -> pd.DataFrame:
     """Score a ranking of each group's candidates among themselves, e.g. of men and of women.
 
-    groups: candidate_id -> group. Returns a frame group, measure, value, low, high, n (queries with a positive in the
-    group), without_positive (judged queries that have none there), and value_with_empty: the mean over all judged
-    queries, those without a positive as 0, as TalentCLEF's scorer has it.
+    groups: candidate_id -> group; clusters: query_id -> cluster. Returns a frame group, measure, value, low, high, n
+    (queries with a positive in the group), n_clusters, without_positive (judged queries that have none there), and
+    value_with_empty: the mean over all judged queries, those without a positive as 0, as TalentCLEF's scorer has it.
     """
     rows = []
     for group in sorted(set(groups)):
@@ -213,12 +231,13 @@ def score_by_group(ranking: pd.DataFrame, qrels: pd.DataFrame, groups: pd.Series
             continue
         empty = unanswerable(judged)
         for measure, scores in score_queries(part, judged, measures).groupby("measure", sort=False):
-            interval = mean_interval(scores["value"].to_numpy())
+            alike = None if clusters is None else clusters.reindex(scores["query_id"]).to_numpy()
+            interval = mean_interval(scores["value"].to_numpy(), alike)
             interval |= {side: float(np.clip(interval[side], 0, 1)) for side in ("low", "high")}
             rows.append({"group": group, "measure": measure, **interval, "without_positive": empty,
                          "value_with_empty": scores["value"].sum() / (interval["n"] + empty)})
     return pd.DataFrame(rows, columns=["group", "measure", "value", "low", "high", "n", "n_clusters",
-                                       "without_positive", "value_with_empty"]).drop(columns="n_clusters")
+                                       "without_positive", "value_with_empty"])
 
 
 def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:

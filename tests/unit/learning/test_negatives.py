@@ -12,7 +12,6 @@ from matchlib.learning.negatives import (
     directions,
     false_negatives,
     mine,
-    wilson_interval,
 )
 from matchlib.learning.pairs import build_pairs
 from matchlib.retrieval.encoder import Encoder
@@ -73,11 +72,6 @@ def test_false_negatives_are_counted_by_hand():
     assert found["false_share"].to_dict() == {"rank_resumes": 0.5, "rank_jobs": 0.5}
     assert found["cosine"].tolist() == pytest.approx([0.7, 0.7])
     assert (found["low"] > 0).all() and (found["high"] < 1).all()
-
-
-def test_wilson_interval_is_the_published_arithmetic():
-    assert wilson_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
-    assert wilson_interval(13, 30) == pytest.approx((0.2738, 0.6080), abs=1e-4)
 
 
 def test_a_broken_embedding_is_named_by_its_document():

@@ -294,3 +294,27 @@ def test_ids_with_spaces_are_refused_before_a_run_is_written(tmp_path):
     with pytest.raises(DataError, match="'my q'"):
         ev.write_qrels(frame("my q", "ab", [1, 0]), tmp_path / "qrels.txt")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_share_of_independent_rows_is_wilsons():
+    hits = np.array([1.0] * 13 + [0.0] * 17)
+    found = ev.share_interval(hits, np.arange(30))
+    known = stats.binomtest(13, 30).proportion_ci(method="wilson")
+    assert (found["low"], found["high"]) == pytest.approx((known.low, known.high), abs=0.01)
+    none = ev.share_interval(np.zeros(30), np.repeat(np.arange(10), 3))
+    known = stats.binomtest(0, 10).proportion_ci(method="wilson")
+    assert (none["low"], none["high"]) == pytest.approx((0, known.high))
+
+
+def test_a_share_of_clustered_rows_covers_as_often_as_it_says():
+    """Negatives of one query fit together or not at all: Wilson's interval over rows missed far too often."""
+    rng = np.random.default_rng(0)
+    clustered, plain = [], []
+    for _ in range(400):
+        of_query = rng.beta(0.2, 1.8, size=40)
+        hits = (rng.random((40, 10)) < of_query[:, None]).astype(float).ravel()
+        found = ev.share_interval(hits, np.repeat(np.arange(40), 10))
+        clustered.append(found["low"] <= 0.1 <= found["high"])
+        rows = stats.binomtest(int(hits.sum()), 400).proportion_ci(method="wilson")
+        plain.append(rows.low <= 0.1 <= rows.high)
+    assert np.mean(clustered) > 0.91 and np.mean(plain) < 0.8
