@@ -198,11 +198,19 @@ def accuracy_from_jobs(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Ser
     return found[found["kind"].isin(OUTCOME_KINDS)].reset_index(drop=True)
 
 
-def calibration(margin: np.ndarray, *, bins: int = 5) -> pd.DataFrame:
-    """Predicted against observed: pairs in equal parts by |margin|, n, predicted (mean sigmoid), right (share)."""
-    frame = pd.DataFrame({"predicted": 1 / (1 + np.exp(-np.abs(margin))), "right": margin > 0})
-    return frame.groupby(pd.qcut(np.abs(margin), bins, labels=False, duplicates="drop")).agg(
-        n=("right", "size"), predicted=("predicted", "mean"), right=("right", "mean")).reset_index(drop=True)
+def calibration(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series, *, bins: int = 5) -> pd.DataFrame:
+    """Predicted against observed: pairs in equal parts by |margin|, n, predicted (mean sigmoid), right, low, high.
+
+    clusters: by resume_id; the intervals know them.
+    """
+    frame = pd.DataFrame({"predicted": 1 / (1 + np.exp(-np.abs(margin))), "right": margin > 0,
+                          "cluster": clusters.loc[pairs["resume_id"]].to_numpy()})
+    rows = []
+    for _, part in frame.groupby(pd.qcut(np.abs(margin), bins, labels=False, duplicates="drop")):
+        interval = mean_interval(part["right"].to_numpy(), part["cluster"].to_numpy())
+        rows.append({"n": len(part), "predicted": part["predicted"].mean(), "right": interval["value"],
+                     "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"])})
+    return pd.DataFrame(rows)
 
 
 def length_correlation(pairs: pd.DataFrame, margins: np.ndarray) -> float:

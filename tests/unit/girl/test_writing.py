@@ -168,8 +168,10 @@ def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
 
 def test_calibration_and_length():
     margin = np.array([0.0, 1.0, -1.0, 4.0, 4.5, -5.0])
-    table = calibration(margin, bins=2)
+    pairs = pd.DataFrame({"resume_id": list("abcabc")})
+    table = calibration(pairs, margin, pd.Series(["x", "x", "y"], index=list("abc")), bins=2)
     assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert (table["low"] <= table["right"]).all() and (table["high"] >= table["right"]).all()
     assert table["predicted"].is_monotonic_increasing
     pairs = pd.DataFrame({"chosen": ["a", "a b", "a b c"], "rejected": "a"})
     assert length_correlation(pairs, np.array([3.0, 2.0, 1.0])) == -1.0
