@@ -23,7 +23,7 @@ from matchlib.girl.judging import (
 )
 from matchlib.girl.records import job_record
 from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError
-from matchlib.retrieval.verdicts import seed_values
+from matchlib.retrieval.verdicts import judge, seed_values
 
 MARKET = Market(1, occupations=3)
 JOBS, RESUMES = MARKET.jobs(30), MARKET.resumes(20)
@@ -178,6 +178,20 @@ def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
         if claim.get("measure", "true fit") == "true fit" or "sft" in claim.get("measure", ""):
             taught_by_records = worlds[world].get("06_girl", {}).get("changed") != {}
             assert name.startswith(("consistency check", "changes alone")) == taught_by_records, name
+
+
+def test_the_ledger_judges_the_claims_on_what_runs_write():
+    sweep = yaml.safe_load((Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text())
+    settings, boards = sweep["12_ledger"], {}
+    for world, changes in sweep["sweep"][0]["over"][0].items():
+        policy = (changes or {}).get("06_girl", {}).get("optimizer", "ppo")
+        boards |= {(world, str(seed)): board(*finished_run(policy)) for seed in range(6)}
+    wanted = {(claim.get("measure", settings["measure"]), claim.get("channel", settings["channel"]))
+              for claim in settings["claims"]}
+    values = pd.concat([seed_values(boards, measure=m, channel=c) for m, c in sorted(wanted, reverse=True)])
+    judged = judge(settings["claims"], values)
+    assert len(judged) == len(settings["claims"]) and set(judged["verdict"]) <= {"holds", "does not", "undecided"}
+    assert set(judged.loc[judged["baseline"] == "0", "margin"]) == {0.05}
 
 
 @pytest.mark.parametrize("from_records", [True, False])
