@@ -1,9 +1,9 @@
 """The ledger: claims judged over market seeds by one rule.
 
 A seed's value is a system's mean over both tasks and all queries. Over at least LEAST_SEEDS seeds a paired t-interval
-of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* is tested
-against 0, one that something is *not below* against minus the margin. The margin is in the measure's own unit. All
-p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold; `_verdict` is the rule.
+of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* or *below*
+is tested against 0, one that something is *not below* against minus the margin. The margin is in the measure's own
+unit. All p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold; `_verdict` is the rule.
 
 Each claim says whether it was planned before its figures (status, since), which null world it has, and whether it
 could fail at all: what a setting enforces is listed and not judged.
@@ -24,7 +24,7 @@ LEAST_SEEDS = 6
 LEVEL = 0.05
 NDCG_MARGIN = 0.01
 """The margin of claims about nDCG; those about any other measure name their own."""
-KINDS = ("above", "not below")
+KINDS = ("above", "below", "not below")
 STATUSES = ("preregistered", "exploratory")
 
 
@@ -63,7 +63,7 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
       claim         its sentence
       world, system whose value is claimed
       baselines     systems it is compared with, or `against`, a number
-      kind          "above" (default) or "not below"
+      kind          "above" (default), "below" or "not below"
       baseline_world  where the baselines stand in another world of the same seeds
       measure, channel  where values hold several
       margin        smallest difference that matters, in the measure's unit; .01 where the measure is nDCG
@@ -162,6 +162,9 @@ def _verdict(row) -> str:
         if row.low > -row.margin and significant:
             return "holds"
         return "does not" if row.high < -row.margin else "undecided"
-    if row.low > 0 and row.estimate >= row.margin and significant:
+    lead, nearest, furthest = row.estimate, row.low, row.high
+    if row.kind == "below":
+        lead, nearest, furthest = -row.estimate, -row.high, -row.low
+    if nearest > 0 and lead >= row.margin and significant:
         return "holds"
-    return "does not" if row.high < row.margin else "undecided"
+    return "does not" if furthest < row.margin else "undecided"

@@ -29,6 +29,7 @@ WIGGLE = np.array([0.001, -0.001, 0.002, -0.002, 0.001, -0.001])
 
 @pytest.mark.parametrize("gap, kind, verdict", [
     (0.05, "above", "holds"), (0.004, "above", "does not"), (0.0, "above", "does not"), (-0.05, "above", "does not"),
+    (-0.05, "below", "holds"), (-0.004, "below", "does not"), (0.05, "below", "does not"),
     (0.0, "not below", "holds"), (-0.03, "not below", "does not"), (-0.0095, "not below", "undecided")])
 def test_the_rule(gap, kind, verdict):
     judged = judge([claim("a", "b", kind=kind)], table(a=BASE + gap + WIGGLE, b=BASE))
