@@ -265,12 +265,16 @@ def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, has uncommitted changes) of the repository; (None, None) outside git."""
+    """(commit, whether tracked files have uncommitted changes) of the repository; (None, None) outside git.
+
+    Untracked files do not count: logs, downloads and tables of one's own change no code, and `code_hash` sees every
+    module that a notebook imports, tracked or not.
+    """
     def git(*args: str) -> str:
         return subprocess.run(["git", *args], capture_output=True, text=True, check=True, cwd=find_root(),
                               env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"}).stdout.strip()
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, None
 

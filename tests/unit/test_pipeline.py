@@ -1,5 +1,6 @@
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,23 @@ def test_code_hash_changes_with_a_code_cell_and_with_data_files(repository):
     notebook["cells"][0]["source"] = ["from matchlib.data import rules\nx = 1"]
     repository.write_text(json.dumps(notebook))
     assert hash_now(repository) != after
+
+
+def test_only_tracked_files_count_as_uncommitted_changes(repository):
+    """A log or a download beside the code made every page say "uncommitted changes"."""
+    assert pipeline.git_state() == (None, None)
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "notebooks"], [*author, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *command], check=True)
+    (repository.parents[1] / "run.log").write_text("a log")
+    (repository.parents[1] / "downloads").mkdir()
+    (repository.parents[1] / "downloads" / "jobs.csv").write_text("a download")
+    commit, dirty = pipeline.git_state()
+    assert len(commit) == 40 and dirty is False
+    repository.write_text(repository.read_text() + " ")
+    assert pipeline.git_state() == (commit, True)
+    subprocess.run(["git", "add", "-u"], check=True)
+    assert pipeline.git_state() == (commit, True), "staged is not committed"
 
 
 def test_parameters_cell_must_hold_literals(repository):
