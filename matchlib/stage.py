@@ -37,6 +37,7 @@ from matchlib.pipeline import (
     notebook_parameters,
     stage_inputs,
 )
+from matchlib.recipes import how_to_make
 
 PACKAGES = ("numpy", "pandas", "torch", "transformers", "sentence-transformers", "faiss-cpu", "bm25s", "ir-measures")
 _OPEN: dict[Path, Any] = {}
@@ -62,13 +63,13 @@ class Finished:
         self.folder = Path(folder)
         manifest_file = self.folder / "manifest.json"
         if not manifest_file.exists():
-            raise StageError(f"{self.folder} is not a finished stage; make it with: {_how_to_make(self.folder)}")
+            raise StageError(f"{self.folder} is not a finished stage; {how_to_make(self.folder)}")
         self.manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
         for name, facts in self.manifest["files"].items():
             path = self.folder / name
             if not path.exists() or path.stat().st_size != facts["bytes"] or file_hash(path) != facts["sha256"]:
-                raise StageError(f"{path} is not the file that {self.folder.name} wrote; remove {manifest_file} and "
-                                 f"make it again with: {_how_to_make(self.folder)}")
+                raise StageError(f"{path} is not the file that {self.folder.name} wrote; remove {manifest_file}, "
+                                 f"then {how_to_make(self.folder)}")
 
     def table(self, name: str) -> pd.DataFrame:
         """Read the table `name`.parquet."""
@@ -119,7 +120,7 @@ class Stage:
                                  f"can tell the stages apart")
         folders = input_stages(self.parameters, defaults)
         self.settings = {key: value for key, value in self.parameters.items() if key not in folders}
-        self.inputs = {key: Finished(folder) for key, folder in stage_inputs(self.parameters, defaults).items()}
+        self.inputs = {key: _open_input(key, folder) for key, folder in stage_inputs(self.parameters, defaults).items()}
         self._take_folder()
         random.seed(self.parameters.get("seed", 1))
         np.random.seed(self.parameters.get("seed", 1))
@@ -226,8 +227,11 @@ def hash_sources(parameters: Mapping[str, Any]) -> dict[str, str]:
     return hashes
 
 
-def _how_to_make(folder: Path) -> str:
-    return f"matchlib run params/{folder.parent.name}.yaml"
+def _open_input(parameter: str, folder: str) -> Finished:
+    try:
+        return Finished(folder)
+    except StageError as problem:
+        raise StageError(f"{parameter}: {problem}") from None
 
 
 def _log_to(path: Path) -> logging.Handler:

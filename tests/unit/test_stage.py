@@ -52,7 +52,8 @@ def test_the_id_does_not_depend_on_when_or_how_fast(tmp_path):
 def test_without_a_manifest_there_is_no_stage(tmp_path):
     stage = open_stage(tmp_path)
     stage.write_table("jobs", pd.DataFrame({"job_id": ["a"]}))
-    with pytest.raises(StageError, match="not a finished stage; make it with: matchlib run"):
+    with pytest.raises(StageError, match="not a finished stage; matchlib run writes to reports/<run>/<stage> only, so "
+                                         "make this one with: mkdir -p .*papermill notebooks/01_data_rules.ipynb"):
         Finished(stage.folder)
 
 
@@ -105,6 +106,12 @@ def test_inputs_are_loaded_by_their_manifests(tmp_path):
     manifest = stage.finish({}, headline="")
     assert manifest["inputs"]["data"]["stage"] == "01_data_rules"
     assert manifest["inputs"]["data"]["id"] == json.loads((folder / "manifest.json").read_text())["id"]
+
+
+def test_a_missing_input_is_told_by_its_parameter_and_the_command_that_makes_it(tmp_path):
+    with pytest.raises(StageError, match="^data: reports/none/01_data_rules is not a finished stage; make it with: "
+                                         "matchlib run params/demo.yaml --run none"):
+        open_stage(tmp_path, "02_contrastive", data="reports/none/01_data_rules")
 
 
 def test_settings_name_no_folder_of_the_run(tmp_path):
