@@ -64,6 +64,13 @@ def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -
     return found
 
 
+def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
+    """Raise DataError if further encoders were named for a miner that takes one encoder, or none."""
+    if members and miner != "runner_ups":
+        raise DataError(f"member_stages names {', '.join(members)}, but the miner {miner!r} does not read them, so "
+                        f"they would be ignored; set member_stages: {{}}, or miner: runner_ups")
+
+
 def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: float = 0.04, n: int = 1, seed: int = 1,
          scope: str = "query", sample: int = 8192, top: int = 10) -> pd.DataFrame:
     """n hard negatives for every query of every direction, by one of MINERS, as the table of `mining.as_table`.

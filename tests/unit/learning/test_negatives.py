@@ -12,6 +12,7 @@ from matchlib.learning.negatives import (
     directions,
     false_negatives,
     mine,
+    refuse_ignored,
 )
 from matchlib.learning.pairs import build_pairs
 from matchlib.retrieval.encoder import Encoder
@@ -126,3 +127,10 @@ def test_a_mined_pair_that_is_accepted_is_never_a_hard_negative(train):
 def test_an_unknown_miner_is_refused(part):
     with pytest.raises(DataError, match="miner 'best' is not one of runner_ups, "):
         mine(part, "best")
+
+
+def test_further_encoders_that_the_miner_does_not_read_are_refused():
+    refuse_ignored("runner_ups", {"other": "02_contrastive"})
+    refuse_ignored("bm25", {})
+    with pytest.raises(DataError, match="member_stages names other, but the miner 'bm25' does not read them, .*; set"):
+        refuse_ignored("bm25", {"other": "02_contrastive"})
