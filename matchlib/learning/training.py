@@ -37,6 +37,7 @@ class Settings:
 
     batch_size, hard_negatives: of the whole batch, over all processes. lora_rank: 0 trains the weights themselves.
     gradient_checkpointing: computes activations twice instead of keeping them, for long texts and small GPUs.
+    bf16: mixed precision on a GPU that has it; off, training is in float32 on every device, so that figures compare.
     """
     learning_rate: float = 1e-5
     epochs: float = 10.0
@@ -51,6 +52,7 @@ class Settings:
     chunk_size: int = 16
     lora_rank: int = 0
     gradient_checkpointing: bool = False
+    bf16: bool = False
 
 
 class EpochSampler(DefaultBatchSampler):
@@ -134,14 +136,16 @@ def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: Sente
     steps = max(1, round(settings.epochs * -(-n_pairs // settings.batch_size)))
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
-    bf16 = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if settings.bf16 and (on_cpu or not torch.cuda.is_bf16_supported()):
+        raise ValueError(f"bf16 is set, but training runs on {model.device}, which is no GPU with bfloat16; set "
+                         f"bf16: false")
     choose = {} if evaluator is None else {"eval_strategy": "steps", "eval_steps": every, "eval_on_start": last is None,
                                            "load_best_model_at_end": True, "greater_is_better": True,
                                            "metric_for_best_model": f"eval_{evaluator.primary_metric}"}
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints), max_steps=steps, per_device_train_batch_size=settings.batch_size // processes,
         learning_rate=settings.learning_rate, warmup_steps=settings.warmup, weight_decay=settings.weight_decay,
-        seed=settings.seed, data_seed=settings.seed, use_cpu=on_cpu, bf16=bf16, save_strategy="steps",
+        seed=settings.seed, data_seed=settings.seed, use_cpu=on_cpu, bf16=settings.bf16, save_strategy="steps",
         save_steps=every, save_total_limit=2, logging_steps=max(1, every // 5), logging_nan_inf_filter=False,
         report_to="none", batch_sampler=EpochSampler, disable_tqdm=True, dataloader_pin_memory=not on_cpu, **choose)
     if processes == 1 and arguments.n_gpu > 1:

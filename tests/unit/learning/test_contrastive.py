@@ -106,6 +106,14 @@ def test_training_orders_trained_above_raw_and_above_shuffled(tmp_path, small_ta
     assert scores["trained"] > scores["shuffled"] + 0.05
 
 
+def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(tmp_path, small_tables, tiny_model_folder):
+    train = part(small_tables, "train")
+    pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
+    with pytest.raises(ValueError, match="bf16 is set, but training runs on cpu, which is no GPU with bfloat16"):
+        train_contrastive(load_model(tiny_model_folder, device="cpu"), pairs, settings=Settings(epochs=1, bf16=True),
+                          checkpoints=tmp_path)
+
+
 def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
