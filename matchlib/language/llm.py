@@ -153,11 +153,11 @@ class Budget:
         return bool(self.cost) and self.spent.cost >= self.cost
 
     def state(self) -> str:
-        """What was spent of what, e.g. "120 requests (limit 500) at a cost of 0.41 (limit 5.00)"."""
+        """What was spent of what, e.g. "120 requests (limit 500) at a cost of 0.4131 (limit 5)"."""
         requests = f" (limit {self.requests:,})" if self.requests else ""
-        cost = f" (limit {self.cost:.2f})" if self.cost else ""
+        cost = f" (limit {self.cost:g})" if self.cost else ""
         estimated = f", tokens of {self.spent.estimated:,} estimated" if self.spent.estimated else ""
-        return f"{self.spent.requests:,} requests{requests} at a cost of {self.spent.cost:.2f}{cost}{estimated}"
+        return f"{self.spent.requests:,} requests{requests} at a cost of {round(self.spent.cost, 4):g}{cost}{estimated}"
 
 
 BYTES_PER_TOKEN = 3
@@ -205,9 +205,9 @@ class LanguageModel:
                 self._pay(missing[position][1], answer)
         self.backend.generate([prompt for _, prompt in allowed], self.sampling, self.budget.is_spent, keep)
         if unanswered := len({*keys} - {*known}):
-            raise LanguageModelError(f"{unanswered} prompts are left after {self.budget.state()} by all models of this "
-                                     f"notebook together, where a limit is reached; what was answered is kept: raise "
-                                     f"the limit to go on")
+            raise LanguageModelError(f"{unanswered} prompts are left after {self.budget.state()}, where the limit of "
+                                     f"all models of this notebook together is reached; what was answered is kept: "
+                                     f"raise the limit to go on")
         for key in keys:
             if problem := known[key].problem:
                 self.usage.problems[problem] += 1

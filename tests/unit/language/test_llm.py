@@ -126,7 +126,7 @@ def test_limits_stop_and_keep(server, tmp_path):
     assert sum(server.received.values()) == 5
     dear = LanguageModel(Service("m", concurrency=2), cache=tmp_path / "a.sqlite",
                          budget=Budget(cost=0.0039, price_in=0.9, price_out=1.0))
-    with pytest.raises(LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.0\d \(limit"):
+    with pytest.raises(LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.00\d+ \(limit 0.0"):
         dear.complete(PROMPTS)
     paid = sum(server.received.values()) - 5
     assert 4 <= paid <= 6  # what was under way is kept
@@ -150,8 +150,8 @@ def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
     budget = Budget(cost=0.011, price_in=0.9, price_out=1.0)  # 0.001 a request
     models = [LanguageModel(Service(name, concurrency=1), budget=budget) for name in ("teacher", "examiner")]
     models[0].complete(PROMPTS[:8])
-    with pytest.raises(LanguageModelError, match=r"27 prompts are left after 11 requests at a cost of 0.01 \(limit 0.01"
-                                                 r"\) by all models of this notebook together"):
+    with pytest.raises(LanguageModelError, match=r"27 prompts are left after 11 requests at a cost of 0.011 \(limit "
+                                                 r"0.011\), where the limit of all models of this notebook together"):
         models[1].complete(PROMPTS)
     assert sum(server.received.values()) == 11
     assert [model.usage.requests for model in models] == [8, 3] and budget.spent.requests == 11
