@@ -154,7 +154,7 @@ def answer(policy: str, accuracy: pd.DataFrame, fits: pd.DataFrame, duels: pd.Da
     rows = duels[duels["arm"] == f"{policy} greedy"]
     told += [f"greedy over {arm.replace('sft', 'SFT')} {_told(duels, f'{policy} greedy', arm)}"
              for arm in rows["against"] if " best of " in arm]
-    loses = ", ".join(rows["against"][rows["high"] < 0]) or "nobody"
+    loses = ", ".join(rows["against"][rows["high"] < 0]).replace("sft", "SFT") or "nobody"
     return f"{headline}; {'; '.join(told)}; greedy it loses to {loses}. One run, no verdict.", metrics
 
 
