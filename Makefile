@@ -1,9 +1,9 @@
-# make demo | test | lab | lint | bench; each makes .venv first.
+# make demo | test | lab | lint | bench | bench-gpu; each makes .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab lint bench clean
+.PHONY: demo test lab lint bench bench-gpu clean
 
 demo: $(READY)
 	$(BIN)/matchlib run params/demo.yaml
@@ -21,7 +21,10 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
-	for b in $(filter-out benchmarks/bench_kills.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
+	for b in $(filter-out benchmarks/bench_kills.py benchmarks/bench_gpu.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
+
+bench-gpu: $(READY)
+	$(BIN)/python benchmarks/bench_gpu.py
 
 clean:
 	rm -rf .venv .cache .snakemake build *.egg-info
