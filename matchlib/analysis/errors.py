@@ -24,7 +24,7 @@ from matchlib.data.skills import LEVELS
 from matchlib.data.words import UNSPACED, words
 from matchlib.language.llm import LanguageModel, LanguageModelError
 from matchlib.language.prompts import prompt_from
-from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels, score_queries
+from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels, score_queries, share_interval
 from matchlib.retrieval.leaderboard import Corpus
 
 CLASSES = ("unsuitable", "less competent", "out of scope", "potentially suitable")
@@ -181,29 +181,32 @@ def classify_by_truth(market: Market, pairs: pd.DataFrame, jobs: pd.DataFrame, r
     return pd.DataFrame({"class": found, "fits": fits}, index=pairs.index)
 
 
-def count_classes(classes: pd.Series, queries: pd.Series) -> pd.DataFrame:
-    """Each class's share with its 95% interval, clustered by query: class, n, share, low, high."""
+def count_classes(classes: pd.Series, clusters: pd.Series) -> pd.DataFrame:
+    """Each class's share with its 95% interval (`share_interval`): class, n, n_clusters, share, low, high.
+
+    clusters: each pair's query, or what makes queries alike.
+    """
     rows = []
     for name in CLASSES:
-        interval = mean_interval((classes == name).to_numpy(dtype=float), queries.to_numpy())
-        rows.append({"class": name, "n": int((classes == name).sum()), "share": interval["value"],
-                     "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"])})
+        interval = share_interval((classes == name).to_numpy(dtype=float), clusters.to_numpy())
+        rows.append({"class": name, "n": int((classes == name).sum()), "n_clusters": interval["n_clusters"],
+                     "share": interval["value"], "low": interval["low"], "high": interval["high"]})
     return pd.DataFrame(rows)
 
 
 def agreement(first: pd.Series, second: pd.Series, queries: pd.Series | None = None) -> dict[str, float]:
-    """Two annotators of the same rows: n, agree (share, with low and high), kappa (Cohen's; NaN where both know one
-    class only) and majority: the agreement of who always names the first one's commonest class.
+    """Two annotators of the same rows: n, n_clusters, agree (share, with low and high), kappa (Cohen's; NaN where both
+    know one class only) and majority: the agreement of who always names the first one's commonest class.
 
-    queries: whose rows are alike; None takes rows as independent.
+    queries: each row's query, or what makes queries alike; None takes rows as independent.
     """
     if len(first) != len(second) or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} classes cannot be compared; both must name the same pairs")
     same = (first.to_numpy() == second.to_numpy()).astype(float)
     interval = mean_interval(same, None if queries is None else queries.to_numpy())
     names = set(first) | set(second)
-    return {"n": len(same), "agree": interval["value"], "low": max(0.0, interval["low"]),
-            "high": min(1.0, interval["high"]),
+    return {"n": len(same), "n_clusters": interval["n_clusters"], "agree": interval["value"],
+            "low": max(0.0, interval["low"]), "high": min(1.0, interval["high"]),
             "kappa": float(cohen_kappa_score(first, second)) if len(names) > 1 else np.nan,
             "majority": float(first.value_counts(normalize=True).iloc[0])}
 
@@ -224,7 +227,7 @@ def agreements(views: Mapping[str, pd.Series], queries: pd.Series) -> list[dict[
 
 def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *, task: str, columns: Sequence[str],
                  clusters: pd.Series | None = None, measure: str = "nDCG@10", smallest: int = 10) -> pd.DataFrame:
-    """A measure by slices of the queries: slice, value of the slice, n, value, low, high, note.
+    """A measure by slices of the queries: slice, value of the slice, n, n_clusters, value, low, high, note.
 
     Slices: the columns that the queries' table has; length (thirds by words), script, and positives (how many answers
     there are). clusters: query_id -> what makes queries alike. Fewer than `smallest` queries: no value, "too few".
@@ -243,9 +246,10 @@ def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *,
     for kind, groups in kinds.items():
         for name, own in values.groupby(groups, observed=True):  # lengths and positives from small to large
             alike = None if clusters is None else clusters.loc[own.index].to_numpy()
-            found = (mean_interval(own.to_numpy(), alike) if len(own) >= smallest
-                     else dict.fromkeys(("value", "low", "high")))
-            rows.append({"slice": kind, "of": name, "n": len(own), "value": found["value"], "low": found["low"],
+            found = dict.fromkeys(("value", "low", "high", "n_clusters"))
+            if len(own) >= smallest:
+                found = mean_interval(own.to_numpy(), alike)
+            rows.append({"slice": kind, "of": name, "n": len(own), "n_clusters": found["n_clusters"], "value": found["value"], "low": found["low"],
                          "high": found["high"], "note": "" if len(own) >= smallest else "too few"})
     return pd.DataFrame(rows).astype({name: float for name in ("value", "low", "high")})
 

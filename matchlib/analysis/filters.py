@@ -52,7 +52,7 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
     """Each system's share of unsuitable candidates among its k best, by each way to know it, and its nDCG.
 
     rankings: system -> task -> ranking; channels: name -> judged pairs; facts: how it is known -> (asked, held).
-    Returns task, channel, system, "unsuitable, <how>", nDCG@10, low, high, and difference, with its interval and p, to
+    Returns task, channel, system, "unsuitable, <how>", n_clusters, nDCG@10, low, high, and difference, with its interval and p, to
     the baseline.
     """
     rows = []
@@ -69,7 +69,7 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
                                 for system, by_task in rankings.items()])
             table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])
             rows += [{"task": task, "channel": channel, "system": row["system"], **bad[row["system"]],
-                      "nDCG@10": row["value"], **{c: row[c] for c in ("low", "high", "difference", "difference_low",
+                      "n_clusters": row["n_clusters"], "nDCG@10": row["value"], **{c: row[c] for c in ("low", "high", "difference", "difference_low",
                                                                       "difference_high", "p")}}
                      for row in table.to_dict("records")]
     return pd.DataFrame(rows)

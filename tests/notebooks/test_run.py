@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from matchlib.stage import Finished
 ROOT = Path(__file__).parents[2]
 MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
 CANARY = "sk-canary-5f1d0c"
-STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-knn", "02_contrastive-rum",
+STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-applicants", "02_contrastive-knn", "02_contrastive-rum",
           "02_contrastive-rule", "03_hyre", "04_runner_up_mining", "05_rankpo", "06_girl",
           "09_error_analysis", "10_bias_analysis", "11_leaderboard", "12_ledger"]
 SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "rum", "knn", "rule", "rankpo"}
@@ -64,6 +65,27 @@ def test_every_stage_is_finished_and_rendered(smoke):
     index = (smoke / "index.html").read_text()
     assert all(f"{stage}/{stage}.html" in index for stage in STAGES)
     assert not list(smoke.glob("*.ckpt"))
+
+
+NO_CLUSTERS = {
+    "12_ledger": "rows are market seeds, which are independent draws",
+}
+
+
+def test_every_interval_tells_its_clusters(smoke):
+    """Rows of one occupation are alike: a table with an interval says over how many clusters, never more than rows."""
+    tables = 0
+    for file in sorted(smoke.glob("*/*.csv")):
+        frame = pd.read_csv(file)
+        intervals = [column for column in frame if re.search(r"(^|[_ ])low$", column)]
+        if not intervals or file.parent.name in NO_CLUSTERS:
+            continue
+        tables += 1
+        assert "n_clusters" in frame, f"{file}: intervals without n_clusters"
+        known = frame.dropna(subset=[intervals[0]])
+        n_rows = known[[column for column in known if column in ("n", "n_queries", "n_jobs")]].max(axis=1)
+        assert (known["n_clusters"] <= n_rows).all() and (known["n_clusters"] > 1).all(), file
+    assert tables >= 8
 
 
 @pytest.mark.parametrize("page", ["index.html", "05_rankpo", "09_error_analysis", "10_bias_analysis"])
