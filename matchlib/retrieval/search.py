@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import bm25s
 import numpy as np
 import Stemmer
 
 from matchlib.data.schema import DataError
 from matchlib.data.words import spaced, token_pattern
+
+# where JAX is installed, bm25s starts it, and it would take three quarters of the GPU's memory from everything else
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+import bm25s  # noqa: E402
 
 STOP_WORDS = ("english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish",
               "norwegian", "turkish")
