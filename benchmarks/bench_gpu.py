@@ -65,8 +65,8 @@ class Sizes:
     candidates: int
 
 
-GPU_SIZES = Sizes(documents=20_000, repeats=3, pairs=8_192, batch=256, preferences=4_096,
-                  generators={"0.1 billion": (768, 10, 12), "0.5 billion": (1_024, 32, 16)}, written=512,
+GPU_SIZES = Sizes(documents=4_000, repeats=2, pairs=2_048, batch=256, preferences=1_024,
+                  generators={"0.1 billion": (768, 10, 12), "0.5 billion": (1_024, 32, 16)}, written=256,
                   written_at_once=128, job_tokens=160, sft_epochs=4.0, iterations=3, queries=100_000,
                   candidates=1_000_000)
 CPU_SIZES = Sizes(documents=24, repeats=1, pairs=8, batch=8, preferences=4, generators={"tiny": (64, 2, 4)}, written=16,
