@@ -52,8 +52,8 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
     """Each system's share of unsuitable candidates among its k best, by each way to know it, and its nDCG.
 
     rankings: system -> task -> ranking; channels: name -> judged pairs; facts: how it is known -> (asked, held).
-    Returns task, channel, system, "unsuitable, <how>", n_clusters, nDCG@10, low, high, and difference, with its interval and p, to
-    the baseline.
+    Returns task, channel, system, "unsuitable, <how>", n_clusters, nDCG@10, low, high, and difference, with its
+    interval and p, to the baseline.
     """
     rows = []
     for task in TASKS:
@@ -68,8 +68,8 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
             scores = pd.concat([score_queries(by_task[task], qrels, ["nDCG@10"]).assign(system=system)
                                 for system, by_task in rankings.items()])
             table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])
-            rows += [{"task": task, "channel": channel, "system": row["system"], **bad[row["system"]],
-                      "n_clusters": row["n_clusters"], "nDCG@10": row["value"], **{c: row[c] for c in ("low", "high", "difference", "difference_low",
-                                                                      "difference_high", "p")}}
-                     for row in table.to_dict("records")]
+            kept = ["n_clusters", "low", "high", "difference", "difference_low", "difference_high", "p"]
+            for row in table.to_dict("records"):
+                rows.append({"task": task, "channel": channel, "system": row["system"], **bad[row["system"]],
+                             "nDCG@10": row["value"], **{name: row[name] for name in kept}})
     return pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from matchlib.data.words import spaced, token_pattern
 
 # where JAX is installed, bm25s starts it, and it would take three quarters of the GPU's memory from everything else
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-import bm25s  # noqa: E402
+import bm25s
 
 STOP_WORDS = ("english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish",
               "norwegian", "turkish")

@@ -3,7 +3,7 @@
 A seed's value is a system's mean over both tasks and all queries. Over at least LEAST_SEEDS seeds a paired t-interval
 of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* or *below*
 is tested against 0, one that something is *not below* against minus the margin. The margin is in the measure's own
-unit. All p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold; `_verdict` is the rule.
+unit. All p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold: `_verdict`.
 
 Each claim says whether it was planned before its figures (status, since), which null world it has, and whether it
 could fail at all: what a setting enforces is listed and not judged.

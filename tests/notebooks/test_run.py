@@ -27,7 +27,8 @@ from matchlib.stage import Finished
 ROOT = Path(__file__).parents[2]
 MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
 CANARY = "sk-canary-5f1d0c"
-STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-applicants", "02_contrastive-knn", "02_contrastive-rum",
+STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-applicants",
+          "02_contrastive-knn", "02_contrastive-rum",
           "02_contrastive-rule", "03_hyre", "04_runner_up_mining", "05_rankpo", "06_girl",
           "09_error_analysis", "10_bias_analysis", "11_leaderboard", "12_ledger"]
 SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "rum", "knn", "rule", "rankpo"}
