@@ -250,7 +250,8 @@ def score_slices(ranking: pd.DataFrame, labels: pd.DataFrame, corpus: Corpus, *,
             if len(own) >= smallest:
                 found = mean_interval(own.to_numpy(), alike)
             rows.append({"slice": kind, "of": name, "n": len(own), "n_clusters": found["n_clusters"],
-                         "value": found["value"], "low": found["low"], "high": found["high"], "note": "" if len(own) >= smallest else "too few"})
+                         "value": found["value"], "low": found["low"], "high": found["high"],
+                         "note": "" if len(own) >= smallest else "too few"})
     return pd.DataFrame(rows).astype({name: float for name in ("value", "low", "high")})
 
 
