@@ -1,37 +1,40 @@
 # A run as a graph: one rule a stage, its manifest the one declared output, the HTML a rule of its own.
-# Usage: matchlib run params/demo.yaml, or: snakemake --profile profiles/default --config params=params/demo.yaml
+# matchlib run params/demo.yaml starts it, and names the manifests to make anew: what a stage was made of is in its
+# manifest, and content decides, not dates, since a restored file has an old one. So Snakemake's own triggers are off.
+import shlex
 import sys
 from pathlib import Path
 
-import yaml
+from matchlib.pipeline import plan_run, read_params, rule_names
 
-from matchlib.pipeline import code_hash, files_hash, plan_run, read_params
-
-PLAN = plan_run(read_params(Path(config.get("params", "params/demo.yaml"))))
+if config.get("started_by") != "matchlib run":
+    sys.exit("Snakemake by itself does not see what has changed; start with: matchlib run params/<file>.yaml --profile DIR")
+PLAN = plan_run(read_params(Path(config["params"])))
 WAITING, BESIDE = PLAN.count_waiting(), PLAN.count_beside()
 MANIFESTS = [f"{stage.folder}/manifest.json" for stage in PLAN.stages]
+INDEX = f"{PLAN.folder}/index.html"
 
 
 rule all:
     default_target: True
     input:
-        f"{PLAN.folder}/index.html",
+        INDEX,
 
 
-for stage in PLAN.stages:
+for stage, name in zip(PLAN.stages, rule_names(PLAN), strict=True):
 
     rule:
         name:
-            stage.name.replace("-", "_").replace(".", "_")
+            name
         input:
-            [f"{folder}/manifest.json" for folder in stage.inputs] + stage.files,
+            [f"{folder}/manifest.json" for folder in stage.inputs],
         output:
             f"{stage.folder}/manifest.json",
         log:
             f"{PLAN.folder}/logs/{stage.name}.txt",
         params:
-            command=stage.command,
-            code=code_hash(stage.notebook),
+            # a function's value may hold braces, which in a text are wildcards
+            command=lambda wildcards, stage=stage: stage.command,
         priority: WAITING[stage.folder]
         # two one-thread trainings on two cores are 1.2 times faster than one after the other with two
         threads: max(1, workflow.cores // (1 + BESIDE[stage.folder]))
@@ -44,8 +47,8 @@ rule report:
     input:
         MANIFESTS,
     output:
-        f"{PLAN.folder}/index.html",
+        INDEX,
     params:
-        looks=files_hash(Path("matchlib/reports")),
+        command=lambda wildcards: f"{shlex.quote(sys.executable)} -m matchlib.cli report -- {PLAN.run}",
     shell:
-        f"{sys.executable} -m matchlib.cli report {PLAN.run}"
+        "{params.command}"

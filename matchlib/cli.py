@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,9 +19,18 @@ import typer
 import yaml
 
 from matchlib.data.schema import DataError
-from matchlib.pipeline import ParameterError, RunPlan, find_root, plan_run, read_params
+from matchlib.pipeline import (
+    ParameterError,
+    RunPlan,
+    StagePlan,
+    find_root,
+    input_stages,
+    notebook_parameters,
+    plan_run,
+    read_params,
+)
 from matchlib.retrieval.models import EncoderError
-from matchlib.stage import StageError
+from matchlib.stage import StageError, prepare_run, why_outdated
 from matchlib.sweep import unfold
 
 RUN_MARK = "MATCHLIB_RUN"
@@ -62,11 +72,16 @@ def load_plan(params: Path, run: str = "", changes: list[str] | None = None) -> 
 @app.command()
 def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
         cores: Annotated[int, typer.Option(help="stages at a time; default: all processors")] = 0,
-        profile: Annotated[Path, typer.Option(help="Snakemake profile")] = Path("profiles/default")) -> None:
+        profile: Annotated[Path, typer.Option(help="Snakemake profile")] = Path("profiles/default"),
+        dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only say what would be made, and why")] = False,
+        ) -> None:
     """Run all stages of a params file that are missing or out of date, then render the reports."""
     params = params.resolve()
     os.chdir(find_root())
     plan = load_plan(params, run_name, changes)
+    if dry_run:
+        _say_what_would_run(plan)
+        return
     plan.folder.mkdir(parents=True, exist_ok=True)
     lock = (plan.folder / ".lock").open("w")
     try:
@@ -74,12 +89,19 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
     except BlockingIOError:
         raise ParameterError(f"{plan.folder} is being run by another matchlib run; wait for it or stop it") from None
     _end_leftovers(plan)
+    outdated = why_outdated(plan)
+    for folder, reasons in outdated.items():
+        for reason in reasons if (Path(folder) / "manifest.json").exists() else ():
+            typer.echo(f"made again: {_without_remedy(reason)}")
+    prepare_run(plan)
     resolved = plan.folder / "params.yaml"
-    text = yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s.parameters) for s in plan.stages}})
-    if not resolved.exists() or resolved.read_text() != text:
-        resolved.write_text(text)
+    _write_if_other(resolved, yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s) for s in plan.stages}}))
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--cores", str(cores or os.cpu_count()),
-               "--nolock", "--config", f"params={resolved}"]  # the lock above outlives no kill; Snakemake's would
+               "--nolock",  # the lock above outlives no kill; Snakemake's would
+               "--rerun-triggers", "software-env",  # none of them: no rule names an environment
+               "--config", f"params={resolved}", "started_by=matchlib run"]
+    if forced := [*(f"{folder}/manifest.json" for folder in outdated), *_stale_index(plan)]:
+        command += ["--forcerun", *forced]
     status = subprocess.run(command, env=os.environ | {RUN_MARK: str(plan.folder.resolve())}).returncode
     if status:
         _explain(plan)
@@ -97,15 +119,49 @@ def sweep(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
     run(params, run_name, changes, cores, profile)
 
 
-def _for_file(parameters: dict) -> dict:
-    """Parameters as a params file holds them: no out_dir, inputs by their section's name."""
-    prefix = str(Path(parameters["out_dir"]).parent) + "/"
+def _without_remedy(reason: str) -> str:
+    """A reason why a stage is outdated, without what to do: the run that says it does that."""
+    return re.sub("; (run it again|(make it with|no params file|params/).*)$", "", reason)
+
+
+def _say_what_would_run(plan: RunPlan) -> None:
+    reasons = why_outdated(plan)
+    for stage in plan.stages:  # inputs come before their users
+        again = [Path(folder).name for folder in stage.inputs if folder in reasons]
+        if again and stage.folder not in reasons:
+            reasons[stage.folder] = [f"{stage.name}: reads {', '.join(again)}"]
+    for folder, found in reasons.items():
+        name = Path(folder).name
+        told = "; ".join(_without_remedy(reason).removeprefix(f"{name}: ") for reason in found)
+        typer.echo(f"would make {name}: {told}")
+    typer.echo(f"{len(reasons)} of {len(plan.stages)} stages would be made")
+
+
+def _stale_index(plan: RunPlan) -> list[str]:
+    """The run's index page in a list, unless it was made of what there is now."""
+    from matchlib.reports.overview import is_rendered
+    return [] if is_rendered(plan.folder) else [f"{plan.folder}/index.html"]
+
+
+def _for_file(stage: StagePlan) -> dict:
+    """A stage's parameters as a params file holds them: no out_dir, inputs by their section's name."""
+    inputs = input_stages(stage.parameters, notebook_parameters(stage.notebook))
 
     def shorten(value):
         if isinstance(value, dict):
             return {key: shorten(below) for key, below in value.items()}
-        return value.removeprefix(prefix) if isinstance(value, str) else value
-    return {key: shorten(value) for key, value in parameters.items() if key != "out_dir"}
+        return Path(value).name
+    return {key: shorten(value) if key in inputs else value for key, value in stage.parameters.items()
+            if key != "out_dir"}
+
+
+def _write_if_other(path: Path, text: str) -> None:
+    """Write a text file beside and renamed, unless it holds the text already."""
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
 
 
 def _end_leftovers(plan: RunPlan) -> None:
@@ -139,43 +195,14 @@ def _explain(plan: RunPlan) -> None:
 @app.command()
 def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) -> None:
     """Compare every stage's manifest with the params file, the code and the files on disk."""
-    from matchlib.stage import Finished
     params = params.resolve()
     os.chdir(find_root())
     plan = load_plan(params, run_name, changes)
-    problems = []
-    ids = {}
-    for stage in plan.stages:
-        try:
-            manifest = Finished(stage.folder).manifest
-        except StageError as problem:
-            problems.append(str(problem))
-            continue
-        ids[stage.folder] = manifest["id"]
-        problems += _differences(stage, manifest, ids)
+    problems = [reason for reasons in why_outdated(plan, stop=False).values() for reason in reasons]
     for problem in problems:
         typer.echo(f"error: {problem}", err=True)
     typer.echo(f"{plan.folder}: {len(plan.stages)} stages, {len(problems)} problems")
     raise typer.Exit(1 if problems else 0)
-
-
-def _differences(stage, manifest: dict, ids: dict[str, str]) -> list[str]:
-    from matchlib.pipeline import code_hash, notebook_parameters, stage_inputs
-    from matchlib.stage import hash_sources
-    defaults = notebook_parameters(stage.notebook)
-    wanted = {**defaults, **stage.parameters}
-    inputs = stage_inputs(wanted, defaults)
-    wanted.pop("out_dir")
-    found = [f"{stage.name}: {key} is {manifest['parameters'].get(key)!r}, the params file says {value!r}"
-             for key, value in wanted.items() if manifest["parameters"].get(key) != value]
-    if manifest["code"]["hash"] != code_hash(stage.notebook):
-        found.append(f"{stage.name}: was made by other code; run it again")
-    found += [f"{stage.name}: {wanted[key]} has changed since; run it again"
-              for key, value in manifest["sources"].items() if hash_sources(wanted).get(key) != value]
-    for key, value in manifest["inputs"].items():
-        if ids.get(inputs.get(key)) != value["id"]:
-            found.append(f"{stage.name}: {value['stage']} was made again since; run it again")
-    return found
 
 
 @app.command()
@@ -201,6 +228,7 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
         else:
             typer.echo(f"{notebook.parent}: no executed {notebook.name}, so the index shows its figures without a page")
     page = render.render_index(folders[0])
+    render.mark_rendered(folders[0])
     if zipped:
         page = render.zip_pages([page, *pages], folders[0].with_suffix(".zip"))
     typer.echo(page)

@@ -41,11 +41,6 @@ class StagePlan:
         return self.parameters["out_dir"]
 
     @property
-    def files(self) -> list[str]:
-        """Files that parameters name: the user's data, whose change is a reason to run again."""
-        return [file for key, value in self.parameters.items() for file in named_files(key, value)]
-
-    @property
     def command(self) -> str:
         """The papermill command; -b keeps types that -p and -y would turn into text."""
         encoded = base64.b64encode(yaml.safe_dump(self.parameters).encode()).decode()
@@ -79,6 +74,19 @@ class RunPlan:
         for stage in self.stages:
             needs[stage.folder] = set(stage.inputs).union(*(needs[below] for below in stage.inputs))
         return needs
+
+
+def rule_names(plan: RunPlan) -> list[str]:
+    """A name for every stage's Snakemake rule: its own with _ for - and ., numbered where two would be alike."""
+    names: list[str] = []
+    for stage in plan.stages:
+        stem = name = stage.name.replace("-", "_").replace(".", "_")
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{stem}__{number}"
+        names.append(name)
+    return names
 
 
 def find_root() -> Path:
@@ -169,14 +177,19 @@ def _is_input(key: str, default: Any) -> bool:
 
 
 def named_files(key: str, value: Any) -> list[str]:
-    """The files behind a parameter: those it names or, if it is called path, those of the folder it names."""
-    if isinstance(value, list):
-        return [file for item in value for file in named_files(key, item)]
+    """The files behind a parameter: those it names or, if it names data or a model, those of the folder it names."""
+    if isinstance(value, list | dict):
+        return [file for item in (value.values() if isinstance(value, dict) else value)
+                for file in named_files(key, item)]
     if not isinstance(value, str) or not value:
         return []
-    if key == "path" and Path(value).is_dir():
-        return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())
-    return [value] if Path(value).is_file() else []
+    names_folder = key in ("path", "adapter", "reader", "judge", "model_name") or key.endswith("_model")
+    try:
+        if names_folder and Path(value).is_dir():
+            return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())
+        return [value] if Path(value).is_file() else []
+    except (OSError, ValueError):  # a text that is no path: too long, or with a null byte
+        return []
 
 
 def input_stages(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,6 +225,19 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
     return found
 
 
+def injected_names(namespace: Mapping[str, Any]) -> list[str]:
+    """Names that papermill assigned in the cell that it puts below the parameters cell, known to the notebook or not.
+
+    namespace: the notebook's globals(), where IPython keeps the source of every cell as `In`.
+    """
+    cells = [source for source in namespace.get("In", []) if source.startswith("# Parameters\n")]
+    if not cells:
+        return []
+    nodes = [node for node in ast.parse(cells[-1]).body if isinstance(node, ast.Assign)]
+    names = [target.id for node in nodes for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("PAPERMILL_")]  # its --inject-paths
+
+
 def check_parameters(where: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Raise ParameterError if a name is not a parameter or a value is not of its default's type.
 
@@ -242,7 +268,8 @@ def code_hash(notebook: Path) -> str:
     digest = hashlib.sha256(source.encode())
     for module in sorted(_imported(source, root, set())):
         digest.update(module.read_bytes())
-        for data in sorted([*module.parent.glob("*.json"), *module.parent.glob("*.toml")]):
+        for data in sorted([*module.parent.glob("*.json"), *module.parent.glob("*.toml"),
+                            *module.parent.glob("*.csv")]):
             digest.update(data.read_bytes())
     return digest.hexdigest()
 
@@ -277,11 +304,3 @@ def git_state() -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, None
-
-
-def files_hash(folder: Path) -> str:
-    """Hash of a folder's Python files and templates."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -28,10 +28,13 @@ import pandas as pd
 from matchlib import __version__
 from matchlib.pipeline import (
     ParameterError,
+    RunPlan,
+    StagePlan,
     check_parameters,
     code_hash,
     find_root,
     git_state,
+    injected_names,
     input_stages,
     named_files,
     notebook_parameters,
@@ -40,6 +43,8 @@ from matchlib.pipeline import (
 from matchlib.recipes import how_to_make
 
 PACKAGES = ("numpy", "pandas", "torch", "transformers", "sentence-transformers", "faiss-cpu", "bm25s", "ir-measures")
+JOURNAL = ".stage"
+"""The file in which a stage lists what it writes: a folder without it, or with other files, is not the stage's own."""
 _OPEN: dict[Path, Any] = {}
 
 
@@ -47,13 +52,24 @@ class StageError(RuntimeError):
     """A stage that is missing, unfinished, damaged or in use: which, and what to do."""
 
 
+class UnfinishedError(StageError):
+    """A stage that has to be made, and can be without a loss: it or a file of it is missing."""
+
+
 def is_finished(folder: Path) -> bool:
     """True if a folder holds a manifest of a stage; another tool's manifest.json is none."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        _read_manifest(folder)
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and {"parameters", "inputs", "files"} <= manifest.keys()
+    return True
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or not {"parameters", "inputs", "files"} <= manifest.keys():
+        raise ValueError("not a stage's manifest")
+    return manifest
 
 
 class Finished:
@@ -63,13 +79,19 @@ class Finished:
         self.folder = Path(folder)
         manifest_file = self.folder / "manifest.json"
         if not manifest_file.exists():
-            raise StageError(f"{self.folder} is not a finished stage; {how_to_make(self.folder)}")
-        self.manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
+            raise UnfinishedError(f"{self.folder} is not a finished stage; {how_to_make(self.folder)}")
+        try:
+            self.manifest = _read_manifest(self.folder)
+        except ValueError:
+            raise UnfinishedError(f"{manifest_file} ({manifest_file.stat().st_size} bytes) is damaged or no manifest "
+                                  f"of a stage; {how_to_make(self.folder)}") from None
         for name, facts in self.manifest["files"].items():
             path = self.folder / name
-            if not path.exists() or path.stat().st_size != facts["bytes"] or file_hash(path) != facts["sha256"]:
-                raise StageError(f"{path} is not the file that {self.folder.name} wrote; remove {manifest_file}, "
-                                 f"then {how_to_make(self.folder)}")
+            if not path.exists():
+                raise UnfinishedError(f"{path}, which {self.folder.name} wrote, is missing; {how_to_make(self.folder)}")
+            if path.stat().st_size != facts["bytes"] or file_hash(path) != facts["sha256"]:
+                raise StageError(f"{path} is not the file that {self.folder.name} wrote; copy it if the change is "
+                                 f"yours, remove {manifest_file}, then {how_to_make(self.folder)}")
 
     def table(self, name: str) -> pd.DataFrame:
         """Read the table `name`.parquet."""
@@ -111,6 +133,7 @@ class Stage:
         os.chdir(find_root())
         self.notebook = Path("notebooks") / f"{name}.ipynb"
         defaults = notebook_parameters(self.notebook)
+        check_parameters(name, {key: namespace.get(key) for key in injected_names(namespace)}, defaults)
         self.parameters = {key: namespace[key] for key in defaults}
         check_parameters(name, self.parameters, defaults)
         self.folder = Path(self.parameters.pop("out_dir"))
@@ -128,27 +151,35 @@ class Stage:
         self.started = time.monotonic()
 
     def _take_folder(self) -> None:
-        """Lock the folder for this process, then remove the manifest first and every other stale file."""
+        """Lock the folder for this process, then remove the manifest first and every other stale file.
+
+        Only what a stage of this name listed in its journal or manifest is removed; with other files in it the folder
+        is somebody else's. Hidden files stay, and are no part of the stage.
+        """
         for key, value in self.parameters.items():
             for file in named_files(key, value):
                 if self.folder.resolve() in Path(file).resolve().parents:
                     raise StageError(f"{key}: {file} lies in the folder that this stage writes anew; copy it elsewhere "
                                      f"and name the copy")
         self.folder.mkdir(parents=True, exist_ok=True)
+        _own_files(self.folder)  # a folder of somebody else's gets no lock either
         if earlier := _OPEN.pop(self.folder.resolve(), None):
             earlier.close()  # the cell was run again in the same kernel
-        lock = (self.folder / ".lock").open("w")
+        lock = (self.folder / ".lock").open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             raise StageError(f"{self.folder} is being written by another process; wait for it or stop it") from None
         _OPEN[self.folder.resolve()] = lock
+        stale = _own_files(self.folder)
+        (self.folder / JOURNAL).write_text("\n".join([self.name, *sorted(stale)]) + "\n", encoding="utf-8")
         (self.folder / "manifest.json").unlink(missing_ok=True)
-        for path in self.folder.iterdir():
-            if path.name == ".lock" or path.suffix == ".ipynb":  # papermill is writing the executed notebook
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in stale:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        self._written = {"log.txt"}
+        (self.folder / JOURNAL).write_text(f"{self.name}\nlog.txt\n", encoding="utf-8")
 
     def __getitem__(self, name: str) -> Finished:
         """The finished stage behind an input parameter."""
@@ -165,6 +196,11 @@ class Stage:
     def path(self, name: str) -> Path:
         """Where to write a file of this stage."""
         path = self.folder / name
+        own = Path(name).parts[0]
+        if own not in self._written:
+            self._written.add(own)
+            with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+                journal.write(f"{own}\n")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -181,8 +217,7 @@ class Stage:
         logging.getLogger().removeHandler(self._log)
         self._log.close()
         files = {str(path.relative_to(self.folder)): {"bytes": path.stat().st_size, "sha256": file_hash(path)}
-                 for path in sorted(self.folder.rglob("*"))
-                 if path.is_file() and path.name != ".lock" and path.suffix != ".ipynb"}
+                 for name in sorted(self._written) for path in _files_of(self.folder / name)}
         inputs = {key: {"stage": value.manifest["stage"], "id": value.manifest["id"],
                         "path": os.path.relpath(value.folder, self.folder)} for key, value in self.inputs.items()}
         commit, dirty = git_state()
@@ -209,22 +244,121 @@ class Stage:
         return manifest
 
 
+def _files_of(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] * path.is_file()
+
+
+def _own_files(folder: Path) -> set[str]:
+    """Names of what a stage of this name left in the folder; StageError where it holds anything else.
+
+    Hidden files and notebooks, one of which papermill is writing, are neither.
+    """
+    own = {f"{folder.name}.html"}
+    journal = folder / JOURNAL
+    stage, *names = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else [""]
+    if stage == folder.name:
+        own |= {*names, "manifest.json"}
+    if is_finished(folder) and (manifest := _read_manifest(folder)).get("stage") == folder.name:
+        own |= {*(Path(name).parts[0] for name in manifest["files"]), "manifest.json"}
+    own |= {f"{name}.part" for name in own}  # what a kill leaves
+    others = sorted(path.name for path in folder.iterdir()
+                    if path.name not in own and path.suffix != ".ipynb" and not path.name.startswith("."))
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise StageError(f"{folder} holds {', '.join(others[:3])}{more}, which the stage {folder.name} did not write, "
+                         f"and the stage writes its folder anew; move that elsewhere, or remove it")
+    return {name for name in own if os.path.lexists(folder / name)}
+
+
+def prepare_run(plan: RunPlan) -> None:
+    """Make the stages that are there ready for Snakemake, which removes a manifest before it makes its stage anew.
+
+    A stage without a journal gets one, since its manifest, which lists the files, goes: copies often lack hidden files,
+    and earlier versions wrote none. A manifest of a date in the future gets today's: Snakemake takes it for a fault of
+    the clock, and stops.
+    """
+    for folder in (Path(stage.folder) for stage in plan.stages):
+        if not is_finished(folder):
+            continue
+        if not (folder / JOURNAL).exists():
+            manifest = _read_manifest(folder)
+            names = sorted({Path(name).parts[0] for name in manifest["files"]})
+            (folder / JOURNAL).write_text("\n".join([str(manifest.get("stage")), *names]) + "\n", encoding="utf-8")
+        if (folder / "manifest.json").stat().st_mtime > time.time():
+            os.utime(folder / "manifest.json")
+
+
 def file_hash(path: Path) -> str:
     """sha256 of a file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_sources(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of every file, and of the files of every data folder, that a parameter names, by parameter."""
+def hash_sources(parameters: Mapping[str, Any], known: dict[str, str] | None = None) -> dict[str, str]:
+    """sha256 of every file, and of names and files of every data or model folder, that a parameter names, by parameter.
+
+    known: hashes by file that were taken a moment ago, to which those taken now are added.
+    """
+    known = {} if known is None else known
     hashes = {}
     for key, value in parameters.items():
         files = named_files(key, value)
-        if len(files) == 1:
-            hashes[key] = file_hash(Path(files[0]))
+        known |= {file: file_hash(Path(file)) for file in files if file not in known}
+        if files == [value]:
+            hashes[key] = known[value]
         elif files:
-            hashes[key] = hashlib.sha256("".join(file_hash(Path(file)) for file in files).encode()).hexdigest()
+            parts = [f"{file}\0{known[file]}\0" for file in files]
+            hashes[key] = hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return hashes
+
+
+def why_outdated(plan: RunPlan, *, stop: bool = True) -> dict[str, list[str]]:
+    """By folder, for every stage of a plan that is missing or was not made of what there is now, the reasons.
+
+    A stage is judged by its manifest: its parameters, its code, the content of the files that it names and wrote, and
+    the ids of the stages that it read. Dates are not looked at. stop: raise StageError where somebody changed a file
+    that a stage wrote, which making it anew would destroy; else that is one of the reasons.
+    """
+    reasons: dict[str, list[str]] = {}
+    ids: dict[str, str] = {}
+    known: dict[str, str] = {}  # stages often name the same file
+    for stage in plan.stages:
+        try:
+            manifest = Finished(stage.folder).manifest
+            found = _differences(stage, manifest, ids, known)
+            ids[stage.folder] = manifest["id"]
+        except StageError as problem:
+            if stop and not isinstance(problem, UnfinishedError):
+                raise
+            found = [str(problem)]
+        except KeyError as missing:
+            found = [f"{stage.name}: its manifest has no {missing}; run it again"]
+        if found:
+            reasons[stage.folder] = found
+    return reasons
+
+
+def _differences(stage: StagePlan, manifest: Mapping[str, Any], ids: Mapping[str, str],
+                 known: dict[str, str]) -> list[str]:
+    """How a stage's manifest differs from the plan, the code, the files and the stages (id by folder) of now.
+
+    known: see `hash_sources`.
+    """
+    defaults = notebook_parameters(stage.notebook)
+    wanted = {**defaults, **stage.parameters}
+    inputs = stage_inputs(wanted, defaults)
+    wanted.pop("out_dir")
+    found = [f"{stage.name}: {key} is {manifest['parameters'].get(key)!r}, the params file says {value!r}"
+             for key, value in wanted.items() if manifest["parameters"].get(key) != value]
+    if manifest["code"]["hash"] != code_hash(stage.notebook):
+        found.append(f"{stage.name}: was made by other code; run it again")
+    before, now = manifest["sources"], hash_sources(wanted, known)
+    found += [f"{stage.name}: {wanted.get(key)} has changed since; run it again"
+              for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    for key, value in manifest["inputs"].items():
+        if ids.get(inputs.get(key)) != value["id"]:
+            found.append(f"{stage.name}: {value['stage']} was made again since; run it again")
+    return found
 
 
 def _open_input(parameter: str, folder: str) -> Finished:

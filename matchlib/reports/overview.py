@@ -1,6 +1,7 @@
 """A run as an index page, and several runs side by side."""
 
 import base64
+import hashlib
 import io
 import os
 import re
@@ -72,6 +73,34 @@ def render_index(run_dir: Path) -> Path:
         stages=stages,
         seconds=sum(value for value in seconds if _is_number(value)),
     )
+
+
+def mark_rendered(run_dir: Path) -> None:
+    """Note in <run_dir>/.report what the pages were made of, see `is_rendered`."""
+    beside = Path(run_dir) / ".report.part"
+    beside.write_text(_hash_of_report(Path(run_dir)), encoding="utf-8")
+    beside.replace(Path(run_dir) / ".report")
+
+
+def is_rendered(run_dir: Path) -> bool:
+    """Whether the run's index was made of the manifests, notebooks and templates that are there now, by content."""
+    mark = Path(run_dir) / ".report"
+    if not mark.is_file() or not (Path(run_dir) / "index.html").is_file():
+        return False
+    return mark.read_bytes() == _hash_of_report(Path(run_dir)).encode()
+
+
+def _hash_of_report(run_dir: Path) -> str:
+    """Hash of this package's files, and of the manifests and executed notebooks of a run."""
+    package = Path(__file__).parent
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    for manifest in run_dir.glob("*/manifest.json"):
+        files += [manifest, manifest.with_name(f"{manifest.parent.name}.ipynb")]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if path.is_file()):
+        place = path.relative_to(package if path.is_relative_to(package) else run_dir)
+        digest.update(f"{place}\0".encode("utf-8", "surrogateescape") + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def compare_runs(run_dirs: list[Path], html: Path) -> Path:

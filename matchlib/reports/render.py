@@ -14,11 +14,11 @@ from nbconvert import HTMLExporter
 
 from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
 from matchlib.reports.clean import clean_html
-from matchlib.reports.overview import compare_runs, render_index, zip_pages
+from matchlib.reports.overview import compare_runs, mark_rendered, render_index, zip_pages
 from matchlib.reports.page import environment, read_manifest, write_page
 from matchlib.reports.text import cut_line, cut_text
 
-__all__ = ["compare_runs", "render_index", "render_notebook", "zip_pages"]
+__all__ = ["compare_runs", "mark_rendered", "render_index", "render_notebook", "zip_pages"]
 
 MAX_CODE_CHARACTERS = 30_000
 MAX_PROSE_CHARACTERS = 20_000

@@ -136,20 +136,29 @@ def test_no_secret_is_in_any_file(smoke):
 
 
 def jobs_to_run(smoke, *, params=None):
-    """Names of the stages that Snakemake would run now."""
-    done = run(sys.executable, "-m", "snakemake", "--profile", "profiles/default", "--cores", "1", "--nolock", "-n",
-               "--config", f"params={params or smoke / 'params.yaml'}")
+    """Names of the stages that would run now."""
+    done = run(*MATCHLIB, "run", str(params or smoke / "params.yaml"), "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
-    listed = [line.split() for line in (done.stdout + done.stderr).splitlines()]
-    return {words[0] for words in listed if len(words) == 2 and words[1].isdigit()} - {"total", "all"}
+    return set(re.findall(r"^would make (\S+): ", done.stdout, re.MULTILINE))
 
 
 def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke, tmp_path):
     assert jobs_to_run(smoke) == set()
+    started = time.monotonic()
+    done = run(*MATCHLIB, "run", str(smoke / "params.yaml"))
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
+    assert time.monotonic() - started < 60  # about 5 s on a machine with nothing else to do
     params = yaml.safe_load((smoke / "params.yaml").read_text())
     params["11_leaderboard"]["depth"] = 7
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(params))
-    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "12_ledger", "report"}
+    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "12_ledger"}
+
+
+def test_snakemake_by_itself_says_how_to_start(smoke):
+    """It would take dates for changes, and its own record for the truth."""
+    done = run(sys.executable, "-m", "snakemake", "--profile", "profiles/default", "--cores", "1", "-n",
+               "--config", f"params={smoke / 'params.yaml'}")
+    assert done.returncode != 0 and "start with: matchlib run params/<file>.yaml" in done.stdout + done.stderr
 
 
 def test_saving_a_notebook_with_outputs_reruns_nothing(smoke):
