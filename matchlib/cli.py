@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -262,12 +264,53 @@ def check(params: ParamsFile) -> None:
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
 
 
+def check_outputs(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
+    """Raise DataError where an output cannot be written, or would replace an input or another output.
+
+    outputs, inputs: paths by option, e.g. {"--out": ...}. Links are followed, and hard links are the same file. Pipes
+    and devices are written as they are.
+    """
+    files = {name: path for name, path in outputs.items() if _is_file_or_free(path)}
+    for name, path in files.items():
+        target = path.resolve()
+        if not target.parent.is_dir():
+            raise DataError(f"{name} {path}: there is no folder {target.parent}; make it first")
+        for other, given in inputs.items():
+            if _is_same(target, given):
+                raise DataError(f"{name} {path} is what {other} names, and would replace it; name another file")
+            if given.is_dir() and given.resolve() in target.parents:
+                raise DataError(f"{name} {path} lies in the folder that {other} names, and would become a part of it; "
+                                f"name a file elsewhere")
+        try:  # before the hours that encoding may take
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
+        except OSError as problem:
+            raise DataError(f"{name} {path} cannot be written: {problem.strerror}; name another folder") from None
+    for name, other in combinations(files, 2):
+        if _is_same(files[name], files[other]):
+            raise DataError(f"{name} {files[name]} and {other} {files[other]} are one file, and one would replace the "
+                            f"other; name two")
+
+
+def _is_file_or_free(path: Path) -> bool:
+    """Whether a path is a file or can become one; DataError if it is a folder."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, e.g. {path / 'ranked.csv'}")
+    return not (path.is_relative_to("/dev") or path.is_relative_to("/proc") or (path.exists() and not path.is_file()))
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
 @app.command()
 def rank(
         model: Annotated[str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")],
         jobs: Annotated[Path, typer.Option(help="a file or a folder of .txt .md .pdf .docx .csv .tsv .jsonl .parquet")],
         resumes: Annotated[Path, typer.Option(help="the same")],
-        out: Annotated[Path, typer.Option(help="CSV file to write")],
+        out: Annotated[Path, typer.Option(help="CSV file to write; ids that begin with = + - @ get a ' in front")],
         direction: Annotated[str, typer.Option(help="rank resumes for each job, or jobs for each resume")] = "resumes",
         top: Annotated[int, typer.Option(min=1, help="candidates listed for each query")] = 20,
         constraints: Annotated[str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")] = "",
@@ -281,22 +324,15 @@ def rank(
     from matchlib.data.documents import read_documents
     if direction not in ("resumes", "jobs"):
         raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
-    for file in filter(None, (out, trec)):
-        if not file.parent.is_dir():
-            raise DataError(f"{file}: there is no folder {file.parent}; make it first")
-        if file.is_dir():
-            raise DataError(f"{file} is a folder; name a file in it, e.g. {file / 'ranked.csv'}")
-        try:  # before the hours that encoding may take
-            with tempfile.TemporaryFile(dir=file.parent):
-                pass
-        except OSError as problem:
-            raise DataError(f"{file} cannot be written: {problem.strerror}; name another folder") from None
+    check_outputs({name: path for name, path in (("--out", out), ("--trec", trec)) if path},
+                  {"--jobs": jobs, "--resumes": resumes, "--model": Path(model)})
     readings = [read_documents(jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding),
                 read_documents(resumes, "resumes", columns={"resume_id": resume_id, "text": resume_text},
                                encoding=encoding)]
     left_out = pd.concat([reading.left_out for reading in readings])
+    to_stderr = not _is_file_or_free(out)  # the list may go to where the notes go
     for reading in readings:
-        typer.echo(reading.notes[0])
+        typer.echo(reading.notes[0], err=to_stderr)
     for file, line, reason in left_out.itertuples(index=False):
         typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
     from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
@@ -304,7 +340,7 @@ def rank(
     for note in rank_files(readings[0].tables["jobs"], readings[1].tables["resumes"], model=model,
                            task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain, rules=rules,
                            job_prompt=job_prompt, resume_prompt=resume_prompt):
-        typer.echo(note)
+        typer.echo(note, err=to_stderr)
     raise typer.Exit(2 if strict and len(left_out) else 0)
 
 

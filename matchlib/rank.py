@@ -6,8 +6,9 @@ second call encodes only what is new.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
@@ -179,7 +180,7 @@ def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:
-    """Write `out` as CSV in UTF-8, beside and renamed: query's id, rank, candidate's id, score, explanation columns.
+    """Write `out` as CSV in UTF-8 (see `write_through`): query's id, rank, candidate's id, score, explanation columns.
 
     No text in it is a formula, see `files.without_formulas`.
     """
@@ -189,16 +190,31 @@ def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out:
         frame = pd.concat([frame, explanations], axis=1)
     for column in frame.select_dtypes(exclude="number"):
         frame[column] = without_formulas(frame[column])
-    beside = out.with_name(f"{out.name}.part")
-    frame.to_csv(beside, index=False, float_format="%.6f")
-    beside.rename(out)
+    write_through(out, lambda path: frame.to_csv(path, index=False, float_format="%.6f"))
 
 
 def write_trec(ranking: pd.DataFrame, out: Path, *, tag: str) -> None:
-    """Write the ranking as a TREC run, beside and renamed."""
-    beside = out.with_name(f"{out.name}.part")
-    write_run(ranking, beside, tag=tag)
-    beside.rename(out)
+    """Write the ranking as a TREC run, see `write_through`."""
+    write_through(out, lambda path: write_run(ranking, path, tag=tag))
+
+
+def is_special(out: Path) -> bool:
+    """Whether an output is a pipe or a device, such as /dev/stdout, which must not be replaced by a file."""
+    return out.is_relative_to("/dev") or out.is_relative_to("/proc") or (out.exists() and not out.is_file())
+
+
+def write_through(out: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a file, beside and renamed; of a link the target, and a pipe or a device as it is."""
+    if is_special(out):
+        write(out)
+        return
+    target = out.resolve()
+    beside = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    try:
+        write(beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def explain_ranking(ranking: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *,

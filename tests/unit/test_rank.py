@@ -1,16 +1,19 @@
 """matchlib rank: from files to a list with reasons, both ways, with constraints, and what happens to bad files."""
 
 import json
+import os
+import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from matchlib.cli import app
+from matchlib.cli import app, check_outputs
 from matchlib.data.schema import DataError
 from matchlib.learning.card import set_audit
-from matchlib.rank import open_ranker, rank_documents, require
+from matchlib.rank import open_ranker, rank_documents, require, write_ranking, write_trec
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.evaluation import read_run
 from matchlib.retrieval.models import EncoderError
@@ -132,6 +135,70 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_read(place, mon
     monkeypatch.setattr("matchlib.cli.tempfile.TemporaryFile", refuse)
     result = command()
     assert result.exit_code == 1 and "cannot be written: Permission denied" in str(result.exception)
+
+
+def linked(folder):
+    (folder / "link.csv").symlink_to(folder / "jobs.csv")
+    return "link.csv"
+
+
+def hard_linked(folder):
+    (folder / "hard.csv").hardlink_to(folder / "jobs.csv")
+    return "hard.csv"
+
+
+@pytest.mark.parametrize(("out", "sentence"), [
+    (lambda _: "jobs.csv", "is what --jobs names"), (lambda _: "resumes/../jobs.csv", "is what --jobs names"),
+    (linked, "is what --jobs names"), (hard_linked, "is what --jobs names"),
+    (lambda _: "resumes/ranked.csv", "lies in the folder that --resumes names"),
+    (lambda _: "resumes", "is a folder"), (lambda _: "none/ranked.csv", "there is no folder"),
+    (lambda _: "run.txt", "--out .*run.txt and --trec .*run.txt are one file")])
+def test_an_output_never_replaces_an_input_or_another_output(place, out, sentence):
+    """--out equal to --jobs replaced the jobs, equal to --trec lost the list."""
+    folder, command = place
+    before = (folder / "jobs.csv").read_bytes()
+    result = command("--out", folder / out(folder), "--trec", folder / "run.txt")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, DataError) and re.search(sentence, str(result.exception))
+    assert (folder / "jobs.csv").read_bytes() == before and not (folder / "run.txt").exists()
+
+
+def test_a_file_of_the_model_is_not_replaced(tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(DataError, match="lies in the folder that --model names"):
+        check_outputs({"--trec": tmp_path / "model" / "config.json"}, {"--model": tmp_path / "model"})
+
+
+def test_links_pipes_and_devices_are_written_and_not_replaced(tmp_path):
+    ranking = pd.DataFrame({"query_id": ["a"], "candidate_id": ["x"], "rank": [1], "score": [0.5]})
+    expected = "job_id,rank,resume_id,score\na,1,x,0.500000\n"
+    target, link, dangling, pipe = (tmp_path / name for name in ("target.csv", "link.csv", "dangling.csv", "pipe"))
+    target.write_text("old")
+    link.symlink_to("target.csv")
+    dangling.symlink_to("new.csv")
+    for out, written in ((link, target), (dangling, tmp_path / "new.csv")):
+        write_ranking(ranking, None, out, task="rank_resumes")
+        assert out.is_symlink() and written.read_text() == expected
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_ranking(ranking, None, pipe, task="rank_resumes")
+    assert os.read(reader, 1000).decode() == expected and pipe.is_fifo()
+    os.close(reader)
+    write_trec(ranking, Path("/dev/null"), tag="t")
+    assert Path("/dev/null").is_char_device()
+    check_outputs({"--out": Path("/dev/stdout"), "--trec": Path("/dev/stdout")}, {"--jobs": target})
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    (tmp_path / "run.txt").write_text("the last run")
+    (tmp_path / "run.txt.part").write_text("a file of the reader's")
+    ranking = pd.DataFrame({"query_id": ["a b"], "candidate_id": ["x"], "rank": [1], "score": [0.5]})
+    with pytest.raises(DataError, match="space"):
+        write_trec(ranking, tmp_path / "run.txt", tag="t")
+    write_trec(ranking.assign(query_id="a"), tmp_path / "new.txt", tag="t")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "run.txt": "the last run", "run.txt.part": "a file of the reader's", "new.txt": "a Q0 x 1 -1 t\n"}
 
 
 def test_a_formula_is_no_formula_in_the_csv(place):
