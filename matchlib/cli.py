@@ -28,6 +28,7 @@ from matchlib.pipeline import (
     find_root,
     input_stages,
     notebook_parameters,
+    parse_yaml,
     plan_run,
     read_params,
 )
@@ -63,9 +64,9 @@ def load_plan(params: Path, run: str = "", changes: list[str] | None = None) -> 
     for change in changes or []:
         place, _, value = change.partition("=")
         section, _, name = place.partition(".")
-        if section not in raw or not name:
+        if section not in raw or section in ("run", "sweep") or not name or "=" not in change:
             raise ParameterError(f"--set {change}: write section.parameter=value with a section of {params}")
-        raw[section] = {**(raw[section] or {}), name: yaml.safe_load(value)}
+        raw[section] = {**(raw[section] or {}), name: parse_yaml(value, f"--set {change}")}
     if run:
         raw["run"] = run
     return plan_run(unfold(raw, source=str(params)), source=str(params))
@@ -213,6 +214,7 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
     """Render a run's notebooks and index as HTML; with several runs, compare them side by side."""
     from matchlib.reports import render
     os.chdir(find_root())
+    runs = [run.rstrip("/").removeprefix("reports/") for run in runs]  # as the shell completes them
     folders = [Path("reports") / run for run in runs]
     for folder in folders:
         if not any(folder.glob("*/manifest.json")):

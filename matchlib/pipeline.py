@@ -7,7 +7,9 @@ import base64
 import difflib
 import hashlib
 import json
+import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +24,10 @@ import yaml
 DEMO = "reports/demo/"
 """A parameter whose default starts with this is an input: the folder of another stage. So is one whose name ends in
 _stage (its default "" does without) or in _stages (a dict of name -> stage)."""
+
+
+MAX_NAME = 200
+"""Characters of a run's or a stage's name: file systems allow 255, and files are named after stages with an ending."""
 
 
 class ParameterError(ValueError):
@@ -97,22 +103,55 @@ def find_root() -> Path:
     raise ParameterError(f"{Path.cwd()} is not inside the repository (no Snakefile above it); change into it first")
 
 
-def read_params(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Plain YAML, in which a key that stands twice is an error: by default the last one silently wins."""
+
+    def construct_mapping(self, node, deep=False):
+        lines: dict[tuple[str, str], int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if (key.tag, key.value) in lines:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands in line {lines[key.tag, key.value]} and again in line {line}; "
+                                f"keep one of the two")
+            lines[key.tag, key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """What a YAML text holds. Raises ParameterError on broken YAML, a repeated key, or a value that holds itself."""
+    try:
+        value = yaml.load(text, _Loader)  # a SafeLoader
+        json.dumps(value, default=str)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
+        raise ParameterError(f"{where}: not valid YAML: {' '.join(str(problem).split())}") from None
+    return value
+
+
+def read_params(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a params file.
 
     `base: other.yaml` fills in what the file leaves out, section by section: all sections of the base, or `only` some.
+    above: the files that lead here by their `base`.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; the params files are {_list_params(path.parent)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(problem).split())}") from None
+    except UnicodeDecodeError as problem:
+        raise ParameterError(f"{path}: not UTF-8 ({problem}); save it as UTF-8") from None
+    except OSError as problem:
+        raise ParameterError(f"{path} cannot be read: {problem.strerror}; name a params file, such as one of "
+                             f"{_list_params(path)}") from None
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ParameterError(f"{path}: expected sections such as 01_data_rules:, found {type(raw).__name__}")
+    _check_form(raw, path)
     raw.setdefault("run", path.stem)
     if base := raw.pop("base", None):
-        below = read_params(path.parent / base)
+        if (path.parent / base).resolve() in {file.resolve() for file in (path, *above)}:
+            raise ParameterError(f"{path}: base {base!r} leads back to a file that is based on it; name another")
+        below = read_params(path.parent / base, above=(path, *above))
         only = raw.pop("only", list(below))
         if unknown := [name for name in only if name not in below]:
             raise ParameterError(f"{path}: only names {unknown[0]!r}, which is no section of {base}")
@@ -122,6 +161,19 @@ def read_params(path: Path) -> dict[str, Any]:
             elif key in only or key in raw:
                 raw[key] = {**(value or {}), **(raw.get(key) or {})}
     return raw
+
+
+def _check_form(raw: Mapping[Any, Any], path: Path) -> None:
+    """Raise ParameterError unless every section is a mapping and the other entries have their form."""
+    forms = {"run": (str, int, float), "base": str, "only": list, "sweep": list}
+    for key, value in raw.items():
+        if not isinstance(key, str):
+            raise ParameterError(f"{path}: the key {key!r} is a {type(key).__name__}; sections have names such as "
+                                 f"01_data_rules")
+        if not isinstance(value, forms.get(key, dict | None)) or isinstance(value, bool):
+            wanted = {"run": "a name", "base": "the path of a params file", "only": "a list of sections",
+                      "sweep": "a list of entries"}.get(key, "a mapping of parameters to values")
+            raise ParameterError(f"{path}: {key} is {value!r}, a {type(value).__name__}; expected {wanted}")
 
 
 def _list_params(folder: Path) -> str:
@@ -135,8 +187,11 @@ def plan_run(raw: Mapping[str, Any], *, source: str = "params") -> RunPlan:
     Raises ParameterError on an unknown section, an unknown parameter, a wrong type or a missing input.
     """
     run = str(raw.get("run", ""))
-    if not run or set(run) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."):
-        raise ParameterError(f"{source}: run {run!r} must be a name of letters, digits, '_', '-' and '.'")
+    for what, name in [("run", run), *(("section", str(key)) for key in raw if key != "run")]:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or len(name) > MAX_NAME:
+            shown = name if len(name) <= MAX_NAME else f"{name[:40]}... ({len(name)} characters)"
+            raise ParameterError(f"{source}: {what} {shown!r} must be a name of letters, digits, '_', '-' and '.', not "
+                                 f"beginning with '-' or '.', of at most {MAX_NAME} characters; it names a folder")
     names = sorted(key for key in raw if key != "run")
     stages = [_plan_stage(name, raw, names, run, source) for name in names]
     ordered: list[StagePlan] = []
@@ -245,7 +300,7 @@ def check_parameters(where: str, given: Mapping[str, Any], defaults: Mapping[str
     """
     for key, value in given.items():
         if key not in defaults:
-            near = difflib.get_close_matches(key, defaults, n=1)
+            near = difflib.get_close_matches(str(key), defaults, n=1)
             raise ParameterError(f"{where}: unknown parameter {key!r}"
                                  + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(defaults)}"))
         default = defaults[key]
@@ -254,6 +309,28 @@ def check_parameters(where: str, given: Mapping[str, Any], defaults: Mapping[str
             hint = "; write floats as 1.0e-5" if isinstance(default, float) and isinstance(value, str) else ""
             raise ParameterError(f"{where}: {key} is {value!r}, a {type(value).__name__}; "
                                  f"expected a {type(default).__name__} like {default!r}{hint}")
+        if problem := _wrong_content(key, value, default):
+            raise ParameterError(f"{where}: {key} is {value!r}; {problem}")
+
+
+def _wrong_content(key: str, value: Any, default: Any) -> str:
+    """What is wrong with a value of the right type, and what to write instead; "" if nothing is."""
+    if key == "seed" and not 0 <= value < 2**32:
+        return "a seed is a whole number from 0 to 4294967295"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "write a finite number"
+    if isinstance(value, list) and any(isinstance(item, list) for item in value):
+        return "its items are lists themselves; write one flat list"
+    if isinstance(value, list) and default and all(isinstance(item, str) for item in default) and not all(
+            isinstance(item, str) for item in value):
+        return "its items are names; write each as a text, in quotes where YAML takes it for something else"
+    if isinstance(value, dict) and not all(isinstance(name, str) for name in value):
+        return "its keys are names; put those that YAML takes for numbers or yes and no in quotes"
+    if isinstance(value, dict) and key.endswith("_columns"):
+        names = [name for columns in value.values() for name in (columns if isinstance(columns, list) else [columns])]
+        if not all(isinstance(name, str) for name in names):
+            return "its values are names of columns; write each as a text, or a list of such"
+    return ""
 
 
 @cache

@@ -31,10 +31,23 @@ def unfold(raw: Mapping[str, Any], *, source: str) -> dict[str, Any]:
         if not isinstance(entry, dict) or set(entry) != {"stages", "over"}:
             raise ParameterError(f"{source}: an entry of sweep needs stages (a list) and over (a list of dicts), and "
                                  f"nothing else")
+        if not isinstance(entry["stages"], list) or not _is_over(entry["over"]):
+            raise ParameterError(f"{source}: an entry of sweep has stages {entry['stages']!r} and over "
+                                 f"{entry['over']!r}; expected a list of sections, and a list of mappings from a name "
+                                 f"to sections with their changes")
         if unknown := [stage for stage in entry["stages"] if stage not in unfolded]:
             raise ParameterError(f"{source}: the sweep varies {unknown[0]!r}, but the file has no such section")
         unfolded = _unfold_one(unfolded, entry["stages"], list(_crossed(entry["over"], entry["stages"], source)))
     return unfolded
+
+
+def _is_over(over: Any) -> bool:
+    """True for a list of {name: {section: {parameter: value} or null} or null}."""
+    def maps(value: Any, below) -> bool:
+        return value is None or (isinstance(value, dict) and all(below(item) for item in value.values()))
+    if not isinstance(over, list) or not all(isinstance(values, dict) for values in over):
+        return False
+    return all(maps(values, lambda arm: maps(arm, lambda section: maps(section, lambda _: True))) for values in over)
 
 
 class Arm(NamedTuple):
@@ -77,6 +90,9 @@ def _unfold_one(raw: dict[str, Any], stages: list[str], arms: list[Arm]) -> dict
                                     if s not in arm.without}
                 elif value in stages:
                     section[key] = f"{value}-{arm.name}"
+            if f"{name}-{arm.name}" in unfolded:
+                raise ParameterError(f"the sweep makes the section {name}-{arm.name} twice; give its values other "
+                                     f"names")
             unfolded[f"{name}-{arm.name}"] = section
     return unfolded
 

@@ -195,3 +195,63 @@ def test_parameters_cell_must_hold_literals(repository):
     notebook_parameters.cache_clear()
     with pytest.raises(ParameterError, match="not an assignment"):
         notebook_parameters(repository)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("01_data_rules: {seed: 1}\n01_data_rules: {seed: 2}\n", "'01_data_rules' stands in line 1 and again in line 2"),
+    ("01_data_rules:\n  seed: 1\n  seed: 2\n", "'seed' stands in line 2 and again in line 3"),
+    ("01_data_rules: {seed: 1, seed: 2}\n", "'seed' stands in line 1 and again in line 1"),
+    ("01_data_rules: {dials: {a: 1, b: 2, a: 3}}\n", "'a' stands in line 1 and again"),
+    ("01_data_rules: [seed]\n", "01_data_rules is .*a list; expected a mapping"),
+    ("01_data_rules: 3\n", "01_data_rules is 3, a int; expected a mapping"),
+    ("1: {}\n", "the key 1 is a int"), ("base: p.yaml\n", "leads back to a file"), ("base: [a]\n", "path of a params"),
+    ("base: other.yaml\nonly: 3\n", "a list of sections"), ("run: [a]\n", "expected a name"),
+    ("run: yes\n", "expected a name"), ("a: 2024-13-45\n", "not valid YAML"),
+    ("01_data_rules: &a {dials: *a}\n", "not valid YAML"),
+    ("01_data_rules: {" + "[" * 5000 + "\n", "not valid YAML"), ("sweep: 3\n", "a list of entries")])
+def test_settings_of_the_wrong_shape_are_one_sentence(tmp_path, text, sentence):
+    """A repeated section silently won, and `check` approved the simulated market; the others were tracebacks."""
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ParameterError, match=sentence):
+        plan_run(read_params(tmp_path / "p.yaml"))
+
+
+def test_files_that_are_based_on_each_other_and_folders_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: ./a.yaml\n")
+    with pytest.raises(ParameterError, match="leads back to a file"):
+        read_params(tmp_path / "a.yaml")
+    with pytest.raises(ParameterError, match=r"cannot be read: Is a directory; .*a.yaml, .*b.yaml"):
+        read_params(tmp_path)
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"seed": -1}, "a seed is a whole number from 0"), ({"seed": 2**32}, "a seed is"),
+    ({"rule_names": [["place"]]}, "write one flat list"), ({"rule_names": [1]}, "its items are names"),
+    ({"jobs_columns": {"text": 0}}, "names of columns"), ({"jobs_columns": {"text": ["a", 1]}}, "names of columns"),
+    ({"dials": {1: 2}}, "its keys are names"), ({"test_share": float("nan")}, "a finite number"),
+    ({"test_share": float("inf")}, "a finite number"), ({1: 2}, "unknown parameter 1")])
+def test_values_of_the_wrong_content_are_one_sentence(given, sentence):
+    with pytest.raises(ParameterError, match=sentence):
+        plan_run({"run": "x", "01_data_rules": given})
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "..", ".hidden", "-x", "a b", "a/b", "None!"])
+def test_names_that_are_no_folder_of_their_own_are_refused(name):
+    for raw in ({"run": name, "01_data_rules": {}}, {"run": "x", f"01_data_rules-{name[1:]}/": {}}):
+        with pytest.raises(ParameterError, match="must be a name of letters"):
+            plan_run(raw)
+
+
+@pytest.mark.parametrize("change", ["01_data_rules.seed=[", "01_data_rules.seed", "01_data_rules=3", "run.a=1",
+                                    "01_data_rules.dials={a: 1, a: 2}", "01_data_rules.seed="])
+def test_a_broken_change_is_one_sentence(tmp_path, change):
+    from matchlib.cli import load_plan
+    (tmp_path / "p.yaml").write_text("01_data_rules: {}\n")
+    with pytest.raises(ParameterError, match="01_data_rules|run.a"):
+        load_plan(tmp_path / "p.yaml", changes=[change])
+
+
+def test_stages_whose_names_differ_by_a_dash_have_rules_of_their_own():
+    plan = plan_run({"run": "x", "01_data_rules-a-b": {}, "01_data_rules-a_b": {}, "01_data_rules-a.b": {}})
+    assert len(set(pipeline.rule_names(plan))) == 3

@@ -72,7 +72,10 @@ def test_an_arm_leaves_out_what_it_sets_to_null():
     ({"stages": []}, "needs stages .a list. and over"),
     ({"stages": ["03_none"], "over": []}, "varies '03_none', but the file has no such section"),
     ({"stages": ["02_contrastive-rum"], "over": [{"a": {"01_data_rules": {"seed": 2}}}]},
-     "changes '01_data_rules', which is not among its stages")])
+     "changes '01_data_rules', which is not among its stages"),
+    ({"stages": "02_contrastive", "over": []}, "expected a list of sections"),
+    ({"stages": [], "over": {}}, "a list of mappings"), ({"stages": [], "over": [{"a": 3}]}, "a list of mappings"),
+    ({"stages": ["11_leaderboard"], "over": [{"1": {}, 1: {}}]}, "makes the section 11_leaderboard-1 twice")])
 def test_wrong_forms_are_refused(entry, sentence):
     with pytest.raises(ParameterError, match=sentence):
         unfold(BASE | {"sweep": [entry]}, source="p")
