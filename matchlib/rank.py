@@ -22,6 +22,7 @@ from matchlib.analysis.explain import COLUMNS as EXPLAINED
 from matchlib.analysis.explain import explain_pairs
 from matchlib.analysis.reading import read_facts
 from matchlib.data.files import without_formulas
+from matchlib.data.normal import plain
 from matchlib.data.rules import Rule, rules_by_name
 from matchlib.data.schema import TASKS, DataError
 from matchlib.data.skills import DEGREES, LEVELS
@@ -120,7 +121,7 @@ def rank_documents(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, 
 
 def _encode(encode, texts: list[str], name: str) -> np.ndarray:
     starts = tqdm(range(0, len(texts), AT_ONCE), desc=f"encoding {name}", mininterval=5, leave=False, disable=None)
-    return np.concatenate([encode(texts[start:start + AT_ONCE]) for start in starts])
+    return np.concatenate([encode([plain(text) for text in texts[start:start + AT_ONCE]]) for start in starts])
 
 
 def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> list[np.ndarray]:
@@ -173,9 +174,9 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
 
 
 def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that rules compare, without the case and spaces that people write them with."""
+    """The columns that rules compare, in plain form (see data.normal), without case and the spaces around them."""
     columns = frame.columns.intersection(["city", "region", "remote", "seniority", "degree"])
-    frame = frame.assign(**{name: frame[name].str.strip().str.lower() for name in columns})
+    frame = frame.assign(**{name: frame[name].map(plain).str.strip().str.lower() for name in columns})
     return frame.assign(remote=frame["remote"].replace(SAME)) if "remote" in frame else frame
 
 

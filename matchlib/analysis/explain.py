@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.reading import cut, read_facts
+from matchlib.analysis.reading import Piece, cut, read_facts
 from matchlib.data.rules import same_place, split_items
 from matchlib.retrieval.encoder import Encoder
 
@@ -51,15 +51,27 @@ def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns=lambda name: name.replace("_", " ")).T.add_prefix("pair ").reset_index(names="")
 
 
-def requirements(text: str) -> list[str]:
-    """The statements of a job that ask for something: those under its headings, else all but its head, else all."""
+def requirements(text: str) -> dict[str, str]:
+    """The statements of a job that ask for something: those under its headings, else all but its head, else all.
+
+    In plain form (see data.normal), in which they are compared -> as they are written, in which they are shown.
+    """
     pieces = cut(text)
     chosen = [p for p in pieces if p.listed] or [p for p in pieces if not p.head] or pieces
-    return list(dict.fromkeys(piece.text for piece in chosen))[:MAX_REQUIREMENTS]
+    return _distinct(chosen, MAX_REQUIREMENTS)
 
 
-def _statements(text: str) -> list[str]:
-    return list(dict.fromkeys(piece.text for piece in cut(text)))[:MAX_STATEMENTS]
+def _statements(text: str) -> dict[str, str]:
+    return _distinct(cut(text), MAX_STATEMENTS)
+
+
+def _distinct(pieces: list[Piece], most: int) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for piece in pieces:
+        if len(shown) == most:
+            break
+        shown.setdefault(piece.text, piece.shown)
+    return shown
 
 
 class _Nearest:
@@ -77,11 +89,12 @@ class _Nearest:
             return ""
         cosines = self.job_vectors[job] @ self.resume_vectors[resume].T
         best = cosines.argmax(1)
-        return " | ".join(f"{_shown(asked)} <- {_shown(self.held[resume][at])} ({cosines[i, at]:.2f})"
-                          for i, (asked, at) in enumerate(zip(self.asked[job], best, strict=True)))
+        held = list(self.held[resume].values())
+        return " | ".join(f"{_shown(asked)} <- {_shown(held[at])} ({cosines[i, at]:.2f})"
+                          for i, (asked, at) in enumerate(zip(self.asked[job].values(), best, strict=True)))
 
 
-def _vectors(statements: dict[str, list[str]], encode) -> dict[str, np.ndarray]:
+def _vectors(statements: dict[str, dict[str, str]], encode) -> dict[str, np.ndarray]:
     """(n, dim) vectors of each document's statements; equal ones are encoded once."""
     unique = list(dict.fromkeys(text for texts in statements.values() for text in texts))
     if not unique:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.market import REGIONS
+from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
 from matchlib.data.wording import SLOTS
 
@@ -43,35 +44,58 @@ LEVEL_STEPS = (0.6, 1.5, 2.8)
 """Years over the years typical of the occupation's middle level, where the levels part (the market's own law)."""
 TITLE = "occupation:"
 
+HEADINGS = frozenset(re.findall(r"\w+", """
+    skills skill competencies competences strengths expertise abilities tools technologies technology stack
+    languages language experience history employment career work working education training qualifications
+    qualification certifications certificates certification licences licenses profile summary objective about
+    overview introduction projects project achievements accomplishments awards publications interests hobbies
+    activities volunteering references contact details requirements required responsibilities duties tasks benefits
+    offer role position job company team us me we you your my our what who the a of in and for must have need bring
+    will do key core technical professional personal main relevant selected other additional further soft hard
+    academic information background experiencia laboral profesional formación académica educación idiomas
+    habilidades competencias conocimientos perfil requisitos funciones datos personales contacto referencias
+    objetivo sobre mí y de expérience expériences professionnelle professionnelles formations compétences langues
+    profil missions coordonnées berufserfahrung ausbildung kenntnisse fähigkeiten sprachen anforderungen aufgaben
+    lebenslauf und persönliche daten"""))
+"""Words of headings. A line in capitals that holds another is one only if it stands like one: `_is_caps_heading`."""
+
 _TOKEN = re.compile(r"[^\W_]+|[+#]")
-_CUT = re.compile(r"\n|;|[•▪●‣]|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")
-_BULLET = re.compile(r"^[\s*·–—-]+|\s+$")
-_HEADING = re.compile(r"#{1,6} |[^.;,]{1,40}:$|(?:[A-ZÀ-Þ&/]{3,}\s?){1,5}$")  # "# Skills", "Skills:", "SKILLS"
+_CUT = re.compile(r";|•|(?<=[.!?])\s+(?=[A-ZÀ-Þ])")  # in plain form, where every bullet is a •
+_BULLET = " \t*·–—-"
+_LINE = re.compile(r"[^\n]+")
+_MARKDOWN, _COLON = re.compile(r"(#{1,6}) "), re.compile(r"[^.;,]{1,40}:$")
+_CAPS = re.compile(r"(?=[^\n]*[A-ZÀ-Þ]{3})[A-ZÀ-Þ&/]{1,}(?:\s[A-ZÀ-Þ&/]{1,}){0,4}$")
+_CAPS_RANK, _COLON_RANK = 7, 8  # after the six of Markdown
 _NICE = re.compile(r"nice[ -]to[ -]have|\b(?:a|is a|big) plus\b|\bbonus\b|\bpreferred\b|\badvantageous?\b|\boptional",
                    re.I)
 _MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experience|histor|work|respons|task|dut[yi]"
                    r"|profile|about|summary|education|employment|project|language|tools|stack", re.I)
-_YEARS = re.compile(rf"\b(\d{{1,2}}|{'|'.join(NUMBERS)})(?: ?[-–] ?\d{{1,2}})?\+?(?: or more)? ?(?:years?|yrs?)\b"
-                    rf"(?! (?:old|ago|of age|contract))", re.I)
+_NUMBER = rf"(?:\d{{1,2}}|{'|'.join(NUMBERS)})"
+_YEARS = re.compile(rf"(?<!\d[.,])\b({_NUMBER})(?:[.,]\d)?(?: ?(?:[-–—~/]|to|or) ?{_NUMBER}(?:[.,]\d)?)? ?\+?"
+                    rf"(?: or more)?[ \t]?(?:years?|yrs?)\b(?! (?:old|ago|of age|contract))", re.I)
 _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
+_LONGEST_LAST = 12
 _REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
                      r"|\b(?:fully|100%|or) remote\b|\(remote\)|\bwork(?:ing)? from home\b|\bhappy to relocate\b", re.I)
-_PLACE = r"([A-ZÀ-Þ][\w'’-]+(?:[ -](?:(?:upon|on|de|la|sur|am|of|the) )?[A-ZÀ-Þ][\w'’-]+){0,2})"
+_NAME = r"[A-ZÀ-Þ][\w'’]{1,30}(?:-[\w'’]{1,30}){0,4}"  # no hyphen in the class: it would be found in many ways
+_PLACE = rf"(\b{_NAME}(?: (?:(?:upon|on|de|la|sur|am|of|the) )?{_NAME}){{0,2}})"
 _IN_PLACE = re.compile(rf"(?:\b(?i:based|living|located|resident|lives?|office|home) in|"
                        rf"\b(?i:location|city|place|address|based) ?:|"
-                       rf"\bour(?= [A-ZÀ-Þ][\w'’ -]+ (?:office|team|site|branch)\b)) ?{_PLACE}"
+                       rf"\bour(?= [A-ZÀ-Þ][\w'’ -]{{1,60}} (?:office|team|site|branch)\b)) ?{_PLACE}"
                        rf"|{_PLACE}-based\b")
 
 
 class Piece(NamedTuple):
     """One statement of a document: a sentence, a list item or a line.
 
-    head, listed, nice: whether it stands in the head, under a heading, among nice-to-haves.
+    text: its plain form (see data.normal); head, listed, nice: whether it stands in the head, under a heading, among
+    nice-to-haves; shown: as it is written.
     """
     text: str
     head: bool
     listed: bool
     nice: bool
+    shown: str
 
 
 class Found(NamedTuple):
@@ -113,19 +137,81 @@ def cut(text: str) -> list[Piece]:
     """The statements of a document without its headings: lines, list items, sentences.
 
     What stands under a heading of nice-to-haves is nice, and so is what stands under a later heading of unknown sense:
-    adverts name first what they need.
+    adverts name first what they need. A heading of lesser rank ("Databases:" below "## Requirements") that says neither
+    leaves the sense as it is.
     """
-    pieces, nice, head, headings = [], False, True, 0
-    for number, line in enumerate(filter(str.strip, text.splitlines())):
+    form = mapped(text)
+    lines = [line for line in _LINE.finditer(form.text) if line[0].strip()]
+    pieces: list[Piece] = []
+    nice, head, rank = False, True, 0
+    for number, line in enumerate(lines):
         head = head and number < HEAD_LINES
-        if _HEADING.match(line.strip()):
-            nice = bool(_NICE.search(line) or (headings and not _MUST.search(line)))
-            head, headings = head and not number, headings + 1
+        if own_rank := _heading_rank(lines, number):
+            if _NICE.search(line[0]):
+                nice = True
+            elif _MUST.search(line[0]):
+                nice = False
+            elif own_rank <= rank:  # 0 before the first heading, which is never nice
+                nice = True
+            head, rank = head and not number, _rank_in_force(rank, own_rank, line[0])
             continue
-        for part in _CUT.split(line):
-            if re.search(r"\w", part := _BULLET.sub("", part)):
-                pieces.append(Piece(part, head, headings > 0, nice or bool(_NICE.search(part))))
+        for start, end in _parts(line):
+            part = form.text[start:end]
+            shown = text[slice(*form.span(start, end))]
+            pieces.append(Piece(part, head, rank > 0, nice or bool(_NICE.search(part)), shown))
     return pieces
+
+
+def _rank_in_force(rank: int, own_rank: int, line: str) -> int:
+    """The rank that a later heading of unknown sense must have to end this section."""
+    says = bool(_NICE.search(line) or _MUST.search(line))
+    return own_rank if says or not rank else min(rank, own_rank)
+
+
+def _parts(line: re.Match) -> Iterator[tuple[int, int]]:
+    """Where the statements of a line lie in the text, without their bullets; those without a word are none."""
+    cuts = [match.span() for match in _CUT.finditer(line[0])]
+    starts = [0, *(end for _, end in cuts)]
+    ends = [*(start for start, _ in cuts), len(line[0])]
+    for start, end in zip(starts, ends, strict=True):
+        part = line[0][start:end]
+        bare = part.lstrip(_BULLET)
+        if re.search(r"\w", bare):
+            first = line.start() + end - len(bare)
+            yield first, first + len(bare.rstrip())
+
+
+def _heading_rank(lines: list[re.Match], number: int) -> int:
+    """How far below the top a line is a heading: 1 to 6 "# Skills", then "SKILLS", then "Skills:"; 0 if it is none."""
+    line = lines[number][0].strip()
+    if markdown := _MARKDOWN.match(line):
+        return len(markdown[1])
+    if _COLON.match(line):
+        return _COLON_RANK
+    return _CAPS_RANK if _CAPS.match(line) and _is_caps_heading(lines, number) else 0
+
+
+def _is_caps_heading(lines: list[re.Match], number: int) -> bool:
+    """Whether a line in capitals is a heading rather than an item (SQL, GIT) or a name.
+
+    One that holds but words of HEADINGS is; one that holds a known skill or title is not. Any other is one only if it
+    stands like one: first of all or after a blank line, with a line directly below it, no capitals beside it.
+    """
+    line = lines[number]
+    words = tokenize(line[0])
+    if not words or HEADINGS.issuperset(words) or _NICE.search(line[0]):
+        return bool(words)
+    if phrases("skill").find(words):
+        return False
+    has_gap_before = number == 0 or line.start() - lines[number - 1].end() > 1
+    has_text_below = number + 1 < len(lines) and lines[number + 1].start() - line.end() == 1
+    below = lines[number + 1][0].strip() if has_text_below else ""
+    heads_list = has_text_below and not (_CAPS.match(below) and not HEADINGS.issuperset(tokenize(below)))
+    return has_gap_before and heads_list
+
+
+def _is_title(hit: Found) -> bool:
+    return hit.value.startswith(TITLE)
 
 
 @cache
@@ -174,8 +260,8 @@ def _read(text: str) -> _Note:
     for piece in pieces:
         words = tokenize(piece.text)
         found = phrases("skill").find(words)
-        titles = [hit for hit in found if hit.value.startswith(TITLE)]
-        note.skills[piece.nice] |= {hit.value: None for hit in found if hit not in titles}
+        titles = [hit for hit in found if _is_title(hit)]
+        note.skills[piece.nice] |= {hit.value: None for hit in found if not _is_title(hit)}
         if piece.head and titles and not occupation:
             occupation = titles[0].value.removeprefix(TITLE)
         if not piece.head and not found:
@@ -321,7 +407,8 @@ def _first(kind: str, pieces: list[list[str]]) -> str:
 def _years(pieces: list[Piece]) -> float:
     for piece in pieces:
         for match in _YEARS.finditer(piece.text):
-            if not _LAST.search(piece.text[:match.start()]):
+            before = piece.text[max(0, match.start() - _LONGEST_LAST):match.start()]
+            if not _LAST.search(before):
                 word = match[1].lower()
                 return float(NUMBERS.get(word) or word)
     return np.nan

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from matchlib.data.normal import composed
 from matchlib.data.schema import DataError
 
 csv.field_size_limit(2**31 - 1)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
@@ -49,7 +50,7 @@ def require_file(path: Path) -> None:
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """Yield numbered lines, each decoded alone so that a wrong byte is named by its line."""
+    """Yield numbered lines in composed form (see `normal`); a wrong byte is named by its line."""
     require_file(path)
     codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
     with path.open("rb") as file:
@@ -61,7 +62,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 if "\0" in line:
                     raise DataError(f"{path}:{number}: a null byte; the file is binary or damaged, export it again")
-                yield number, line
+                yield number, composed(line)
     except UnicodeDecodeError as problem:
         raise DataError(f"{path}:{_line_of_bad_byte(path, codec)}: byte 0x{problem.object[problem.start]:02x} is not "
                         f"{encoding}; save the file as UTF-8, or set encoding (often cp1252 or gb18030)") from None
@@ -134,9 +135,20 @@ def read_objects(path: Path, *, encoding: str = "utf-8",
             spoiled(number, f"not JSON ({problem}); one object a line")
             continue
         if isinstance(row, dict):
-            yield number, row
+            yield number, _composed_value(row) if r"\u" in line else row
         else:
             spoiled(number, f"a {type(row).__name__} where an object is due; one object a line")
+
+
+def _composed_value(value: Any) -> Any:
+    """A value of a JSON file whose strings were written as escapes, in composed form."""
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, list):
+        return [_composed_value(item) for item in value]
+    if isinstance(value, dict):
+        return {composed(key): _composed_value(item) for key, item in value.items()}
+    return value
 
 
 def read_text(path: Path, *, encoding: str = "utf-8") -> str:
@@ -156,7 +168,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}:1: not JSON that can be used ({problem}); export the file again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}:1: a {type(value).__name__} where an object is due; is this the right file?")
-    return value
+    return _composed_value(value) if r"\u" in content else value
 
 
 def read_fields(path: Path, *, at_least: int) -> Iterator[tuple[int, list[str]]]:
@@ -179,7 +191,11 @@ def _as_text(value: Any) -> str:
         return "; ".join(map(_as_text, value))
     if isinstance(value, float) and math.isnan(value):
         return ""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | bool) else str(value)
+    if isinstance(value, bytes):  # a Parquet column of type binary
+        return value.decode()
+    if isinstance(value, dict | bool):
+        return json.dumps(value, ensure_ascii=False, default=_as_text)
+    return str(value)
 
 
 def _read_parquet(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int, dict[str, str]]]:
@@ -187,11 +203,24 @@ def _read_parquet(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple
     from pyarrow import parquet
     try:
         # not by pandas, which turns whole numbers with gaps into floats: id 7 would become "7.0"
-        rows = parquet.read_table(path).to_pylist()
+        file = parquet.ParquetFile(path)
+        number = 0
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                number += 1
+                try:
+                    values = {composed(str(key)): composed(_as_text(value)) for key, value in row.items()}
+                except UnicodeDecodeError as problem:
+                    spoiled(number, f"bytes that are not UTF-8 ({problem.reason}); save the column as text")
+                    continue
+                yield number, values
+    except UnicodeDecodeError:  # a column of type string whose bytes are not UTF-8: which row, Arrow does not say
+        raise DataError(f"{path}: a text that is not UTF-8 after row {number:,}; export the file again") from None
     except (pyarrow.ArrowException, OSError) as problem:
         raise DataError(f"{path}: not a Parquet file ({str(problem)[:80]}); export it again") from None
-    for number, row in enumerate(rows, start=1):
-        yield number, {str(key): _as_text(value) for key, value in row.items()}
+
+
+_ROWS_AT_ONCE = 1_000  # rows of a Parquet file that are unpacked at a time
 
 
 def without_formulas(texts: pd.Series) -> pd.Series:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
@@ -25,6 +26,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from matchlib.data.names import LOCALES
+from matchlib.data.normal import mapped, plain
 from matchlib.data.schema import DataError
 
 KINDS = ("email", "phone", "link", "address", "name", "gendered")
@@ -124,9 +126,44 @@ def find(text: str, kinds: Iterable[str] = KINDS, *, regions: tuple[str, ...] = 
     A listed given name counts, unless the words after it make it a firm or place (Carlos Bakery). An AMBIGUOUS one
     (Mark, Jordan) also needs a surname-like word after it and no ", TX", or the evidence that one not listed needs: a
     title (Dr.), a label (Name:), or a listed surname in a first line that looks like a name or after "Supervisor:".
-    A Chinese one needs a surname before it, and a title, a label or the list. Raises DataError on an unknown kind.
+    A Chinese one needs a surname before it, and a title, a label or the list. Found is in the text's plain form (see
+    `normal.plain`), so typographic and invisible characters hide nothing; spans are places in the text itself.
+    Raises DataError on an unknown kind.
     """
     kinds = _checked(kinds)
+    spans = _find_in(text, kinds, regions)
+    if _ZERO_WIDTH_BREAK.search(text):  # what is not drawn may also part two things: "Leeds,\u200b12 High Street"
+        parted = _ZERO_WIDTH_BREAK.sub(lambda run: " " * len(run[0]), text)
+        spans = _without_overlaps([*spans, *_find_in(parted, kinds, regions)])
+    return spans
+
+
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_ZERO_WIDTH_BREAK = re.compile(rf"(?<![{_ZERO_WIDTH}])(?:(?<![^\W\d_])[{_ZERO_WIDTH}]++|[{_ZERO_WIDTH}]++(?![^\W\d_]))")
+
+
+def _find_in(text: str, kinds: frozenset[str], regions: tuple[str, ...]) -> list[Span]:
+    """The spans of a text by its plain form, so that it does not matter how its characters are written."""
+    form = mapped(text)
+    found = _find_in_plain(form.text, kinds, regions)
+    return _without_overlaps([Span(*form.span(start, end), kind) for start, end, kind in found])
+
+
+def _without_overlaps(spans: list[Span]) -> list[Span]:
+    """The spans without those that overlap an earlier one of the list (two halves of a ligature do), sorted."""
+    kept: list[Span] = []
+    starts: list[int] = []
+    for span in spans:
+        at = bisect(starts, span.start)
+        before = kept[at - 1].end if at else 0
+        after = starts[at] if at < len(starts) else span.end
+        if before <= span.start and span.end <= after:
+            kept.insert(at, span)
+            starts.insert(at, span.start)
+    return kept
+
+
+def _find_in_plain(text: str, kinds: frozenset[str], regions: tuple[str, ...]) -> list[Span]:
     finders = {"email": lambda: _matches(_EMAIL, text), "phone": lambda: _phones(text, regions),
                "link": lambda: _matches(_LINK, text), "address": lambda: _matches(_ADDRESS, text),
                "name": lambda: _names(text), "gendered": lambda: _gendered(text)}
@@ -183,7 +220,8 @@ def protected_columns(columns: Iterable[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", " ", _fold(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))).strip()  # birthDate: two words
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain(name))  # birthDate: two words
+    return re.sub(r"[\W_]+", " ", _fold(parted)).strip()
 
 
 def _checked(kinds: Iterable[str]) -> frozenset[str]:

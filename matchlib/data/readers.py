@@ -16,6 +16,7 @@ from matchlib.data.formats.rankpo import read_rankpo
 from matchlib.data.formats.rjdb import read_rjdb
 from matchlib.data.formats.talentclef import read_talentclef
 from matchlib.data.market import Market
+from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns, redact_tables
 from matchlib.data.reading import Reading, RowLog
 from matchlib.data.schema import DataError, check_references, check_table
@@ -150,12 +151,13 @@ def _map_columns(frame: pd.DataFrame, columns: Mapping[str, Any], path: Path) ->
     for new, old in columns.items():
         if not old:
             raise DataError(f"{path}: {new} is mapped to no column; name one of {', '.join(map(repr, frame.columns))}")
+        old = composed(old) if isinstance(old, str) else [composed(column) for column in old]
         for column in [old] if isinstance(old, str) else old:
             if column not in frame:
                 raise DataError(f"{path}: column {column!r}, mapped to {new}, is not in the file; "
                                 f"it has {', '.join(map(repr, frame.columns))}")
         mapped[new] = frame[old] if isinstance(old, str) else _join_fields(frame[old])
-    used = {column for old in columns.values() for column in ([old] if isinstance(old, str) else old)}
+    used = {composed(column) for old in columns.values() for column in ([old] if isinstance(old, str) else old)}
     rest = {column: frame[column] for column in frame if column not in used and column not in mapped}
     return pd.DataFrame({**mapped, **rest}, index=frame.index)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from matchlib.data.normal import plain
 from matchlib.data.schema import DataError
 
 SEGMENTS = ("characters", "jieba")
@@ -16,8 +17,8 @@ _PIECE = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words of a text; a Chinese, Japanese or Thai character is a word of its own."""
-    return _WORD.findall(text.lower())
+    """Lower-cased words of a text in its plain form; a Chinese, Japanese or Thai character is a word of its own."""
+    return _WORD.findall(plain(text).lower())
 
 
 def cut_at_words(text: str, n: int) -> list[str]:
@@ -28,13 +29,14 @@ def cut_at_words(text: str, n: int) -> list[str]:
 
 
 def spaced(text: str, *, segment: str = "characters") -> str:
-    """The text with spaces between the words of scripts that write none; other scripts stay as they are.
+    """The text in its plain form with spaces between the words of scripts that write none.
 
     segment: characters (every character a word), or jieba (Chinese words, by the package of that name).
     Raises DataError on an unknown segment or where jieba is not installed.
     """
     if segment not in SEGMENTS:
         raise DataError(f"segment {segment!r} is not one of {', '.join(SEGMENTS)}")
+    text = plain(text)
     if not _RUN.search(text):
         return text
     cut = list if segment == "characters" else _jieba()

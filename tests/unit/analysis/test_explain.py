@@ -49,7 +49,7 @@ def test_pairs_stand_beside_one_another():
 
 
 def test_requirements_are_what_stands_under_headings():
-    assert requirements(JOBS["text"][0]) == ["SQL", "Tableau", "Python"]
-    assert requirements("Cook wanted") == ["Cook wanted"]
-    assert requirements("") == []
+    assert list(requirements(JOBS["text"][0])) == ["SQL", "Tableau", "Python"]
+    assert requirements("Cook wanted") == {"Cook wanted": "Cook wanted"}
+    assert requirements("") == {}
     assert len(requirements("## We need\n" + "; ".join(f"thing {n}" for n in range(50)))) == MAX_REQUIREMENTS

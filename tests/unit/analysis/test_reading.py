@@ -1,5 +1,7 @@
 """Reading: what is found in the market's texts and in foreign ones, and that no held-out word is known."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,7 @@ def test_places(text, city):
 
 def test_statements_know_where_they_stand():
     text = "Cook in Rome\n## We need\n• soups; sauces\n## Something else\nfish"
-    pieces = {piece.text: piece[1:] for piece in cut(text)}
+    pieces = {piece.text: (piece.head, piece.listed, piece.nice) for piece in cut(text)}
     assert pieces == {"Cook in Rome": (True, False, False), "soups": (False, True, False),
                       "sauces": (False, True, False), "fish": (False, True, True)}
 
@@ -120,3 +122,57 @@ def test_a_random_encoder_is_hardly_ever_believed(tiny_model_folder, tmp_path):
     added = [len(b.split("; ")) - len(a.split("; ")) for a, b in zip(plain["skills"], alike["skills"], strict=True)]
     assert min(added) >= 0
     assert np.mean(added) < .5
+
+
+@pytest.mark.parametrize(("text", "years"), [
+    ("7\u00a0years", 7), ("5\u20117 years", 5), ("5\u22127\u202fyrs", 5), ("7  years", 7),
+    ("５ years", 5), ("5 to 7 years", 5),
+    ("three to five years", 3), ("3/4 years", 3), ("7 + years", 7), ("1.5 years", 1), ("5\u20137-year", np.nan)])
+def test_years_however_they_are_written(text, years):
+    assert read_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
+
+
+@pytest.mark.parametrize("text", ["Cook\nliving in Zu\u0308rich", "Cook\nliving\u00a0in\u202fZürich",
+                                  "Cook\nliving in Z\u00adürich",
+                                  "Cook\u2028living in Zürich"])
+def test_a_place_however_it_is_written(text):
+    assert read_facts([text])["city"].iloc[0] == "Zürich"
+
+
+@pytest.mark.parametrize(("text", "skills", "nice"), [
+    ("Analyst\n## Requirements\nSQL\nPython\nCash flow forecasting", "SQL; Python; Cash flow forecasting", ""),
+    ("SKILLS\nSQL\nPYTHON\nGIT", "SQL; Python; Git", ""),
+    ("SKILLS\nGRPC\nPYTHON\nSQL\nEDUCATION\nnone", "Python; SQL", ""),
+    ("## Requirements\n\nGRPC\n\nSQL\n\nPython", "SQL; Python", ""),
+    ("## Requirements\nKAFKA\nSQL\nNICE TO HAVE\nPYTHON", "SQL", "Python"),
+    ("## Requirements\nDatabases:\nSQL\nLanguages and more:\nPython", "SQL; Python", ""),
+    ("REQUIREMENTS\nSQL\n\nWELCOME EXTRAS\nPython", "SQL", "Python"),
+    ("S K I L L S\nS Q L\nPython", "Python", "")])
+def test_items_are_no_headings(text, skills, nice):
+    facts = read_facts([text]).iloc[0]
+    assert (facts["skills"], facts["nice_skills"]) == (skills, nice)
+
+
+def test_a_statement_is_matched_in_plain_form_and_shown_as_it_is_written():
+    pieces = cut("Head\n## Skills\n\uf0b7\u00a0cash ﬂow; de\u00adbug\u200bging")
+    assert [(piece.text, piece.shown) for piece in pieces[1:]] == [
+        ("cash flow", "cash ﬂow"), ("debugging", "de\u00adbug\u200bging")]
+
+
+@pytest.mark.parametrize("unit", ["/", " ", "A", "A-", "Aa ", "our A", "0 years ", "cook ", ". ", "SQL ",
+                                  "\u0301\u0316", "S ", ":", "•", "a;", "living in A "])
+def test_the_time_is_linear_in_any_line(unit):
+    """Four times the line, at most some ten times the time; 120 slashes once took 14 s."""
+    def seconds(n):
+        text = unit * (n // len(unit)) + "!"
+        started = time.process_time()
+        read_facts([text])
+        return time.process_time() - started
+    assert seconds(80_000) < 10 * seconds(20_000) + 1
+
+
+def test_a_line_of_a_million_characters_is_read():
+    for unit in ("/", " "):
+        started = time.process_time()
+        assert read_facts([f"Cook in Leeds\n{unit * 1_000_000}\nSQL"])["skills"].iloc[0] == "SQL"
+        assert time.process_time() - started < 60

@@ -191,3 +191,16 @@ def test_a_line_that_holds_a_name_hides_it_listed_or_not():
     assert redacted("- Full name: Wei") == "- Full name: [name]" and redacted("Name: Raj Patel") == "Name: [name] Patel"
     for text in ("Company name: Acme", "Project name: Kafka", "Name: Engineer", "Name: Acme Bakery"):
         assert redacted(text) == text
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("+44\u00a020\u00a07946\u00a00958", "[phone]"), ("+1 415\u2011555\u20110134", "[phone]"),
+    ("tel. +1\u2009415\u2212555\u22120134", "tel. [phone]"), ("电话：１３８００１３８０００", "电话：[phone]"),
+    ("Leeds\u200b12 High Street", "Leeds\u200b[address]"), ("Leeds,\ufeff12 High Street", "Leeds,\ufeff[address]"),
+    ("12\u00a0High Street", "[address]"), ("12 Hi\u00adgh\u202fStreet", "[address]"),
+    ("Name:\u00a0Mei", "Name:\u00a0[name]"), ("Name:\u3000Mei", "Name:\u3000[name]"), ("𝐉𝐨𝐡𝐧 Smith", "[name] Smith"),
+    ("Jose\u0301 Smith", "[name] Smith"), ("ana\u200b@x.org", "[email]"), ("ana＠x．org", "[email]"),
+    ("www.\u00adx.org/ﬁle", "[link]"), ("s\u00adhe, wo\u200dman", "[gendered], [gendered]")])
+def test_what_is_typographic_or_invisible_hides_nothing(text, expected):
+    assert redacted(text) == expected
+    assert redacted(redacted(text)) == redacted(text)
