@@ -7,6 +7,7 @@ files and the lock files of office programs (.name, ~$name) are no documents.
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections import Counter
@@ -18,15 +19,17 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.files import read_text
+from matchlib.data.normal import composed, plain
 from matchlib.data.privacy import protected_columns
 from matchlib.data.readers import read_columns
-from matchlib.data.reading import Reading, RowLog
+from matchlib.data.reading import Reading, RowLog, printable
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_BYTES = {table: 500_000_000 for table in TABLES} | {".txt": 4_000_000, ".md": 4_000_000, ".pdf": 20_000_000,
                                                           ".docx": 20_000_000}
 """Largest file of each type that is opened; the keys are the types that can be read."""
+_HIDDEN = (".", "~$")
 MAX_PAGES = 100
 MAX_UNPACKED = 100_000_000
 """Bytes that a .docx may hold once unpacked; a larger one is a decompression bomb or full of pictures."""
@@ -50,49 +53,71 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
         raise DataError(f"{name}: {found[0]!r} is a protected column and would become text that models read; "
                         f"take it out of the text columns")
     log, rows = RowLog(), []
-    files = _files(path)
+    files = _files(path, log)
     ids = _ids(files, path if path.is_dir() else path.parent)
     for file in files:
         kind = file.suffix.lower()
         try:
+            if kind not in TABLES:
+                _check_name(ids[file])
             _check_size(file)
             found, spoiled = (_read_table(file, key, columns, encoding) if kind in TABLES else
                               ([("", {key: ids[file], "text": _read(file, encoding)})], []))
         except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
             log.saw(file)
-            told = str(problem).removeprefix(str(file))  # ": reason" or ":line: reason"
+            told = printable(problem).removeprefix(printable(file))  # ": reason" or ":line: reason"
             line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
             log.leave_out(file, line, f"the whole file: {reason}" if kind in TABLES else reason)
             continue
         log.saw(file, len(found) + len(spoiled))
         for line, reason in spoiled:
             log.leave_out(file, line, reason)
-        rows += [(line, {**row, "file": str(file)}) for line, row in found]
+        rows += [(line, {**row, "file": printable(file)}) for line, row in found]
     table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
     table = _usable(table, key, log) if rows else table
     if table.empty:
         first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
-        raise DataError(f"{path}: not one of {len(files)} files could be read as {name}{first}")
-    return Reading({name: table}, [f"{name}: {len(table):,} documents from {path}"], log.files, log.left_out)
+        raise DataError(f"{printable(path)}: not one of {len(files)} files could be read as {name}{first}")
+    return Reading({name: table}, [f"{name}: {len(table):,} documents from {printable(path)}"], log.files, log.left_out)
 
 
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, log: RowLog) -> list[Path]:
+    """The files of a folder, hidden ones and lock files aside; folders that are not entered are listed."""
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; check the path")
+        raise DataError(f"{printable(path)}: no such file or folder; check the path")
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if not file.is_dir()
-                  and not any(part.startswith((".", "~$")) for part in file.relative_to(path).parts))
+
+    def left_out(folder: Path, reason: str) -> None:
+        log.saw(folder)
+        log.leave_out(folder, "", reason)
+
+    files: list[Path] = []
+    def unreadable(problem: OSError) -> None:
+        left_out(Path(problem.filename), f"the folder cannot be opened: {problem.strerror}")
+
+    for folder, folders, names in os.walk(path, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        for name in folders:
+            if (Path(folder) / name).is_symlink():  # it may lead back to where it lies, or to all the disk
+                left_out(Path(folder) / name, "a link to a folder, which is not entered; copy the folder here")
+        files += [Path(folder) / name for name in names if not name.startswith(_HIDDEN)]
+    return sorted(files)
+
+
+def _check_name(name: str) -> None:
+    if printable(name) != name:
+        raise DataError("its name is not UTF-8, so it cannot be an id; rename the file or its folder")
 
 
 def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
     """Ids of files; those that share one without the ending keep the ending, all of them, so that order is nothing."""
-    full = {file: re.sub(r"\s+", "_", file.relative_to(folder).as_posix()) for file in files}
-    short = {file: name.removesuffix(file.suffix) for file, name in full.items()}
+    full = {file: re.sub(r"\s+", "_", composed(file.relative_to(folder).as_posix())) for file in files}
+    short = {file: name.removesuffix(composed(file.suffix)) for file, name in full.items()}
     shared = Counter(short.values())
     return {file: name if shared[short[file]] > 1 else short[file] for file, name in full.items()}
 
@@ -112,13 +137,15 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     table = table.fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
     text = table["text"]
-    scanned = (text.str.strip() == "") & table["file"].str.lower().str.endswith(".pdf")
+    bare = text.map(_has_no_word)
+    scanned = bare & table["file"].str.lower().str.endswith(".pdf")
     reasons = pd.Series("", index=range(len(table)))
     for faulty, reason in (
             (table[key] == "", "no id; give the row one"),
             (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
             (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
-            (text.str.strip() == "", "no text"), (scanned, "no text, only pictures of scanned pages; run OCR on it")):
+            (bare, "no text: not one letter or digit"),
+            (scanned, "no text, only pictures of scanned pages; run OCR on it")):
         reasons[faulty.to_numpy()] = reason
     good = (reasons == "").to_numpy()
     taken = table.loc[good, key].duplicated().to_numpy()
@@ -127,6 +154,11 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
         if reason:
             log.leave_out(file, line, reason)
     return table[(reasons == "").to_numpy()].reset_index(drop=True)
+
+
+def _has_no_word(text: str) -> bool:
+    """Whether nothing is left to read but signs, spaces and what is not drawn."""
+    return not any(plain(letter[0]) for letter in re.finditer(r"[^\W_]", text))  # a Hangul filler is a letter
 
 
 def _read_table(file: Path, key: str, columns: Mapping[str, Any],
@@ -150,10 +182,15 @@ def _read_table(file: Path, key: str, columns: Mapping[str, Any],
 def _read(file: Path, encoding: str) -> str:
     kind = file.suffix.lower()
     if kind == ".pdf":
-        return "\n".join(_pdf_pages(file))
-    if kind == ".docx":
-        return "\n".join(_docx_lines(file))
-    return _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
+        text = "\n".join(_pdf_pages(file))
+    elif kind == ".docx":
+        text = "\n".join(_docx_lines(file))
+    else:
+        text = _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
+    if lone := sum("\ud800" <= character <= "\udfff" for character in text):
+        raise DataError(f"{printable(file)}: {lone:,} characters are halves of a surrogate pair, because a font of it "
+                        f"names its letters wrongly; print it to a new PDF, or save it as text")
+    return composed(text)
 
 
 def _decoded(read, encoding: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,19 @@ from pathlib import Path
 import pandas as pd
 
 Tables = dict[str, pd.DataFrame]
+
+
+def printable(value: object) -> str:
+    """A path or message as text that can be written: bytes of a file name that are not UTF-8 are shown as \\xe9."""
+    return _HALF.sub(_escaped, str(value))
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _escaped(half: re.Match) -> str:
+    code = ord(half[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 @dataclass
@@ -22,15 +36,15 @@ class RowLog:
 
     def saw(self, path: Path, n: int = 1) -> None:
         """Count n rows of a file."""
-        self.rows[str(path)] += n
+        self.rows[printable(path)] += n
 
     def leave_out(self, path: Path, line: int | str, reason: str) -> None:
         """Note a row that does not fit: line is its number, or its place in a file without lines."""
-        self.entries.append((str(path), str(line), reason, False))
+        self.entries.append((printable(path), str(line), reason, False))
 
     def leave_out_part(self, path: Path, line: int | str, reason: str) -> None:
         """Note a part of a row that does not fit; the row itself stays."""
-        self.entries.append((str(path), str(line), reason, True))
+        self.entries.append((printable(path), str(line), reason, True))
 
     @property
     def files(self) -> pd.DataFrame:

@@ -55,7 +55,8 @@ def read_fit(path: Path, *, potential_fit: str = "rejected", encoding: str = "ut
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    if found := sorted(file for file in path.iterdir() if file.suffix in ENDINGS):
+    if found := sorted(file for file in path.iterdir()
+                       if file.suffix.lower() in ENDINGS and not file.name.startswith(".")):
         return found
     raise DataError(f"{path}: no {', '.join(ENDINGS)} file in the folder; check the path")
 

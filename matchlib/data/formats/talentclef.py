@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from matchlib.data.files import read_fields, read_text
-from matchlib.data.reading import Reading, RowLog
+from matchlib.data.normal import composed
+from matchlib.data.reading import Reading, RowLog, printable
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 
 LANGUAGES = ("en", "es", "en-es")
@@ -44,15 +45,21 @@ def _documents(folder: Path, id_column: str, log: RowLog) -> pd.DataFrame:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; path must hold en/, es/ and en-es/ as TalentCLEF gives them out")
     rows = []
-    for file in sorted(folder.iterdir()):
+    for file in sorted(file for file in folder.iterdir() if not file.name.startswith(".")):  # .DS_Store
         log.saw(folder)
-        text = read_text(file)
+        try:
+            text = read_text(file)
+        except (DataError, OSError) as problem:
+            log.leave_out(folder, file.name, printable(problem).removeprefix(f"{printable(file)}:"))
+            continue
         if not text.strip() or len(text) > MAX_CHARACTERS:
             log.leave_out(folder, file.name, f"the document is empty or longer than {MAX_CHARACTERS:,} characters")
         elif any(character.isspace() for character in file.name):
             log.leave_out(folder, file.name, "its name, which is its id, holds a space")
+        elif printable(file.name) != file.name:
+            log.leave_out(folder, printable(file.name), "its name, which is its id, is not UTF-8")
         else:
-            rows.append((file.name, text, "test"))
+            rows.append((composed(file.name), text, "test"))
     if not rows:
         raise DataError(f"{folder}: no document; it must hold one file a document")
     return pd.DataFrame(rows, columns=[id_column, "text", "split"])

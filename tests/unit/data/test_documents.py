@@ -1,5 +1,7 @@
 """Documents: what is read from each type, what is left out and why, what a document is called."""
 
+import os
+import unicodedata
 import zipfile
 import zlib
 
@@ -201,3 +203,74 @@ def test_nothing_to_read_is_an_error_that_says_why(tmp_path):
     (tmp_path / "jobs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no column 'job_id'; it has 'a', 'b'.*--job-id"):
         read_documents(tmp_path / "jobs.csv", "jobs")
+
+
+def write_pdf_with_map(path, target):
+    """A PDF whose font says that every "A" is `target` (UTF-16 in hexadecimal)."""
+    cmap = (b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap 1 begincodespacerange <00><FF> "
+            b"endcodespacerange 1 beginbfchar <41> <%s> endbfchar endcmap end end" % target.encode())
+    content = b"BT /F1 12 Tf 72 720 Td (BAB) Tj ET"
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+               b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+               b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
+               b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
+               b"<</Length %d>>stream\n%s\nendstream" % (len(cmap), cmap)]
+    body, places = b"%PDF-1.4\n", []
+    for number, item in enumerate(objects, start=1):
+        places.append(len(body))
+        body += b"%d 0 obj%s\nendobj\n" % (number, item)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    path.write_bytes(body + b"xref\n0 7\n0000000000 65535 f \n" + table
+                     + b"trailer<</Size 7/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(body))
+
+
+def test_half_a_character_and_a_name_that_is_no_text_are_listed_and_the_others_read(tmp_path):
+    (tmp_path / "good.txt").write_text("Welder")
+    write_pdf_with_map(tmp_path / "half.pdf", "D835")
+    (tmp_path / os.fsdecode(b"Jos\xe9.txt")).write_text("Cook")
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    (tmp_path / os.fsdecode(b"caf\xe9") / "below.txt").write_text("Cook")
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("id,text\n7,Pilot\n")  # its rows have ids of their own
+    (tmp_path / os.fsdecode(b"\xfe.pdf")).write_bytes(b"%PDF")
+    pd.DataFrame({"resume_id": ["a", "b"], "text": [b"Caf\xe9", b"Poet"]}).to_parquet(tmp_path / "t.parquet")
+    reading = read_documents(tmp_path, "resumes")
+    assert set(reading.tables["resumes"]["resume_id"]) == {"good", "7", "b"}
+    said = reasons(reading)
+    assert set(said) == {"half.pdf", "Jos\\xe9.txt", "below.txt", "\\xfe.pdf", "t.parquet1"}
+    assert "halves of a surrogate pair" in said["half.pdf"] and "rename the file" in said["Jos\\xe9.txt"]
+    for frame in (reading.left_out, reading.files, reading.tables["resumes"]):
+        frame.to_csv(tmp_path / "out.csv")  # everything that is told can be written
+
+
+def test_a_folder_that_is_not_utf8_may_be_read_from_within(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "good.txt").write_text("Welder")
+    reading = read_documents(folder, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
+    assert "caf\\xe9" in reading.notes[0]
+
+
+def test_ids_and_texts_of_files_are_composed(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "José.txt")).write_text(unicodedata.normalize("NFD", "in Zürich"))
+    table = read_documents(tmp_path, "resumes").tables["resumes"]
+    assert table[["resume_id", "text"]].to_numpy().tolist() == [["José", "in Zürich"]]
+
+
+@pytest.mark.parametrize("text", ["\u200b\u2060", "\u3164\u115f", ". . . .\n___", "\u00ad \ufeff"])
+def test_a_text_that_shows_no_word_is_left_out(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "good.txt").write_text("Welder")
+    assert reasons(read_documents(tmp_path, "resumes"))["a.txt"] == "no text: not one letter or digit"
+
+
+def test_folders_that_are_not_entered_are_listed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "good.txt").write_text("Welder")
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    (tmp_path / "real" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / ".hidden").mkdir()
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["resume_id"].tolist() == ["real/good"]
+    assert {name: "copy the folder here" in reason for name, reason in reasons(reading).items()} == {
+        "link": True, "loop": True}

@@ -181,3 +181,25 @@ def test_every_row_of_the_samples_is_read_or_listed(source, changes, rows, left_
     check_account(reading)
     assert (reading.files["rows"].sum(), len(reading.left_out)) == (rows, left_out)
     assert find_leaks(reading.tables) == []
+
+
+def test_talentclef_lists_what_it_cannot_read(tmp_path):
+    write_talentclef(tmp_path)
+    corpus = tmp_path / "en" / "corpus"
+    (corpus / ".DS_Store").write_bytes(b"\0\1")
+    (corpus / "200").write_bytes("Café".encode("latin-1"))
+    (corpus / "201").mkdir()
+    (corpus / "202").write_bytes("Café".encode("utf-16"))
+    reading = read_talentclef(tmp_path)
+    check_account(reading)
+    said = reading.left_out.set_index("line")["reason"]
+    assert "byte 0xe9 is not utf-8" in said["200"] and "no such file" in said["201"] and "UTF-16" in said["202"]
+    assert len(reading.tables["resumes"]) == 5
+
+
+def test_a_table_whose_ending_is_in_capitals_is_read(tmp_path):
+    write_fit(tmp_path / "TRAIN.CSV")
+    write_fit(tmp_path / "a.Csv")
+    (tmp_path / "._a.csv").write_bytes(b"\0")
+    reading = read_fit(tmp_path)
+    assert set(reading.files["file"]) == {str(tmp_path / "TRAIN.CSV"), str(tmp_path / "a.Csv")}
