@@ -18,6 +18,10 @@ STAND_INS = {"jinaai/jina-embeddings-v2": "nomic-ai/modernbert-embed-base (8192 
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+                   "sentencepiece.bpe.model")
+
+
 class EncoderError(ValueError):
     """A model that cannot be used: which one, why, and what to use instead."""
 
@@ -42,6 +46,7 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
         folder = _fetch(name, revision)
     _refuse_remote_code(name, folder)
     _refuse_pickles(name, folder)
+    _require_whole(name, folder)
     return folder
 
 
@@ -88,8 +93,40 @@ def _refuse_pickles(name: str, folder: Path) -> None:
                            f"model again with save_pretrained, or choose another")
 
 
+def _require_whole(name: str, folder: Path) -> None:
+    """Raise EncoderError where a file is missing that the model needs; some libraries then load something else."""
+    modules = _read_json(folder / "modules.json", [])
+    place = next((module.get("path", "") for module in modules if module["type"].endswith(".Transformer")), "")
+    words = folder / place
+    if modules and not any(module["type"].endswith(".Transformer") for module in modules):
+        return
+    if not _read_json(words / "config.json", {}).get("model_type"):
+        raise EncoderError(f"{name}: {words / 'config.json'} is missing or names no model_type, so the folder is not a "
+                           f"whole model; copy or save it again, with all its files")
+    if not any((words / file).exists() for file in TOKENIZER_FILES):
+        raise EncoderError(f"{name} has no tokenizer ({', '.join(TOKENIZER_FILES)} are all missing in {words}), and "
+                           f"would read every word as unknown; copy or save it again, with all its files")
+    kept = [module["path"] for module in modules if module["type"].endswith((".Pooling", ".Dense"))]  # with settings
+    missing = [path for path in kept if not (folder / path / "config.json").exists()]
+    for index in folder.rglob("*.safetensors.index.json"):
+        shards = set(_read_json(index, {}).get("weight_map", {}).values())
+        missing += [shard for shard in sorted(shards) if not (index.parent / shard).exists()]
+    if missing:
+        raise EncoderError(f"{name} lacks {', '.join(missing[:3])}, which its own files name; copy or save it again, "
+                           f"with all its files")
+
+
 def _read_json(path: Path, default: dict | list) -> dict | list:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+    if not path.exists():
+        return default
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, type(default)):
+        raise EncoderError(f"{path} ({path.stat().st_size} bytes) is damaged: it holds no JSON of the form that a "
+                           f"model's has; copy or save the model again")
+    return value
 
 
 def read_prompts(folder: Path) -> dict[str, str]:

@@ -388,3 +388,21 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path):
         raise AssertionError(f"lost {texts}")
     found = EmbeddingCache(tmp_path / "c.sqlite").fetch([str(i) for i in range(70)], encode)
     assert found.ravel().tolist() == list(range(70))
+
+
+@pytest.mark.parametrize(("harm", "sentence"), [
+    (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer .* read every word as unknown"),
+    (lambda folder: (folder / "config.json").write_text(""), r"config.json \(0 bytes\) is damaged"),
+    (lambda folder: (folder / "config.json").write_text("{}"), "names no model_type"),
+    (lambda folder: (folder / "config.json").unlink(), "is missing or names no model_type"),
+    (lambda folder: (folder / "modules.json").write_text("{}"), "modules.json .* is damaged"),
+    (lambda folder: shutil.rmtree(folder / "1_Pooling"), "lacks 1_Pooling, which its own files name"),
+    (lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "part-2.safetensors"}}'),
+     "lacks part-2.safetensors")])
+def test_an_incomplete_model_folder_is_refused(tiny_model_folder, tmp_path, harm, sentence):
+    """Without its tokenizer every word was unknown, and a cook ranked above the engineer."""
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    assert find_model(str(folder)) == folder
+    harm(folder)
+    with pytest.raises(EncoderError, match=sentence):
+        find_model(str(folder))
