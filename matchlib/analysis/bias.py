@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.evaluation import mean_interval, qrels_from_labels
+from matchlib.retrieval.evaluation import mean_interval, paired_randomisation, qrels_from_labels
 from matchlib.retrieval.verdicts import holm
 
 STRATA = ("occupation", "seniority")
@@ -130,43 +130,45 @@ def audit_by_unit(ranking: pd.DataFrame, resumes: pd.DataFrame, *, column: str, 
     `audit` permutes persons, so its p speaks of these resumes. Where what shows the group is a name, persons of one
     name are one observation, and p here speaks of names. unit: column of the resumes; rows without a unit are left
     out. Returns group, excess (share of the top k less the mean over the group's strata), low, high (95%, over units),
-    p (groups permuted over units), n (resumes), n_units: one row a group.
-    Raises DataError if a unit stands in two groups, or a group has fewer than two units.
+    p (random signs of the units' contributions), n (resumes), n_units: one row a group.
+
+    The excess of a group is the sum over people of (in the group - its share of the stratum) * (places in the top -
+    their mean in the stratum), over all places; a unit's contribution is its part of that sum, so that a group that is
+    common in some strata and rare in others is compared within each. Raises DataError if a unit stands in two groups,
+    or a group has fewer than two units.
     """
     if unit not in resumes:
         raise DataError(f"resumes have no column {unit!r}; they have {', '.join(resumes.columns)}")
     named = resumes[resumes[unit].fillna("").astype(str).str.strip() != ""]
     ranked = ranking[ranking["candidate_id"].isin(named["resume_id"])]
     people = named.set_index("resume_id", drop=False).loc[ranked["candidate_id"].unique()]
+    groups = groups_of(people, column)
+    per_unit = groups.groupby(people[unit]).agg(["nunique", "first"])
+    if (per_unit["nunique"] > 1).any():
+        raise DataError(f"{unit} {per_unit.index[per_unit['nunique'] > 1][0]!r} stands in two groups of {column}; "
+                        f"leave it out")
+    sizes = per_unit["first"].value_counts()
+    if sizes.min() < 2:
+        raise DataError(f"{sizes.idxmin()} has {sizes.min()} units of {unit}; a test over units needs two a group")
+    kinds = codes_of(people, strata)
     top = ranked["rank"].le(k).groupby(ranked["candidate_id"]).sum().loc[people.index]
-    excess = (top - top.groupby(codes_of(people, strata)).transform("mean")) / top.sum()
-    units = pd.DataFrame({"unit": people[unit], "group": groups_of(people, column), "excess": excess, "n": 1})
-    by_unit = units.groupby(["unit", "group"], as_index=False)[["excess", "n"]].sum()
-    twice = by_unit["unit"].duplicated()
-    if twice.any():
-        raise DataError(f"{unit} {by_unit['unit'][twice].iloc[0]!r} stands in two groups of {column}; leave it out")
-    rows = [_unit_row(by_unit, group, n_permutations, seed) for group in sorted(by_unit["group"].unique())]
+    beyond = (top - top.groupby(kinds).transform("mean")) / top.sum()
+    rows = []
+    for group in sorted(sizes.index):
+        member = (groups == group).astype(float)
+        within = member - member.groupby(kinds).transform("mean")
+        parts = (within * beyond).groupby(people[unit].to_numpy()).sum().to_numpy()
+        own = {"group": group, **_sum_over_units(parts, n_permutations, seed)}
+        rows.append(own | {"n": int(member.sum()), "n_units": int(sizes[group])})
     return pd.DataFrame(rows)
 
 
-def _unit_row(by_unit: pd.DataFrame, group: str, n_permutations: int, seed: int) -> dict[str, float]:
-    """One group's excess with its interval and p over units. by_unit: group, excess, n of every unit."""
-    own = (by_unit["group"] == group).to_numpy()
-    if own.sum() < 2 or (~own).sum() < 2:
-        raise DataError(f"{group} has {own.sum()} units and all others {(~own).sum()}; a test over units needs two")
-    excess, sizes = by_unit["excess"].to_numpy(), by_unit["n"].to_numpy()
-    total = excess[own].sum()
-    variance = 0.0
-    for side, n_other in ((own, sizes[~own].sum()), (~own, sizes[own].sum())):
-        residuals = excess[side] - sizes[side] * excess[side].sum() / sizes[side].sum()
-        weight = n_other / sizes.sum()  # total = n_own n_other / n * (mean_own - mean_other)
-        variance += weight**2 * (residuals**2).sum() * side.sum() / (side.sum() - 1)
-    half = float(stats.t.ppf(0.975, len(own) - 2)) * np.sqrt(variance)
-    rng = np.random.default_rng(seed)
-    shuffled = np.array([excess[rng.permutation(own)].sum() for _ in range(n_permutations)])
-    hits = (np.abs(shuffled - shuffled.mean()) >= abs(total - shuffled.mean()) - 1e-12).sum()
-    return {"group": group, "excess": total, "low": total - half, "high": total + half,
-            "p": (hits + 1) / (n_permutations + 1), "n": int(sizes[own].sum()), "n_units": int(own.sum())}
+def _sum_over_units(parts: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
+    """The sum of independent contributions (U,), its 95% t-interval, and p of a mean of 0 by random signs."""
+    n_units, total = len(parts), float(parts.sum())
+    half = float(stats.t.ppf(0.975, n_units - 1)) * np.sqrt((parts**2).sum() * n_units / (n_units - 1))
+    p = paired_randomisation(parts, np.zeros(n_units), seed=seed, n_resamples=n_resamples)
+    return {"excess": total, "low": total - half, "high": total + half, "p": p}
 
 
 def codes_of(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

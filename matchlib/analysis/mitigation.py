@@ -196,7 +196,8 @@ def board(audits: pd.DataFrame, treated: pd.DataFrame, swapped: pd.DataFrame) ->
         for system, part in audits.groupby("system", sort=False):
             rows.append((system, "flags", "audit", float(count_flags(part))))
     for row in treated.to_dict("records"):
-        system = row["mitigation"] if row["strength"] in (0.0, 1.0) else f"{row['mitigation']} at {row['strength']:g}"
+        whole = row["strength"] == (0.0 if row["mitigation"] == "untreated" else 1.0)
+        system = row["mitigation"] if whole else f"{row['mitigation']} at {row['strength']:g}"
         rows.append((system, f"excess of {row['group']}: recall gap", row["channel"], row["excess"]))
         rows.append((system, row["measure"], row["channel"], row["value"]))
     if len(swapped):

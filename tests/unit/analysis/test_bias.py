@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from matchlib.analysis.bias import audit, audit_by_unit, audit_slices, codes_of, count_flags, summarise
 from matchlib.data.schema import DataError
@@ -270,11 +271,15 @@ def test_flags_are_counted_as_tests_are():
     assert count_flags(audit(ranking, resumes, channels, **HOW)) == 3  # six rows, of which half mirror the others
 
 
-def named_world(*, name_effect, seed):
+def named_world(*, name_effect, seed, segregated=False):
     """People of 8 + 8 names; what an order owes to a name is the name's own, not the gender's."""
     rng = np.random.default_rng(seed)
     names = rng.integers(16, size=240)
-    kind = rng.integers(3, size=240).astype(str)
+    kind = rng.integers(3, size=240)
+    if segregated:  # women are common in one occupation and rare in another
+        leans = np.array([0.1, 0.5, 0.9])[kind]
+        names = np.where(rng.random(240) < leans, rng.integers(8, size=240), rng.integers(8, 16, size=240))
+    kind = kind.astype(str)
     taste = name_effect * rng.normal(size=16)
     score = rng.normal(size=(60, 240)) + taste[names]
     resumes = people(np.where(names < 8, "woman", "man"), occupation=kind, given_name=names.astype(str))
@@ -297,6 +302,20 @@ def test_a_test_over_names_speaks_of_names():
     assert np.mean(np.array(by_person) < 0.05) > 0.4 > 0.15 > np.mean(np.array(by_name) < 0.05)
     covered = [row["low"] < 0 < row["high"] for row in quiet]
     assert np.mean(covered) > 0.85 and np.mean([row["p"] < 0.05 for row in quiet]) < 0.15
+
+
+@pytest.mark.parametrize("segregated", [False, True])
+def test_a_test_over_names_has_its_size_where_occupations_are_segregated(segregated):
+    """With names permuted over all strata, 0 of 200 tests had p < .05 under segregation: it could find nothing."""
+    rows = []
+    for seed in range(150):
+        ranking, resumes = named_world(name_effect=0.3, seed=seed, segregated=segregated)
+        found = audit_by_unit(ranking, resumes, unit="given_name", **HOW | {"n_permutations": 200})
+        rows.append(found.set_index("group").loc["woman"])
+    rows = pd.DataFrame(rows)
+    assert 0.005 < (rows["p"] < 0.05).mean() < 0.12
+    errors = (rows["high"] - rows["low"]) / 2 / stats.t.ppf(0.975, 15)
+    assert errors.mean() == pytest.approx(rows["excess"].std(), rel=0.25)
 
 
 def test_a_test_over_names_adds_up_to_the_audit():
