@@ -4,6 +4,8 @@ A seed's value is a system's mean over both tasks and all queries. Over at least
 of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* or *below*
 is tested against 0, one that something is *not below* against minus the margin. The margin is in the measure's own
 unit. All p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold: `_verdict`.
+"does not" is read from the interval alone, not adjusted: it says that the effect is below the margin, not that there is
+none.
 
 Each claim says whether it was planned before its figures (status, since), which null world it has, and whether it
 could fail at all: what a setting enforces is listed and not judged.
@@ -78,6 +80,7 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
     for claim in claims:
         facts = _facts(claim, values)
         own = _of_seeds(values, claim, claim["world"], claim["system"])
+        _check_null_world(claim, values)
         null = -facts["margin"] if facts["kind"] == "not below" else 0.0
         for name, baseline in _baselines(claim, values, own).items():
             gaps = own - baseline
@@ -121,6 +124,17 @@ def _baselines(claim: Mapping[str, Any], values: pd.DataFrame, own: pd.Series) -
     world = claim.get("baseline_world", claim["world"])
     where = "" if world == claim["world"] else f", {world}"
     return {f"{system}{where}": _of_seeds(values, claim, world, system) for system in claim["baselines"]}
+
+
+def _check_null_world(claim: Mapping[str, Any], values: pd.DataFrame) -> None:
+    """Raise DataError if the contrast that is claimed was not run in the null world that the claim names."""
+    if claim["null_world"] == "none":
+        return
+    if "baseline_world" in claim:
+        raise DataError(f"claim {claim['claim']!r} compares two worlds, so that {claim['null_world']!r} cannot be its "
+                        f"null_world; write none")
+    for system in [claim["system"], *claim.get("baselines", [])]:
+        _of_seeds(values, claim, claim["null_world"], system)
 
 
 def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system: str) -> pd.Series:

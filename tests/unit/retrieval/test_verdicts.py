@@ -126,6 +126,17 @@ def test_a_claim_says_where_it_comes_from(key, message):
         judge([incomplete], table(a=BASE, b=BASE))
 
 
+def test_a_null_world_holds_the_contrast_that_is_claimed():
+    values = pd.concat([table(a=BASE + 0.05 + WIGGLE, b=BASE), table(a=BASE).assign(world="null")])
+    named = claim("a", "b") | {"null_world": "null"}
+    with pytest.raises(DataError, match="'b' was not run in the world 'null', which has a"):
+        judge([named], values)
+    with pytest.raises(DataError, match="compares two worlds, so that 'null' cannot be its null_world; write none"):
+        judge([claim("a", "a") | {"null_world": "null", "baseline_world": "null"}], values)
+    whole = pd.concat([values, table(b=BASE).assign(world="null")])
+    assert judge([named], whole)["verdict"].tolist() == ["holds"]
+
+
 def test_what_a_setting_enforces_is_listed_and_not_tested():
     settings = claim("a", "b") | {"could_fail": False}
     judged = judge([settings, claim("a", "b")], table(a=BASE + 0.05 + WIGGLE, b=BASE))
