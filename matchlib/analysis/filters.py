@@ -52,7 +52,7 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
     """Each system's share of unsuitable candidates among its k best, by each way to know it, and its nDCG.
 
     rankings: system -> task -> ranking; channels: name -> judged pairs; facts: how it is known -> (asked, held).
-    Returns task, channel, system, "unsuitable, <how>", n_clusters, nDCG@10, low, high, and difference, with its
+    Returns task, channel, system, "unsuitable, <how>", nDCG@10, n, n_clusters, low, high, and difference, with its
     interval and p, to the baseline.
     """
     rows = []
@@ -68,7 +68,7 @@ def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels
             scores = pd.concat([score_queries(by_task[task], qrels, ["nDCG@10"]).assign(system=system)
                                 for system, by_task in rankings.items()])
             table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])
-            kept = ["n_clusters", "low", "high", "difference", "difference_low", "difference_high", "p"]
+            kept = ["n", "n_clusters", "low", "high", "difference", "difference_low", "difference_high", "p"]
             for row in table.to_dict("records"):
                 rows.append({"task": task, "channel": channel, "system": row["system"], **bad[row["system"]],
                              "nDCG@10": row["value"], **{name: row[name] for name in kept}})

@@ -71,7 +71,8 @@ def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataF
     place = source or f"table {name}"
     missing = [column for column in SCHEMAS[name].columns if column not in frame.columns]
     if missing:
-        raise DataError(f"{place}: column {missing[0]!r} is missing; found {list(frame.columns)}; "
+        found = [str(column)[:60] for column in frame.columns][:30]
+        raise DataError(f"{place}: column {missing[0]!r} is missing; found {found}; "
                         f"rename it, or map it in the params file")
     if frame.empty:
         raise DataError(f"{place}: no rows; {name} needs at least one")
