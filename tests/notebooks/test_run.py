@@ -73,7 +73,7 @@ def test_every_stage_is_finished_and_rendered(smoke):
 OTHER_CLUSTERS = {
     "12_ledger/ledger.csv": "rows are market seeds, which are independent draws",
     "12_ledger/values.csv": "rows are market seeds",
-    "10_bias_analysis/slices.csv": "a slice may hold one occupation: its jobs are taken as independent, and nothing flagged",
+    "10_bias_analysis/slices.csv": "a slice may hold one occupation: its jobs are taken as independent",
     "10_bias_analysis/counterfactual.csv": "places and scores are over people, or over the names that they share",
 }
 N_OCCUPATIONS = 4  # of the smoke run's market
