@@ -258,8 +258,8 @@ def gain_parts(board: pd.DataFrame, *, measure: str, system: str = "stage1", con
     """How much of a system's gain over the untrained encoder a control has that never saw a decision.
 
     board: of `build_leaderboard`, with `start` and `control` among its baselines. Returns channel, task, the value of
-    all three, by_applying (control - start), by_deciding (system - control), deciding_low, deciding_high (95%), p_holm, n
-    (queries), n_clusters.
+    all three, by_applying (control - start), by_deciding (system - control), deciding_low, deciding_high (95%), p_holm,
+    n (queries), n_clusters.
     """
     part = board[board["measure"] == measure]
     values = part.drop_duplicates(["channel", "task", "system"]).set_index(["channel", "task", "system"])["value"]
