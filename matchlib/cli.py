@@ -242,7 +242,7 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
 def check(params: ParamsFile) -> None:
     """Validate the data that a params file names and print what was found; nothing is run or written."""
     from matchlib.data.readers import read_source
-    from matchlib.data.rules import rules_by_name
+    from matchlib.data.rules import describe_unmatched_cities, rules_by_name
     from matchlib.data.splits import require_no_leaks
     from matchlib.data.summary import describe
     params = params.resolve()
@@ -259,7 +259,8 @@ def check(params: ParamsFile) -> None:
     for rule in rules_by_name(parameters["rule_names"]).values():
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
     require_no_leaks(tables)
-    for line in [*reading.notes, *describe(tables)]:
+    cities = describe_unmatched_cities(tables["jobs"], tables["resumes"]) if "place" in parameters["rule_names"] else []
+    for line in [*reading.notes, *describe(tables), *cities]:
         typer.echo(line)
     for row in reading.reasons().to_dict("records"):
         typer.echo(f"left out: {row['rows']:,} rows of {row['file']}: {row['reason']} (lines {row['lines']})")

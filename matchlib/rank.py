@@ -23,7 +23,7 @@ from matchlib.analysis.explain import explain_pairs
 from matchlib.analysis.reading import read_facts
 from matchlib.data.files import without_formulas
 from matchlib.data.normal import plain
-from matchlib.data.rules import Rule, rules_by_name
+from matchlib.data.rules import Rule, describe_unmatched_cities, rules_by_name
 from matchlib.data.schema import TASKS, DataError
 from matchlib.data.skills import DEGREES, LEVELS
 from matchlib.learning.card import UNAUDITED, audit_status
@@ -170,6 +170,8 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
                              + ("they count as no" if column == "remote" else "they never fit"))
     for rule in rules.values():
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
+    if "place" in names:
+        notes += describe_unmatched_cities(tables["jobs"], tables["resumes"])
     return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
 
 

@@ -6,6 +6,8 @@ the exact rules are unpublished, so these are our reading of the abstract.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 
+from matchlib.data.normal import plain
 from matchlib.data.schema import DataError
 from matchlib.data.skills import DEGREES, LEVELS
 
@@ -52,16 +55,19 @@ class Rule:
 
 
 def same_place() -> Rule:
-    """Same city, same region, or one side remote. Needs city; region and remote ("yes") where present."""
+    """Same city (see `same_city`), same region, or one side remote.
+
+    Needs the column city; region and remote ("yes") are used where present.
+    """
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        fits = _equal(_column(jobs, "city", "jobs"), _column(resumes, "city", "resumes"))
+        fits = same_city(_column(jobs, "city", "jobs"), _column(resumes, "city", "resumes"))
         if "region" in jobs and "region" in resumes:
             fits |= _equal(jobs["region"], resumes["region"])
         return fits | _remote(jobs)[:, None] | _remote(resumes)[None, :]
 
     def why(job: pd.Series | dict, resume: pd.Series | dict) -> str:
-        if job["city"] and job["city"] == resume["city"]:
-            return f"both in {job['city']}"
+        if same_city(pd.Series([job["city"]]), pd.Series([resume["city"]]))[0, 0]:
+            return f"both in {min(job['city'], resume['city'], key=len)}"
         if job.get("region") and job.get("region") == resume.get("region"):
             return f"{job['city']} and {resume['city']} are both in {job['region']}"
         if "yes" in (job.get("remote"), resume.get("remote")):
@@ -69,6 +75,76 @@ def same_place() -> Rule:
         return f"{job['city']} against {resume['city']}"
 
     return Rule("same place", holds, why)
+
+
+_CITY_ADDITION = re.compile(r"\s*(?:[,(|]|\s[-/–]\s)")
+"""What parts a city's name from its region or country: "Leeds (UK)", "Leeds, England", "Leeds - UK"."""
+_WITHOUT_DECOMPOSITION = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d"})
+"""Letters with a stroke and joined letters, which Unicode does not take apart."""
+
+
+def split_city(city: str) -> tuple[str, str]:
+    """A city's name and the addition that tells which one, both without case, accents, punctuation and postcodes.
+
+    "São Paulo (BR)" is ("sao paulo", "br"); "10115 Berlin" is ("berlin", "").
+    """
+    decomposed = unicodedata.normalize("NFKD", plain(city).casefold())
+    letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    letters = letters.translate(_WITHOUT_DECOMPOSITION)
+    name, addition = letters, ""
+    if parts := _CITY_ADDITION.search(letters, 1):
+        name, addition = letters[:parts.start()], letters[parts.end():]
+    return _words_of_place(name), _words_of_place(addition)
+
+
+def _words_of_place(text: str) -> str:
+    words = re.findall(r"\w+", text)
+    without_postcode = [word for word in words if word.isalpha()]
+    return " ".join(without_postcode or words)
+
+
+def same_city(job_cities: pd.Series, resume_cities: pd.Series) -> np.ndarray:
+    """Whether two cities are one: (J, R) bool array.
+
+    Their names are equal but for case, accents and punctuation, and so are their additions where both have one:
+    "Leeds (UK)" is "Leeds", but "Cambridge, UK" is not "Cambridge, MA". An empty city is no city.
+    """
+    job_name, job_addition = _split_cities(job_cities)
+    resume_name, resume_addition = _split_cities(resume_cities)
+    same_name = (job_name[:, None] == resume_name[None, :]) & (job_name != "")[:, None]
+    one_has_none = (job_addition == "")[:, None] | (resume_addition == "")[None, :]
+    return same_name & (one_has_none | (job_addition[:, None] == resume_addition[None, :]))
+
+
+def _split_cities(cities: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    parts = {city: split_city(city) for city in cities.unique()}
+    names = np.array([parts[city][0] for city in cities], dtype=object)
+    additions = np.array([parts[city][1] for city in cities], dtype=object)
+    return names, additions
+
+
+def describe_unmatched_cities(jobs: pd.DataFrame, resumes: pd.DataFrame) -> list[str]:
+    """Sentences on cities that cannot meet `same_place`: of one table alone, or told apart by their additions only."""
+    tables = {"jobs": jobs["city"], "resumes": resumes["city"]}
+    distinct = {name: pd.Series(sorted(set(cities) - {""}), dtype=object) for name, cities in tables.items()}
+    if not len(distinct["jobs"]) or not len(distinct["resumes"]):
+        return []
+    job_names, job_additions = _split_cities(distinct["jobs"])
+    resume_names, resume_additions = _split_cities(distinct["resumes"])
+    meets = same_city(distinct["jobs"], distinct["resumes"])
+    sentences = []
+    for name, other, alone in (("jobs", "resumes", ~meets.any(axis=1)), ("resumes", "jobs", ~meets.any(axis=0))):
+        lonely = distinct[name][alone]
+        if len(lonely):
+            rows = tables[name].isin(lonely).sum()
+            sentences.append(f"{rows:,} of {len(tables[name]):,} {name} have a city that none of the {other} has "
+                             f"(e.g. {lonely.iloc[0]!r}); a city has to be spelled alike in both")
+    apart = (job_names[:, None] == resume_names[None, :]) & ~meets
+    if apart.any():
+        row, column = np.argwhere(apart)[0]
+        sentences.append(f"{apart.sum():,} pairs of cities differ in region or country alone and do not meet "
+                         f"(e.g. {distinct['jobs'][row]!r} and {distinct['resumes'][column]!r})")
+    return sentences
 
 
 def area_overlap(*, minimum: int = 1, column: str = "skills") -> Rule:

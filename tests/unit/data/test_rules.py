@@ -44,6 +44,38 @@ def test_same_place(job, resume, fits, reason):
     assert why(rules.same_place(), job, resume) == reason
 
 
+@pytest.mark.parametrize("job, resume, fits", [
+    ("Leeds (UK)", "Leeds", True), ("Leeds, England", "LEEDS", True), ("Leeds - UK", "leeds", True),
+    ("Sao Paulo", "São Paulo", True), ("Sao Paulo", "Sa\u0303o Paulo", True), ("Łódź", "Lodz", True),
+    ("Tromsø", "Tromso", True), ("Weißenfels", "Weissenfels", True), ("St. Louis", "St Louis", True),
+    ("Stratford-upon-Avon", "Stratford upon Avon", True), ("10115 Berlin", "Berlin", True),
+    ("Leeds LS1 4AP", "Leeds", True), ("Ｌeeds", "Leeds", True), ("Leeds\u00a0", "Leeds", True),
+    ("Cambridge, UK", "Cambridge, MA", False), ("Cambridge (UK)", "Cambridge, uk", True),
+    ("Leeds", "Leedstown", False), ("York", "New York", False), ("北京", "北京", True), ("北京", "南京", False),
+    ("(UK)", "(UK)", True), ("Leeds (UK)", "Derby (UK)", False), ("", "(UK)", False)])
+def test_a_city_is_one_however_it_is_spelled(job, resume, fits):
+    rule = rules.same_place()
+    assert holds(rule, {"city": job}, {"city": resume}) is fits
+    assert holds(rule, {"city": resume}, {"city": job}) is fits
+    assert why(rule, {"city": job}, {"city": resume}).startswith("both in ") is fits
+
+
+def test_cities_that_cannot_meet_are_counted():
+    found = rules.describe_unmatched_cities(
+        jobs({"city": "Leeds (UK)"}, {"city": "Cambridge, UK"}, {"city": "Munich"}, {"city": "Munich"}, {"city": ""}),
+        resumes({"city": "Leeds"}, {"city": "Cambridge, MA"}, {"city": "München"}))
+    assert [sentence.split(" (e.g.")[0] for sentence in found] == [
+        "3 of 5 jobs have a city that none of the resumes has",
+        "2 of 3 resumes have a city that none of the jobs has",
+        "1 pairs of cities differ in region or country alone and do not meet"]
+    assert "'Cambridge, UK' and 'Cambridge, MA'" in found[2]
+
+
+def test_cities_that_meet_need_no_word():
+    assert rules.describe_unmatched_cities(jobs({"city": "Leeds"}), resumes({"city": "LEEDS (UK)"})) == []
+    assert rules.describe_unmatched_cities(jobs({"city": ""}), resumes({"city": "Leeds"})) == []
+
+
 @pytest.mark.parametrize("job, resume, shared", [
     ("Python; Git", "Git;Python", 2), ("Python; Git", "Git; Git", 1), ("Python", "python", 0), ("", "", 0),
     (" ; ", "Python", 0), ("C", "C++; C#", 0), ("bank reconciliation; VAT", "VAT; bank", 1)])
