@@ -311,7 +311,7 @@ def _is_same(path: Path, other: Path) -> bool:
 @app.command()
 def rank(
         model: Annotated[str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")],
-        jobs: Annotated[Path, typer.Option(help="a file or a folder of .txt .md .pdf .docx .csv .tsv .jsonl .parquet")],
+        jobs: Annotated[Path, typer.Option(help="file or folder: .txt .md .html .pdf .docx .csv .tsv .jsonl .parquet")],
         resumes: Annotated[Path, typer.Option(help="the same")],
         out: Annotated[Path, typer.Option(help="CSV file to write; ids that begin with = + - @ get a ' in front")],
         direction: Annotated[str, typer.Option(help="rank resumes for each job, or jobs for each resume")] = "resumes",
@@ -319,7 +319,7 @@ def rank(
         constraints: Annotated[str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")] = "",
         explain: Annotated[bool, typer.Option(help="say why: skills, years, place, nearest sentences")] = True,
         trec: Annotated[Path, typer.Option(help="also write a TREC run here")] = None,
-        strict: Annotated[bool, typer.Option(help="exit with 2 if any document was left out")] = False,
+        strict: Annotated[bool, typer.Option(help="exit with 2 if any document was left out, or read in part")] = False,
         job_text: TextColumns = None, job_id: IdColumn = "", resume_text: TextColumns = None, resume_id: IdColumn = "",
         job_prompt: Prompt = None, resume_prompt: Prompt = None,
         encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "") -> None:
@@ -338,13 +338,16 @@ def rank(
         typer.echo(reading.notes[0], err=to_stderr)
     for file, line, reason in left_out.itertuples(index=False):
         typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
+    missing = pd.concat([reading.missing for reading in readings])
+    for file, line, reason in missing.itertuples(index=False):
+        typer.echo(f"read in part: {file}{line and f', line {line}'}: {reason}", err=True)
     from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
     for note in rank_files(readings[0].tables["jobs"], readings[1].tables["resumes"], model=model,
                            task=f"rank_{direction}", top=top, out=out, trec=trec, explain=explain, rules=rules,
                            job_prompt=job_prompt, resume_prompt=resume_prompt):
         typer.echo(note, err=to_stderr)
-    raise typer.Exit(2 if strict and len(left_out) else 0)
+    raise typer.Exit(2 if strict and len(left_out) + len(missing) else 0)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class RowLog:
     """
     rows: Counter = field(default_factory=Counter)
     entries: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    losses: list[tuple[str, str, str]] = field(default_factory=list)
 
     def saw(self, path: Path, n: int = 1) -> None:
         """Count n rows of a file."""
@@ -45,6 +46,10 @@ class RowLog:
     def leave_out_part(self, path: Path, line: int | str, reason: str) -> None:
         """Note a part of a row that does not fit; the row itself stays."""
         self.entries.append((printable(path), str(line), reason, True))
+
+    def read_in_part(self, path: Path, line: int | str, what: str) -> None:
+        """Note what is missing from the text of a document that is used: a scanned page, hidden text."""
+        self.losses.append((printable(path), str(line), what))
 
     @property
     def files(self) -> pd.DataFrame:
@@ -60,16 +65,23 @@ class RowLog:
         """One row an entry: file, line, reason."""
         return pd.DataFrame([entry[:3] for entry in self.entries], columns=["file", "line", "reason"])
 
+    @property
+    def missing(self) -> pd.DataFrame:
+        """One row for each kind of loss in a document that is used: file, line, reason."""
+        return pd.DataFrame(self.losses, columns=["file", "line", "reason"])
+
 
 @dataclass(frozen=True)
 class Reading:
     """tables by name; notes: sentences on what was done; files, left_out: the account of the rows (see RowLog);
-    redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or None."""
+    redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or None;
+    missing: what the texts of documents that are used lack (see `RowLog.read_in_part`)."""
     tables: Tables
     notes: list[str]
     files: pd.DataFrame = field(default_factory=lambda: RowLog().files)
     left_out: pd.DataFrame = field(default_factory=lambda: RowLog().left_out)
     redacted: pd.DataFrame | None = None
+    missing: pd.DataFrame = field(default_factory=lambda: RowLog().missing)
 
     def reasons(self, examples: int = 3) -> pd.DataFrame:
         """The rows left out by file and reason: file, reason, rows, lines (the first few)."""
