@@ -29,6 +29,7 @@ from matchlib.data.skills import DEGREES, LEVELS
 from matchlib.learning.card import UNAUDITED, audit_status
 from matchlib.retrieval.encoder import Encoder, trained_encoder
 from matchlib.retrieval.evaluation import rank, write_run
+from matchlib.retrieval.length import is_cut
 from matchlib.retrieval.models import find_model, read_prompts
 from matchlib.retrieval.search import search_dense
 from matchlib.stage import Finished, is_finished
@@ -61,6 +62,7 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
     rule, tables, notes = require(rules, jobs, resumes)
     yield from notes
     ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
+    yield from describe_cut_texts(jobs, resumes, ranker.encoder)
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():
         yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {', '.join(rules)}"
@@ -73,6 +75,24 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
     if trec:
         write_trec(ranking, trec, tag=re.sub(r"\s+", "_", Path(model).name) or "matchlib")
         yield f"{trec}: the same as a TREC run"
+
+
+def describe_cut_texts(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder) -> Iterator[str]:
+    """Sentences on how many texts the encoder does not read to their end, and how many it cannot tell apart so."""
+    tables = (("jobs", jobs, encoder.encode_jobs, encoder.job_prompt),
+              ("resumes", resumes, encoder.encode_resumes, encoder.resume_prompt))
+    for name, frame, encode, prompt in tables:
+        texts = frame["text"].map(plain)
+        cut = texts[is_cut(encoder, texts.tolist(), prompt=prompt)].drop_duplicates()
+        if cut.empty:
+            continue
+        n_rows = int(texts.isin(cut).sum())
+        yield (f"{n_rows:,} of {len(frame):,} {name} are longer than the model reads; what comes after counts for "
+               f"nothing in their scores")
+        n_distinct = len(np.unique(_encode(encode, cut.tolist(), name), axis=0))
+        if n_distinct < len(cut):
+            yield (f"{len(cut) - n_distinct:,} of these {name} differ from another one only after that, and get the "
+                   f"same scores")
 
 
 def task_queries(task: str) -> str:

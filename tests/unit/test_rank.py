@@ -76,6 +76,19 @@ def test_a_bad_file_is_named_and_strict_says_2(place):
     assert command("--no-explain", "--strict").exit_code == 0
 
 
+def test_texts_that_are_not_read_to_their_end_are_counted(place):
+    folder, command = place
+    (folder / "long").mkdir()
+    for name, ending in {"a": "python", "b": "java", "c": "python"}.items():
+        (folder / "long" / f"{name}.txt").write_text(f"{'Cook in Leeds. ' * (200 if name < 'c' else 1)}{ending}")
+    result = command(resumes="long")
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 resumes are longer than the model reads" in result.output
+    assert "1 of these resumes differ from another one only after that, and get the same scores" in result.output
+    scores = read(folder).pivot(index="job_id", columns="resume_id", values="score")
+    assert (scores["a"] == scores["b"]).all() and (scores["a"] != scores["c"]).all()
+
+
 def test_constraints_hold_for_every_row(place, small_tables):
     folder, command = place
     result = command("--require", "place", "--no-explain", "--top", 8)
