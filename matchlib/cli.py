@@ -39,6 +39,9 @@ from matchlib.sweep import unfold
 RUN_MARK = "MATCHLIB_RUN"
 """Environment variable that every process of a run carries, so that a later run finds what a kill left behind."""
 
+ORIGIN = "# made from "
+"""Begins a run's params.yaml, before the params file that it was made from."""
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Run the notebooks, check data and results, render reports.")
 ParamsFile = Annotated[Path, typer.Argument(help="params/*.yaml")]
@@ -91,6 +94,7 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ParameterError(f"{plan.folder} is being run by another matchlib run; wait for it or stop it") from None
+    origin = origin_of_run(plan, params)
     _end_leftovers(plan)
     outdated = why_outdated(plan)
     for folder, reasons in outdated.items():
@@ -98,7 +102,8 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
             typer.echo(f"made again: {_without_remedy(reason)}")
     prepare_run(plan)
     resolved = plan.folder / "params.yaml"
-    _write_if_other(resolved, yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s) for s in plan.stages}}))
+    sections = yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s) for s in plan.stages}})
+    _write_if_other(resolved, f"{ORIGIN}{origin}\n{sections}")
     command = [sys.executable, "-m", "snakemake", "--profile", str(profile), "--cores", str(cores or os.cpu_count()),
                "--nolock",  # the lock above outlives no kill; Snakemake's would
                "--rerun-triggers", "software-env",  # none of them: no rule names an environment
@@ -120,6 +125,26 @@ def sweep(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
     if not read_params(params).get("sweep"):
         raise ParameterError(f"{params} has no sweep: section; run it with: matchlib run {params}")
     run(params, run_name, changes, cores, profile)
+
+
+def origin_of_run(plan: RunPlan, params: Path) -> Path:
+    """The params file that a run is made from; ParameterError where it was made from another that is still there."""
+    resolved = plan.folder / "params.yaml"
+    if not resolved.exists():
+        return _from_here(params)
+    first_line = resolved.read_text(encoding="utf-8").partition("\n")[0]
+    origin = Path(first_line.removeprefix(ORIGIN)) if first_line.startswith(ORIGIN) else _from_here(params)
+    if resolved.samefile(params):
+        return origin
+    if origin.exists() and not origin.samefile(params):
+        raise ParameterError(f"{plan.folder} holds the run of {origin}, and {_from_here(params)} would replace it; "
+                             f"give one of the two a name of its own: --run NAME, or run: NAME in the file")
+    return _from_here(params)
+
+
+def _from_here(path: Path) -> Path:
+    """A path below the working folder relative to it, others as they are."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _without_remedy(reason: str) -> str:

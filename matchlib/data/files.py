@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from typing import Any
 
@@ -86,27 +87,49 @@ def _read_csv(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int
     lines = (line for _, line in _lines(path, encoding))
     heading = next(lines, "")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(heading)
-    reader = csv.reader(chain([heading], lines), delimiter=delimiter, strict=True)
-    line = 1
+    n_before = 0
+    if instruction := _SEPARATOR_LINE.fullmatch(heading):
+        delimiter = instruction[1]
+        heading = next(lines, "")
+        n_before = 1
+    first_lines = list(islice(lines, LOOKED_AHEAD))
+    reader = csv.reader(chain([heading], first_lines, lines), delimiter=delimiter, strict=True)
+    line = n_before + 1
     try:
         names = [name.strip() for name in next(reader, [])]
-        if len(set(names)) < len(names) or "" in names:
-            raise DataError(f"{path}:1: the heading has an empty or a repeated column name: {names}; "
-                            f"give every column a name of its own")
+        _check_heading(names, path, line, first_lines)
         while True:
-            line = reader.line_num + 1
+            line = n_before + reader.line_num + 1
             values = next(reader, None)
             if values is None:
                 return
             if values and len(values) != len(names):
                 spoiled(line, f"{len(values)} fields where the heading has {len(names)}; quote fields that hold "
-                              f"{_CALLED[delimiter]}")
+                              f"{_CALLED.get(delimiter, repr(delimiter))}")
             elif values:
                 yield line, dict(zip(names, values, strict=True))
     except csv.Error as problem:
         raise DataError(f"{path}:{line}: broken row ({problem}); check its quotes") from None
 
 
+def _check_heading(names: list[str], path: Path, line: int, next_lines: list[str]) -> None:
+    """Raise DataError where a file's first line cannot be a heading: a title, or names that are empty or repeated."""
+    named = [name for name in names if name]
+    delimiter = _delimiter("".join(next_lines))
+    rows = list(csv.reader(next_lines, delimiter=delimiter))
+    table = list(dropwhile(lambda row: len(row) < 2, rows))
+    if len(named) == 1 and len(table) > 1 and len({len(row) for row in table}) == 1:
+        raise DataError(f"{path}:{line}: the first line, {named[0][:60]!r}, is not the heading of the rows below it, "
+                        f"which have {len(table[0])} columns; is it a title? Delete what stands above the heading")
+    if len(set(names)) < len(names) or "" in names:
+        raise DataError(f"{path}:{line}: the heading has an empty or a repeated column name: {names}; "
+                        f"give every column a name of its own")
+
+
+_SEPARATOR_LINE = re.compile(r"""["']?sep=(.)["']?[\r\n]*""", re.IGNORECASE)
+"""Excel's own first line of a CSV file, which says what separates its fields and is not a part of the table."""
+LOOKED_AHEAD = 20
+"""Lines after the first one that may show it to be a title and no heading."""
 _CALLED = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 

@@ -2,11 +2,12 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from matchlib import pipeline
+from matchlib import cli, pipeline
 from matchlib.pipeline import ParameterError, code_hash, notebook_parameters, plan_run, read_params
 
 DEFAULTS = {"rate": 1.0e-5, "size": 8, "names": ["a"], "on": False, "text": ""}
@@ -255,3 +256,22 @@ def test_a_broken_change_is_one_sentence(tmp_path, change):
 def test_stages_whose_names_differ_by_a_dash_have_rules_of_their_own():
     plan = plan_run({"run": "x", "01_data_rules-a-b": {}, "01_data_rules-a_b": {}, "01_data_rules-a.b": {}})
     assert len(set(pipeline.rule_names(plan))) == 3
+
+
+def test_two_params_files_of_one_name_do_not_share_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = SimpleNamespace(folder=tmp_path / "reports" / "own_data")
+    plan.folder.mkdir(parents=True)
+    first, second = (tmp_path / project / "own_data.yaml" for project in ("a", "b"))
+    for file in (first, second):
+        file.parent.mkdir()
+        file.touch()
+    assert cli.origin_of_run(plan, first) == Path("a/own_data.yaml")
+    resolved = plan.folder / "params.yaml"
+    resolved.write_text("# made from a/own_data.yaml\nrun: own_data\n")
+    assert cli.origin_of_run(plan, first) == Path("a/own_data.yaml")
+    assert cli.origin_of_run(plan, resolved) == Path("a/own_data.yaml")  # as the run itself says how to make it again
+    with pytest.raises(ParameterError, match="own_data holds the run of a/own_data.yaml, and b/own_data.yaml would"):
+        cli.origin_of_run(plan, second)
+    first.unlink()  # nothing is left that it could be the run of
+    assert cli.origin_of_run(plan, second) == Path("b/own_data.yaml")

@@ -135,6 +135,29 @@ def test_a_spreadsheets_semicolons_are_understood(tmp_path):
         read_bytes(tmp_path, "b.csv", "job_id;text\n1;a;b\n")
 
 
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "\ufeffsep=;"])
+def test_excels_line_that_names_the_separator_is_no_heading(tmp_path, first):
+    frame = read_bytes(tmp_path, "a.csv", f"{first}\r\njob_id;text\r\n1;a, b\r\n")
+    assert frame.to_dict("list") == {"job_id": ["1"], "text": ["a, b"]}
+    with pytest.raises(DataError, match="b.csv:4: 3 fields where the heading has 2"):
+        read_bytes(tmp_path, "b.csv", f"{first}\njob_id;text\n1;a\n2;b;c\n")
+    bars = read_bytes(tmp_path, "c.csv", "sep=|\njob_id|text\n1|a;b\n")
+    assert bars["text"].tolist() == ["a;b"]
+
+
+@pytest.mark.parametrize("title", ["Export of 3 May\n", "Export of 3 May,,\n,,\n", '"Jobs, all"\n\n', "Jobs\n3 May\n",
+                                   "Jobs;\n"])
+def test_a_title_above_the_heading_is_named(tmp_path, title):
+    rows = "job_id,text,pay\n1,a,2\n2,b,3\n"
+    with pytest.raises(DataError, match="a.csv:1: the first line, .* is it a title. Delete what stands above"):
+        read_bytes(tmp_path, "a.csv", title + (rows.replace(",", ";") if ";" in title else rows))
+
+
+def test_one_column_of_quoted_commas_is_no_title(tmp_path):
+    (tmp_path / "a.csv").write_text('text\n"a, b"\n"c, d"\n')
+    assert [row for _, row in read_rows(tmp_path / "a.csv")] == [{"text": "a, b"}, {"text": "c, d"}]
+
+
 def test_pools_may_hold_unlabelled_pairs(tmp_path):
     rows = [{"task": "rank_jobs", "query_id": "1", "candidate_id": str(i), "label": str(i - 1)} for i in range(3)]
     assert read_table(write(tmp_path / "a.tsv", rows), "pools")["label"].tolist() == [-1, 0, 1]
