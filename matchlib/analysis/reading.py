@@ -72,7 +72,9 @@ _MUST = re.compile(r"must|requir|you (?:bring|need|have|are)|qualif|skill|experi
                    r"|profile|about|summary|education|employment|project|language|tools|stack", re.I)
 _NUMBER = rf"(?:\d{{1,2}}|{'|'.join(NUMBERS)})"
 _YEARS = re.compile(rf"(?<!\d[.,])\b({_NUMBER})(?:[.,]\d)?(?: ?(?:[-–—~/]|to|or) ?{_NUMBER}(?:[.,]\d)?)? ?\+?"
-                    rf"(?: or more)?[ \t]?(?:years?|yrs?)\b(?! (?:old|ago|of age|contract))", re.I)
+                    rf"(?: or more)?[ \t]?(?:years?|yrs?)\b(?! (?:old|ago|of age|contract))"
+                    rf"|(?<![\d.,-])\b(?P<months>\d{{1,3}}) ?\+? ?months?'?(?: of)?(?: \w{{1,20}}){{0,2}} experience\b",
+                    re.I)
 _LAST = re.compile(r"\b(?:last|past|next|every|within|after|aged?|over the) $", re.I)
 _LONGEST_LAST = 12
 _REMOTE = re.compile(r"\bremote (?:possible|work(?:ing)?|jobs?|roles?|position|option|first|friendly)\b|\bremotely\b"
@@ -405,10 +407,13 @@ def _first(kind: str, pieces: list[list[str]]) -> str:
 
 
 def _years(pieces: list[Piece]) -> float:
+    """Full years of experience: "2.5 years" are 2, "18 months of experience" 1."""
     for piece in pieces:
         for match in _YEARS.finditer(piece.text):
             before = piece.text[max(0, match.start() - _LONGEST_LAST):match.start()]
             if not _LAST.search(before):
+                if match["months"]:
+                    return float(int(match["months"]) // 12)
                 word = match[1].lower()
                 return float(NUMBERS.get(word) or word)
     return np.nan

@@ -68,7 +68,10 @@ def test_the_longest_phrase_wins_at_word_boundaries():
 
 @pytest.mark.parametrize(("text", "years"), [("3+ years", 3), ("minimum 4 yrs of it", 4), ("5-7 years", 5),
                                              ("Ten years as a cook", 10), ("in the last 5 years", np.nan),
-                                             ("aged 30 years old", np.nan), ("2015 to 2019", np.nan)])
+                                             ("aged 30 years old", np.nan), ("2015 to 2019", np.nan),
+                                             ("18 months of experience", 1), ("30+ months' work experience", 2),
+                                             ("6 months of retail experience", 0), ("1 year 6 months as cook", 1),
+                                             ("within 18 months", np.nan), ("a contract of 12 months", np.nan)])
 def test_years(text, years):
     assert read_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
 
