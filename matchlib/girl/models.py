@@ -27,7 +27,7 @@ from transformers import (
 
 from matchlib.girl.records import word_tokenizer
 from matchlib.language.llm import Prompt
-from matchlib.retrieval.models import EncoderError, find_model
+from matchlib.retrieval.models import EncoderError, find_model, whole_weights
 
 
 class Writer(NamedTuple):
@@ -86,12 +86,14 @@ def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writ
     Raises EncoderError for a model that cannot be found, needs remote code or has no end token.
     """
     folder = find_model(name)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with whole_weights(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.eos_token_id is None:
         raise EncoderError(f"{name} has no end token, so what it writes would never end; take another base_model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # masks are made from lengths, never from the padding's id
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
+    with whole_weights(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
     return Writer(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from matchlib.language.llm import Answer, Keep, LanguageModelError, Prompt, Sampling
-from matchlib.retrieval.models import find_model, hash_model
+from matchlib.retrieval.model_files import AGAIN, check_adapter
+from matchlib.retrieval.models import (
+    CHECK_SENTENCES,
+    EncoderError,
+    check_tokenizer,
+    find_model,
+    hash_model,
+    whole_weights,
+)
 
 
 class Local:
@@ -16,13 +25,16 @@ class Local:
     adapter: folder of a PEFT adapter that the model wears; device: "" picks a GPU where there is one. Prompts longer
     than the model reads are refused, not cut. With temperature above 0 an answer depends on its batch too, because
     the draws of a batch come from one seed.
-    Raises EncoderError for a model that cannot be found, needs remote code or holds pickles.
+    Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds pickles or is not
+    whole.
     """
 
     def __init__(self, name: str, *, revision: str | None = None, adapter: str | None = None, device: str = "",
                  precision: str = "auto", batch_size: int = 8):
         self.name, self.adapter, self.device, self.precision = name, adapter, device, precision
         self.batch_size, self.folder = batch_size, find_model(name, revision=revision)
+        if adapter:
+            check_adapter(Path(adapter))
 
     @cached_property
     def key(self) -> str:
@@ -33,15 +45,21 @@ class Local:
     def _loaded(self):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
+        with whole_weights(self.folder):
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.precision)
+        check_tokenizer(self.folder, tokenizer, model)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.precision)
+        if tokenizer.pad_token is None:
+            raise EncoderError(f"{self.name} has neither an end token nor one for padding, so its answers would never "
+                               f"end; copy the model again, with tokenizer_config.json, or choose another")
         if self.adapter:
-            from peft import PeftModel
-            model = PeftModel.from_pretrained(model, self.adapter)
+            model = _with_adapter(model, Path(self.adapter))
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return tokenizer, model.to(device).eval()
+        model = model.to(device).eval()
+        _refuse_not_finite(self.name, tokenizer, model)
+        return tokenizer, model
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
         """Answers batch by batch, the longest prompts first, so that one that does not fit shows at once."""
@@ -84,6 +102,29 @@ class Local:
         end = next((i for i, token in enumerate(tokens) if token in ends), None)
         text = self._loaded[0].decode(tokens[:end], skip_special_tokens=True)
         return Answer(text, "length" if end is None else "stop", prompt_tokens, len(tokens[:end]))
+
+
+def _refuse_not_finite(name: str, tokenizer, model) -> None:
+    """Raise EncoderError if the model's scores of next tokens are not finite or all the same."""
+    import torch
+    inputs = tokenizer(CHECK_SENTENCES[0], return_tensors="pt").to(model.device)
+    with torch.inference_mode():
+        scores = model(**inputs).logits[0, -1].float()
+    if not scores.isfinite().all():
+        raise EncoderError(f"{name} gives scores that are not finite; its weights or its precision are broken: try "
+                           f"precision float32, or {AGAIN}")
+    if scores.min() == scores.max():
+        raise EncoderError(f"{name} gives every next token the same score, so its weights are zeros, as a torn "
+                           f"download leaves them; {AGAIN}")
+
+
+def _with_adapter(model, adapter: Path):
+    """The model with an adapter's weights. Raises EncoderError where they do not fit it or are not all there."""
+    from peft import PeftModel
+    with whole_weights(adapter), warnings.catch_warnings():
+        # PEFT only warns, and leaves what is missing as it drew it
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        return PeftModel.from_pretrained(model, adapter)
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:

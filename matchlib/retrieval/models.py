@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from matchlib.retrieval.model_files import AGAIN, EncoderError, check_files, read_json, some
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -17,13 +19,17 @@ OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 STAND_INS = {"jinaai/jina-embeddings-v2": "nomic-ai/modernbert-embed-base (8192 tokens)"}
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
-
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
-                   "sentencepiece.bpe.model")
-
-
-class EncoderError(ValueError):
-    """A model that cannot be used: which one, why, and what to use instead."""
+CHECK_SENTENCES = (
+    "a nurse on nights who leads a ward", "software engineer with experience in Python and databases",
+    "Krankenschwester im Nachtdienst", "infirmière de nuit à Lyon", "медсестра в ночную смену", "نوبات ليلية في مستشفى",
+    "夜勤の看護師", "护士需要上夜班", "रात की पाली में नर्स", "야간 근무 간호사", "νοσοκόμα σε νυχτερινή βάρδια")
+"""In several scripts: a tokenizer has to know at least one of them."""
+MAX_UNKNOWN = 0.5
+"""Share of a sentence's tokens that may be unknown."""
+MIN_FILLED_ROWS = 0.5
+"""Share of a model's embeddings that the tokenizer must use: ByT5, which is padded most, has two thirds."""
+UNUSED_WEIGHTS = ("pooler.", "lm_head.", "cls.")
+"""Beginnings of names of weights that do not take part in an embedding: many published encoders lack them."""
 
 
 def find_model(name: str, *, revision: str | None = None) -> Path:
@@ -44,9 +50,7 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
                                f"that trained one, such as {Path(name) / '02_contrastive'}")
     else:
         folder = _fetch(name, revision)
-    _refuse_remote_code(name, folder)
-    _refuse_pickles(name, folder)
-    _require_whole(name, folder)
+    check_files(name, folder)
     return folder
 
 
@@ -73,86 +77,119 @@ def _fetch(name: str, revision: str | None) -> Path:
                            f"{OFFLINE_MODEL}, which needs none") from failure
 
 
-def _refuse_remote_code(name: str, folder: Path) -> None:
-    modules = _read_json(folder / "modules.json", [])
-    for place in ["", *(module.get("path", "") for module in modules)]:
-        config = _read_json(folder / place / "config.json", {})
-        architecture = (config.get("architectures") or [""])[0]
-        if "auto_map" in config and not hasattr(import_module("transformers"), architecture):  # seconds to import
-            raise EncoderError(f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
-                               f"which matchlib never runs; choose a model that transformers supports")
-    for module in modules:
-        if not module["type"].startswith("sentence_transformers."):
-            raise EncoderError(f"{name} needs remote code ({module['type']} in modules.json), which matchlib never "
-                               f"runs; choose a model of sentence-transformers' own modules")
-
-
-def _refuse_pickles(name: str, folder: Path) -> None:
-    if not any(folder.rglob("*.safetensors")):
-        raise EncoderError(f"{name} holds no .safetensors file ({folder}); matchlib loads no pickled weights: save the "
-                           f"model again with save_pretrained, or choose another")
-
-
-def _require_whole(name: str, folder: Path) -> None:
-    """Raise EncoderError where a file is missing that the model needs; some libraries then load something else."""
-    modules = _read_json(folder / "modules.json", [])
-    place = next((module.get("path", "") for module in modules if module["type"].endswith(".Transformer")), "")
-    words = folder / place
-    if modules and not any(module["type"].endswith(".Transformer") for module in modules):
-        return
-    if not _read_json(words / "config.json", {}).get("model_type"):
-        raise EncoderError(f"{name}: {words / 'config.json'} is missing or names no model_type, so the folder is not a "
-                           f"whole model; copy or save it again, with all its files")
-    if not any((words / file).exists() for file in TOKENIZER_FILES):
-        raise EncoderError(f"{name} has no tokenizer ({', '.join(TOKENIZER_FILES)} are all missing in {words}), and "
-                           f"would read every word as unknown; copy or save it again, with all its files")
-    kept = [module["path"] for module in modules if module["type"].endswith((".Pooling", ".Dense"))]  # with settings
-    missing = [path for path in kept if not (folder / path / "config.json").exists()]
-    for index in folder.rglob("*.safetensors.index.json"):
-        shards = set(_read_json(index, {}).get("weight_map", {}).values())
-        missing += [shard for shard in sorted(shards) if not (index.parent / shard).exists()]
-    if missing:
-        raise EncoderError(f"{name} lacks {', '.join(missing[:3])}, which its own files name; copy or save it again, "
-                           f"with all its files")
-
-
-def _read_json(path: Path, default: dict | list) -> dict | list:
-    if not path.exists():
-        return default
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        value = None
-    if not isinstance(value, type(default)):
-        raise EncoderError(f"{path} ({path.stat().st_size} bytes) is damaged: it holds no JSON of the form that a "
-                           f"model's has; copy or save the model again")
-    return value
-
-
 def read_prompts(folder: Path) -> dict[str, str]:
     """The prompts that a sentence-transformers folder keeps by name; {} where it keeps none."""
-    return _read_json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
+    return read_json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
 
 
 def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, device: str | None = None,
                precision: str = "float32") -> SentenceTransformer:
-    """Load a SentenceTransformer from a folder; a bare transformers model gets a pooling layer (mean by default)."""
+    """Load a SentenceTransformer from a folder; a bare transformers model gets a pooling layer (mean by default).
+
+    Raises EncoderError where weights are missing, the tokenizer is another model's, or the vectors of two sentences
+    are not finite, zero, or the same.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     dtype = {"dtype": getattr(torch, precision)}
-    model = SentenceTransformer(str(folder), device=device, model_kwargs=dtype, local_files_only=True)
+    with whole_weights(folder, unused=UNUSED_WEIGHTS):
+        model = SentenceTransformer(str(folder), device=device, model_kwargs=dtype, local_files_only=True)
     if pooling is not None:
         place = next((i for i, module in enumerate(model) if isinstance(module, Pooling)), None)
         if place is None:
             raise EncoderError(f"{folder} has no pooling layer, so pooling {pooling!r} does not apply; leave it out")
         model[place] = Pooling(model[place].embedding_dimension, pooling_mode=pooling)
+    transformer = model[0]
+    if hasattr(transformer, "auto_model"):
+        check_tokenizer(folder, model.tokenizer, transformer.auto_model)
+    _check_vectors(folder, model)
     if max_tokens is not None:
         model.max_seq_length = min(max_tokens, model.max_seq_length or max_tokens)
     return model
+
+
+@contextmanager
+def whole_weights(folder: Path, *, unused: tuple[str, ...] = ()) -> Iterator[None]:
+    """Within it, loading a model raises EncoderError where its files lack weights, which would be drawn at random.
+
+    unused: beginnings of names of weights that may be missing. Every other failure is an EncoderError, too.
+    """
+    import torch
+    from transformers import modeling_utils
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    report = modeling_utils.log_state_dict_report
+
+    def stop_if_missing(*args: Any, loading_info: Any, **kwargs: Any) -> None:
+        lost = [name for name in loading_info.missing_and_mismatched() if not name.startswith(unused)]
+        if lost:
+            raise EncoderError(f"{folder}: {some(sorted(lost))} of the model's weights are in none of its safetensors "
+                               f"files or have another shape there, and would be drawn at random; {AGAIN}")
+        report(*args, loading_info=loading_info, **kwargs)
+    modeling_utils.log_state_dict_report = stop_if_missing
+    try:
+        yield
+    except (EncoderError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as failure:  # transformers, tokenizers and safetensors raise a dozen unrelated types
+        raise EncoderError(f"{folder} cannot be loaded ({_in_brief(failure)}); {AGAIN}, and check device and "
+                           f"precision") from failure
+    finally:
+        modeling_utils.log_state_dict_report = report
+
+
+def _in_brief(failure: Exception) -> str:
+    """An error of a library in one line, and not a long one."""
+    return f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+
+
+def check_tokenizer(folder: Path, tokenizer: Any, model: Any) -> None:
+    """Raise EncoderError if a tokenizer knows no sentence, or does not fit the embeddings of its model.
+
+    Added tokens may have numbers beyond the embeddings (Gemma 3 has one), and embeddings are padded to round numbers.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    added = set(tokenizer.added_tokens_decoder)
+    numbers = [number for number in tokenizer.get_vocab().values() if number not in added]
+    if numbers and max(numbers) >= rows:
+        raise EncoderError(f"{folder}: the tokenizer numbers its tokens up to {max(numbers):,}, but the model has "
+                           f"embeddings of {rows:,}, so it is another model's tokenizer; {AGAIN}")
+    if len(tokenizer) < MIN_FILLED_ROWS * rows:
+        raise EncoderError(f"{folder}: the tokenizer has {len(tokenizer):,} tokens, but the model embeddings of "
+                           f"{rows:,}, so it is another model's tokenizer; {AGAIN}")
+    shares = [_share_unknown(tokenizer, sentence) for sentence in CHECK_SENTENCES]
+    if min(shares) > MAX_UNKNOWN:
+        raise EncoderError(f"{folder}: the tokenizer reads at least {min(shares):.0%} of the words of each of "
+                           f"{len(shares)} sentences, in as many scripts and languages, as unknown, so it is damaged "
+                           f"or another model's; {AGAIN}")
+
+
+def _share_unknown(tokenizer: Any, sentence: str) -> float:
+    """Share of a sentence's tokens that are the unknown token; 1 if it has none."""
+    numbers = tokenizer(sentence, add_special_tokens=False)["input_ids"]
+    return numbers.count(tokenizer.unk_token_id) / len(numbers) if numbers else 1.0
+
+
+def _check_vectors(folder: Path, model: SentenceTransformer) -> None:
+    import numpy as np
+    sentences = list(CHECK_SENTENCES[:2])
+    try:
+        vectors = model.encode(sentences, show_progress_bar=False, convert_to_numpy=True).astype(np.float32)
+    except (RuntimeError, IndexError, ValueError, KeyError) as failure:
+        raise EncoderError(f"{folder} is loaded but cannot embed a sentence ({_in_brief(failure)}); its modules or its "
+                           f"tokenizer are of several models: {AGAIN}") from failure
+    if not np.isfinite(vectors).all():
+        raise EncoderError(f"{folder} gave embeddings that are not finite; its weights or its precision are broken: "
+                           f"try precision float32, or {AGAIN}")
+    if not np.abs(vectors).sum(axis=1).all():
+        raise EncoderError(f"{folder} gave an embedding of zeros, so its weights are zeros, as a torn download leaves "
+                           f"them; {AGAIN}")
+    if np.array_equal(*vectors):
+        raise EncoderError(f"{folder} gave the same embedding for {sentences[0]!r} and {sentences[1]!r}, so weights or "
+                           f"tokenizer are damaged; {AGAIN}")
 
 
 def hash_model(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from matchlib.data.schema import DataError
@@ -29,7 +31,7 @@ from matchlib.language.llm import (
 from matchlib.language.local import Local
 from matchlib.language.service import Service
 from matchlib.pipeline import notebook_parameters
-from matchlib.retrieval.models import find_model
+from matchlib.retrieval.models import EncoderError, find_model
 
 PROMPTS = [Prompt("be brief", f"question {i}") for i in range(30)]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
@@ -249,6 +251,45 @@ def test_an_adapter_is_another_model(tiny_causal, tmp_path):
     texts = [[a.text for a in LanguageModel(m, sampling=Sampling(max_tokens=8)).complete(PROMPTS[:3])]
              for m in (plain, tuned)]
     assert plain.key != tuned.key and texts[0] != texts[1]
+
+
+def change_weights(file, change):
+    weights = {name: change(name, weight) for name, weight in load_file(file).items()}
+    save_file({name: weight for name, weight in weights.items() if weight is not None}, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(("harm", "sentence"), [
+    (lambda f: change_weights(f / "model.safetensors", lambda n, w: None if ".h.1." in n else w),
+     r"transformer.h.1.attn.c_attn.bias, .* and 9 more of the model's weights are in none of its safetensors files"),
+    (lambda f: change_weights(f / "model.safetensors", lambda n, w: w * torch.nan), "scores that are not finite"),
+    (lambda f: change_weights(f / "model.safetensors", lambda n, w: w * 0), "every next token the same score"),
+    (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "it was cut off"),
+    (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer"),
+    (lambda f: (f / "generation_config.json").write_text("{"), r"config.json \(1 bytes\) is damaged"),
+    (lambda f: (f / "config.json").write_text('{"model_type": "gpt3"}'), "cannot be loaded"),
+    (lambda f: (f / "config.json").write_text((f / "config.json").read_text().replace("30522", "20000")),
+     "cannot be loaded .*size mismatch|have another shape|up to 30,521, but the model has embeddings of 20,000")])
+def test_a_torn_language_model_is_one_sentence(tiny_causal, tmp_path, harm, sentence):
+    folder = Path(shutil.copytree(tiny_causal, tmp_path / "model"))
+    harm(folder)
+    with pytest.raises(EncoderError, match=sentence):
+        LanguageModel(Local(str(folder), device="cpu"), sampling=Sampling(max_tokens=8)).complete(PROMPTS[:1])
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's call
+def test_an_adapter_that_is_not_there_or_not_whole_is_one_sentence(tiny_causal, tmp_path):
+    """A folder that does not exist was asked for at the hub; missing weights were left as PEFT drew them."""
+    from peft import LoraConfig, get_peft_model
+    with pytest.raises(EncoderError, match="none holds no adapter"):
+        Local(str(tiny_causal), adapter=str(tmp_path / "none"))
+    config = LoraConfig(target_modules=["c_attn"], r=2, fan_in_fan_out=True)
+    get_peft_model(GPT2LMHeadModel.from_pretrained(tiny_causal), config).save_pretrained(tmp_path / "whole")
+    for change, sentence in ((lambda n, w: None if ".h.1." in n else w, "Found missing adapter keys"),
+                             (lambda n, w: w[:1].clone(), "size mismatch")):
+        folder = shutil.copytree(tmp_path / "whole", tmp_path / sentence)
+        change_weights(folder / "adapter_model.safetensors", change)
+        with pytest.raises(EncoderError, match=f"cannot be loaded .*{sentence}"):
+            LanguageModel(Local(str(tiny_causal), adapter=str(folder), device="cpu")).complete(PROMPTS[:1])
 
 
 def listens(port):
