@@ -60,8 +60,11 @@ _DIGITS = re.compile(r"(?<![a-z0-9$€£¥#/@.,+(-])[+(]{0,2}\d(?:[ \t().–/-]{
 _PHONE_LABEL = re.compile(r"(?:phone|tel|mobile|cell|fax|teléfono|móvil|电话|手机|拨打)[\w .:：]{0,12}$", re.I)
 _REFERENCE = re.compile(r"(?:\b(?:no|nr|num|numbers?|ref|reference|invoice|order|account|isbn|licen[cs]e|permit|id|"
                         r"badge|claim|case|patent|serial|policy|version|factura|registro)|号)[.:#：]?[ #]{0,2}$", re.I)
-_NO_PHONE = re.compile(r"(?:19|20)\d\d[ ./–-]{1,3}(?:(?:19|20)\d\d|\d\d?[./–-]\d\d?)|\d\d?[/.-]\d\d?[/.-](?:19|20)?\d\d"
-                       r"|\d{1,3}(?:\.\d{3})+(?: ?[–-] ?\d{1,3}(?:\.\d{3})+)?")  # years, dates, amounts
+_YEAR = r"(?:19|20)\d\d"
+_DATE = rf"(?:(?:\d\d?[./-]){{0,2}}{_YEAR}|{_YEAR}(?:[./-]\d\d?){{1,2}}|\d\d?[/.-]\d\d?[/.-]\d\d)"
+_AMOUNT = r"\d{1,3}(?:\.\d{3})+"
+_NO_PHONE = re.compile(rf"{_DATE}(?:[ ./–-]{{1,3}}{_DATE}){{0,5}}|{_YEAR}[ ./–-]{{1,3}}\d\d?[./–-]\d\d?"
+                       rf"|{_AMOUNT}(?: ?[–-] ?{_AMOUNT})?")
 _STREET = ("street|st|road|rd|avenue|ave|boulevard|blvd|drive|dr|lane|ln|court|ct|crescent|close|terrace|place|pl|way|"
            "square|sq|parkway|pkwy|highway|hwy|gardens|grove|mews|row|hill|circle|cir|trail|quay|alley")
 _UNIT = (r"(?:,? (?:apt|apartment|unit|suite|ste|flat|floor|room|rm)\b\.? ?#?\w{1,5}\b|,? #\w{1,5}\b"

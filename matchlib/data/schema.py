@@ -8,6 +8,9 @@ import pandera.pandas as pa
 MAX_CHARACTERS = 1_000_000
 """Longest text a table may hold; a longer one is a file that was pasted whole, not a document."""
 
+ROUNDED_ID = r"\d(?:[.,]\d+)?E\+\d+"
+"""What spreadsheets make of a long number: 9912140633506421 becomes 9.91214E+15, as do others like it."""
+
 SPLITS = ("train", "valid", "test")
 SOURCES = ("rule", "recruiter", "file")
 TASKS = ("rank_resumes", "rank_jobs")
@@ -26,6 +29,8 @@ def _id(unique: bool = False) -> pa.Column:
         pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id"),
         pa.Check(lambda column: ~column.str.contains(r"\s"),
                  error="an id with a space, which TREC runs cannot hold; replace it by _"),
+        pa.Check(lambda column: ~column.str.fullmatch(ROUNDED_ID),
+                 error="an id that a spreadsheet has rounded; format the column as text and export it again"),
     ], unique=unique, report_duplicates="exclude_first")
 
 

@@ -175,6 +175,7 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "duplicate id": ("a.csv", 'job_id,text\n0,"a\nb"\n1,b\n1,c\n', ":5: job_id = '1': a duplicate; keep one"),
     "empty id": ("a.csv", "job_id,text\n1,a\n ,b\n", ":3: job_id = ' ': an empty id; give every row an id"),
     "id with a space": ("a.csv", "job_id,text\n1,a\nmy job,b\n", ":3: job_id = 'my job': .*; replace it by _"),
+    "rounded id": ("a.csv", "job_id,text\n1,a\n9.91214E+15,b\n", ":3: job_id = '9.91214E.15': .*rounded; format"),
     "empty text": ("a.csv", "job_id,text\n1,a\n2,\n", ":3: text = '': an empty text; drop the row or fill it"),
     "empty text in JSON": ("a.jsonl", '{"job_id": 1, "text": "a"}\n\n{"job_id": 2}\n', ":3: text = '': .*; drop"),
     "missing column": ("a.csv", "job_id,body\n1,a\n", ": column 'text' is missing; found .*body.*; rename it"),
