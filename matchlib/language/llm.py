@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
 
 from matchlib.data.schema import DataError
+from matchlib.retrieval.disk_cache import use_cache
 
+logger = logging.getLogger(__name__)
 REFUSAL = re.compile(r"\W*(?:(?:I[’']?m|I am) (?:sorry|unable|not able)|Sorry, (?:but )?I|I can(?:not|[’']t)|"
                      r"As an AI)\b", re.I)
 
@@ -226,31 +228,41 @@ class LanguageModel:
 
 
 class AnswerCache:
-    """Answers on disk, one sqlite file: key -> answer. Safe for several processes and kills."""
+    """Answers on disk, one sqlite file: key -> answer. Safe for several processes and kills.
+
+    A damaged file is set aside and a damaged answer asked again, with a note in the log. Raises DataError as
+    `use_cache` does.
+    """
+    CREATE = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)"
 
     def __init__(self, path: Path):
         self.path = path
 
     def read(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The known ones among the keys."""
-        with self._open() as connection:
-            found = {}
-            for key in dict.fromkeys(keys):
-                for (answer,) in connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)):
+        return use_cache(self.path, self.CREATE, lambda connection: self._read(connection, keys))
+
+    def _read(self, connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Answer]:
+        found = {}
+        damaged = []
+        for key in dict.fromkeys(keys):
+            for (answer,) in connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)):
+                try:
                     found[key] = Answer(**json.loads(answer))
-            return found
+                except (ValueError, TypeError):
+                    damaged.append((key,))
+        if damaged:
+            with connection:
+                connection.executemany("DELETE FROM answers WHERE key = ?", damaged)
+            logger.warning("the cache %s held %s damaged answers, which are asked again", self.path, len(damaged))
+        return found
 
     def write(self, key: str, answer: Answer) -> None:
         """Keep one answer; on the disk when this returns."""
-        with self._open() as connection, connection:  # the second commits
-            connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(asdict(answer))))
-
-    def _open(self) -> closing:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60)
-        with connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
-        return closing(connection)
+        def insert(connection: sqlite3.Connection) -> None:
+            with connection:  # commits
+                connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(asdict(answer))))
+        use_cache(self.path, self.CREATE, insert)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from matchlib.retrieval.disk_cache import use_cache
 from matchlib.retrieval.endpoint import Endpoint
 from matchlib.retrieval.models import OFFLINE_MODEL, EncoderError, find_model, hash_model, load_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+logger = logging.getLogger(__name__)
 POOLINGS = ("mean", "cls", "lasttoken")
 PASSAGES = ("mean", "max")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -184,41 +187,80 @@ def embed(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
 class EmbeddingCache:
     """Embeddings on disk, one sqlite file an encoder: text hash -> vector.
 
-    Safe for several processes and kills: a killed run loses the texts since the last write.
+    Safe for several processes and kills: a killed run loses the texts since the last write. A damaged file is set
+    aside and a damaged row encoded again, with a note in the log. The database's user_version is the number of
+    dimensions. Raises DataError as `use_cache` does.
     """
+    CREATE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)"
 
     def __init__(self, path: Path):
         self.path = path
 
     def fetch(self, texts: list[str], encode, *, at_once: int | None = None) -> np.ndarray:
-        """(n, dim) float32: known texts from disk, the others through encode(list of at_once texts), then kept."""
+        """(n, dim) float32: known texts from disk, the others through encode(list of at_once texts), then kept.
+
+        Raises EncoderError if the model gives vectors of another length than it did before.
+        """
         if not texts:
             raise ValueError("no texts to encode")
         keys = [hashlib.sha256(text.encode()).digest() for text in texts]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60)
-        try:
-            with connection:
-                connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
-            known = self._read(connection, keys)
+        known: dict[bytes, bytes] = {}  # stays when the database has to be made anew
+
+        def fill(connection: sqlite3.Connection) -> None:
+            known.update(self._read(connection, [key for key in dict.fromkeys(keys) if key not in known]))
             missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
-            at_once = at_once or KEPT_AT_ONCE
-            for start in range(0, len(missing), at_once):
-                part = missing[start:start + at_once]
+            step = at_once or KEPT_AT_ONCE
+            for start in range(0, len(missing), step):
+                part = missing[start:start + step]
                 fresh = encode([text for _, text in part])
                 rows = [(key, vector.tobytes()) for (key, _), vector in zip(part, fresh, strict=True)]
-                with connection:
-                    connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
-                known |= dict(rows)
-        finally:
-            connection.close()
+                known.update(rows)
+                self._keep(connection, rows, fresh.shape[1])
+        use_cache(self.path, self.CREATE, fill)
         return np.frombuffer(b"".join(known[key] for key in keys), dtype=np.float32).reshape(len(keys), -1).copy()
 
+    def _keep(self, connection: sqlite3.Connection, rows: list[tuple[bytes, bytes]], dimensions: int) -> None:
+        before = self._dimensions(connection)
+        if before and before != dimensions:
+            raise EncoderError(f"the model gives vectors of {dimensions} numbers, but gave {before} when {self.path} "
+                               f"was written, so another model has its name now; remove that file")
+        with connection:
+            connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+            if not before:
+                connection.execute(f"PRAGMA user_version = {dimensions:d}")
+
     @staticmethod
-    def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
+    def _dimensions(connection: sqlite3.Connection) -> int:
+        """Of the vectors in the database; 0 if there is none. Where it does not say, what most of 1,000 have."""
+        said = connection.execute("PRAGMA user_version").fetchone()[0]
+        if said:
+            return said
+        lengths = connection.execute("SELECT ifnull(length(vector), 0) FROM vectors LIMIT 1000").fetchall()
+        return max(set(lengths), key=lengths.count)[0] // 4 if lengths else 0
+
+    def _read(self, connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
+        """Key -> vector of the known ones; rows that hold no vector are removed."""
+        n_bytes = 4 * self._dimensions(connection)
         known: dict[bytes, bytes] = {}
+        damaged = []
         for start in range(0, len(keys), 500):
             part = keys[start:start + 500]
             marks = ",".join("?" * len(part))
-            known |= dict(connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part))
+            for key, vector in connection.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part):
+                if _is_vector(vector, n_bytes):
+                    known[key] = vector
+                else:
+                    damaged.append((key,))
+        if damaged:
+            with connection:
+                connection.executemany("DELETE FROM vectors WHERE key = ?", damaged)
+            logger.warning("the cache %s held %s damaged vectors, which are made again", self.path,
+                           f"{len(damaged):,}")
         return known
+
+
+def _is_vector(value: Any, n_bytes: int) -> bool:
+    """Whether a value from a database is a vector of so many bytes and of finite numbers."""
+    if not isinstance(value, bytes) or len(value) != n_bytes:
+        return False
+    return bool(np.isfinite(np.frombuffer(value, dtype=np.float32)).all())
