@@ -1,38 +1,39 @@
-"""Documents: a file or a folder of texts, tables, PDF and DOCX files as one table; what cannot be read is listed.
+"""Documents: a file or a folder of texts, web pages, tables, PDF and Word files as one table; losses are listed.
 
 One file is one document, but for tables (.csv, .tsv, .jsonl, .parquet), of which every row is one. Nothing is guessed:
-a file that is damaged, empty, encrypted, scanned without text or of another type is left out with its reason. Hidden
-files and the lock files of office programs (.name, ~$name) are no documents.
+a file that is damaged, empty, encrypted, scanned without text or of another type is left out with its reason; of one
+that is read in part (a scanned page, hidden text, comments), what is missing is told. Texts that are HTML lose their
+tags. Hidden files and the lock files of office programs (.name, ~$name) are no documents.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from matchlib.data.extract import Extract, has_word
 from matchlib.data.files import read_text
-from matchlib.data.normal import composed, plain
+from matchlib.data.markup import decode_page, read_markup, strip_markup
+from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns
 from matchlib.data.readers import read_columns
 from matchlib.data.reading import Reading, RowLog, printable
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-MAX_BYTES = {table: 500_000_000 for table in TABLES} | {".txt": 4_000_000, ".md": 4_000_000, ".pdf": 20_000_000,
-                                                          ".docx": 20_000_000}
+WORD = (".docx", ".docm", ".dotx", ".dotm")
+PAGES = (".html", ".htm")
+MAX_BYTES = (dict.fromkeys(TABLES, 500_000_000) | dict.fromkeys((".txt", ".md", *PAGES), 4_000_000)
+             | dict.fromkeys((".pdf", *WORD), 20_000_000))
 """Largest file of each type that is opened; the keys are the types that can be read."""
 _HIDDEN = (".", "~$")
-MAX_PAGES = 100
-MAX_UNPACKED = 100_000_000
-"""Bytes that a .docx may hold once unpacked; a larger one is a decompression bomb or full of pictures."""
 
 
 def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None = None,
@@ -44,7 +45,8 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
     and cv.docx). Spaces in ids become "_", which TREC files need. columns: table column -> column of the table files or
     a list of such to join into one text; an id column may also be called "id". encoding: tried on texts and tables that
     are not UTF-8; "" tries none.
-    Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used.
+    Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used, its
+    missing what the documents that are used lack.
     Raises DataError if there is no such path or not one document could be read.
     """
     key = f"{name.removesuffix('s')}_id"
@@ -61,8 +63,10 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
             if kind not in TABLES:
                 _check_name(ids[file])
             _check_size(file)
-            found, spoiled = (_read_table(file, key, columns, encoding) if kind in TABLES else
-                              ([("", {key: ids[file], "text": _read(file, encoding)})], []))
+            if kind in TABLES:
+                found, spoiled = _read_table(file, key, columns, encoding)
+            else:
+                found, spoiled = [("", {key: ids[file], "text": _read(file, encoding)})], []
         except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
             log.saw(file)
             told = printable(problem).removeprefix(printable(file))  # ": reason" or ":line: reason"
@@ -72,13 +76,18 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
         log.saw(file, len(found) + len(spoiled))
         for line, reason in spoiled:
             log.leave_out(file, line, reason)
-        rows += [(line, {**row, "file": printable(file)}) for line, row in found]
+        for line, row in found:
+            document = row["text"] if isinstance(row["text"], Extract) else strip_markup(row["text"])
+            for loss in document.missing:
+                log.read_in_part(file, line, loss)
+            rows.append((line, {**row, "text": document.text, "file": printable(file)}))
     table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
     table = _usable(table, key, log) if rows else table
     if table.empty:
         first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
         raise DataError(f"{printable(path)}: not one of {len(files)} files could be read as {name}{first}")
-    return Reading({name: table}, [f"{name}: {len(table):,} documents from {printable(path)}"], log.files, log.left_out)
+    return Reading({name: table}, [f"{name}: {len(table):,} documents from {printable(path)}"], log.files, log.left_out,
+                   missing=log.missing)
 
 
 def _listed(value: str | list[str]) -> list[str]:
@@ -137,15 +146,13 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     table = table.fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
     text = table["text"]
-    bare = text.map(_has_no_word)
-    scanned = bare & table["file"].str.lower().str.endswith(".pdf")
+    bare = ~text.map(has_word).astype(bool)
     reasons = pd.Series("", index=range(len(table)))
     for faulty, reason in (
             (table[key] == "", "no id; give the row one"),
             (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
             (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
-            (bare, "no text: not one letter or digit"),
-            (scanned, "no text, only pictures of scanned pages; run OCR on it")):
+            (bare, "no text: not one letter or digit")):
         reasons[faulty.to_numpy()] = reason
     good = (reasons == "").to_numpy()
     taken = table.loc[good, key].duplicated().to_numpy()
@@ -154,11 +161,6 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
         if reason:
             log.leave_out(file, line, reason)
     return table[(reasons == "").to_numpy()].reset_index(drop=True)
-
-
-def _has_no_word(text: str) -> bool:
-    """Whether nothing is left to read but signs, spaces and what is not drawn."""
-    return not any(plain(letter[0]) for letter in re.finditer(r"[^\W_]", text))  # a Hangul filler is a letter
 
 
 def _read_table(file: Path, key: str, columns: Mapping[str, Any],
@@ -179,18 +181,19 @@ def _read_table(file: Path, key: str, columns: Mapping[str, Any],
     return list(zip(frame.index, frame.to_dict("records"), strict=True)), list(spoiled.items())
 
 
-def _read(file: Path, encoding: str) -> str:
+def _read(file: Path, encoding: str) -> Extract:
     kind = file.suffix.lower()
     if kind == ".pdf":
-        text = "\n".join(_pdf_pages(file))
-    elif kind == ".docx":
-        text = "\n".join(_docx_lines(file))
+        from matchlib.data.pdf import read_pdf
+        found = read_pdf(file)
+    elif kind in WORD:
+        from matchlib.data.word import read_word
+        found = read_word(file)
+    elif kind in PAGES:
+        found = read_markup(decode_page(file.read_bytes(), encoding))
     else:
-        text = _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
-    if lone := sum("\ud800" <= character <= "\udfff" for character in text):
-        raise DataError(f"{printable(file)}: {lone:,} characters are halves of a surrogate pair, because a font of it "
-                        f"names its letters wrongly; print it to a new PDF, or save it as text")
-    return composed(text)
+        found = strip_markup(_decoded(lambda encoding: read_text(file, encoding=encoding), encoding))
+    return Extract(composed(found.text), found.missing)
 
 
 def _decoded(read, encoding: str):
@@ -201,62 +204,3 @@ def _decoded(read, encoding: str):
         if not encoding:
             raise
         return read(encoding)
-
-
-def _pdf_pages(file: Path) -> Iterator[str]:
-    import logging
-
-    from pypdf import PdfReader
-    from pypdf.errors import DependencyError
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings on harmless faults go to stderr by the dozen
-    try:
-        reader = PdfReader(file)
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise DataError(f"{file}: encrypted; save it without a password")
-        if len(reader.pages) > MAX_PAGES:
-            raise DataError(f"{file}: {len(reader.pages):,} pages, more than {MAX_PAGES}; is it a document?")
-        for page in reader.pages:
-            yield page.extract_text()
-    except DataError:
-        raise
-    except DependencyError:  # AES, also where only printing is forbidden
-        raise DataError(f"{file}: encrypted by AES; save it without a password, or install `cryptography`") from None
-    except Exception as problem:  # a parser of hostile files raises whatever it trips over
-        raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
-
-
-def _docx_lines(file: Path) -> Iterator[str]:
-    """Every paragraph of the page headers and the body, those in tables, text boxes and content controls, too."""
-    from docx import Document
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > MAX_UNPACKED:
-            raise DataError(f"{file}: {unpacked:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone")
-        document = Document(str(file))
-        headers = [section.header for section in document.sections]
-        for root in [*(header._element for header in headers if not header.is_linked_to_previous),
-                     document.element.body]:
-            for paragraph in root.iter(f"{_WORD}p"):
-                if next(paragraph.iterancestors(_FALLBACK), None) is None:  # a text box's copy for old programs
-                    yield _own_text(paragraph)
-    except DataError:
-        raise
-    except Exception as problem:  # as above
-        raise DataError(f"{file}: not a DOCX that can be read ({_short(problem)}); save it again") from None
-
-
-_WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-_MARKS = {f"{_WORD}tab": "\t", f"{_WORD}br": "\n", f"{_WORD}cr": "\n", f"{_WORD}noBreakHyphen": "-"}
-
-
-def _own_text(paragraph) -> str:
-    """The text of a paragraph's runs without that of the paragraphs inside it, which come by themselves."""
-    return "".join(node.text or "" if node.tag == f"{_WORD}t" else _MARKS[node.tag]
-                   for node in paragraph.iter(f"{_WORD}t", *_MARKS)
-                   if node.getparent().tag == f"{_WORD}r" and next(node.iterancestors(f"{_WORD}p")) is paragraph)
-
-
-def _short(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:80]}".rstrip(": ")

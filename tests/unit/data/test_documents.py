@@ -11,7 +11,7 @@ from docx import Document
 from docx.oxml import parse_xml
 from pypdf.errors import DependencyError
 
-from matchlib.data import documents
+from matchlib.data import documents, word
 from matchlib.data.documents import read_documents
 from matchlib.data.schema import DataError
 
@@ -64,7 +64,7 @@ def test_every_type_is_read(tmp_path):
     reading = read_documents(tmp_path, "resumes")
     table = reading.tables["resumes"].set_index("resume_id")
     assert table["text"].str.strip().to_dict() == {
-        "a": "Welder in Leeds", "b": "Nurse\nSkills\nTriage", "below/c_d": "<b>Cook</b> & =1+1", "e": "# Baker",
+        "a": "Welder in Leeds", "b": "Nurse\nSkills\nTriage", "below/c_d": "Cook & =1+1", "e": "# Baker",
         "007": "Pilot", "x": "Actor", "y": "Poet"}
     assert table["city"].to_dict() == {"007": "Hull"} | dict.fromkeys(("a", "b", "below/c_d", "e", "x", "y"), "")
     assert reading.left_out.empty
@@ -76,7 +76,7 @@ def test_a_cipher_that_needs_another_package_is_named(tmp_path, monkeypatch):
 
     def refuse(*_):
         raise DependencyError("cryptography>=3.1 is required for AES algorithm")
-    monkeypatch.setattr("pypdf.PdfReader", refuse)
+    monkeypatch.setattr("matchlib.data.pdf.PdfReader", refuse)
     assert "encrypted by AES; save it without a password" in reasons(read_documents(tmp_path, "resumes"))["aes.pdf"]
 
 
@@ -84,7 +84,7 @@ def test_bad_files_are_listed_and_the_others_read(tmp_path):
     (tmp_path / "good.txt").write_text("Welder")
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 rubbish")
     (tmp_path / "zip.docx").write_bytes(b"PK rubbish")
-    write_pdf(tmp_path / "scan.pdf", "")
+    write_pdf(tmp_path / "blank.pdf", "")
     write_pdf(tmp_path / "locked.pdf", "Welder", encrypt=True)
     write_docx(tmp_path / "blank.docx")
     (tmp_path / "latin.txt").write_bytes("Café".encode("latin-1"))
@@ -97,8 +97,8 @@ def test_bad_files_are_listed_and_the_others_read(tmp_path):
     reading = read_documents(tmp_path, "resumes")
     assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
     said = reasons(reading)
-    expected = {"broken.pdf": "not a PDF", "zip.docx": "not a DOCX", "scan.pdf": "run OCR", "locked.pdf": "encrypted",
-                "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8", "photo.jpg": "ending '.jpg'",
+    expected = {"broken.pdf": "not a PDF", "zip.docx": "not a DOCX", "blank.pdf": "its pages are blank",
+                "locked.pdf": "encrypted", "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8", "photo.jpg": "ending '.jpg'",
                 "gone.txt": "link to nowhere", "t.csv2": "no text", "t.csv3": "no id", "t.csv4": "id is taken",
                 "u.csv": "the whole file: no column 'text'; it has 'id', 'body'"}
     assert set(said) == set(expected)
@@ -175,7 +175,7 @@ def test_files_that_differ_in_the_ending_alone_keep_it(tmp_path):
 
 def test_what_is_too_large_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setitem(documents.MAX_BYTES, ".txt", 10)
-    monkeypatch.setattr(documents, "MAX_UNPACKED", 100_000)
+    monkeypatch.setattr(word, "MAX_UNPACKED", 100_000)
     (tmp_path / "good.md").write_text("Welder")
     (tmp_path / "long.txt").write_text("x" * 11)
     with zipfile.ZipFile(tmp_path / "bomb.docx", "w", zlib.DEFLATED) as archive:
@@ -209,7 +209,7 @@ def write_pdf_with_map(path, target):
     """A PDF whose font says that every "A" is `target` (UTF-16 in hexadecimal)."""
     cmap = (b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap 1 begincodespacerange <00><FF> "
             b"endcodespacerange 1 beginbfchar <41> <%s> endbfchar endcmap end end" % target.encode())
-    content = b"BT /F1 12 Tf 72 720 Td (BAB) Tj ET"
+    content = b"BT /F1 12 Tf 72 720 Td (BAAB) Tj ET"
     objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
                b"<</Length %d>>stream\n%s\nendstream" % (len(content), content),
@@ -234,10 +234,12 @@ def test_half_a_character_and_a_name_that_is_no_text_are_listed_and_the_others_r
     (tmp_path / os.fsdecode(b"\xfe.pdf")).write_bytes(b"%PDF")
     pd.DataFrame({"resume_id": ["a", "b"], "text": [b"Caf\xe9", b"Poet"]}).to_parquet(tmp_path / "t.parquet")
     reading = read_documents(tmp_path, "resumes")
-    assert set(reading.tables["resumes"]["resume_id"]) == {"good", "7", "b"}
+    assert set(reading.tables["resumes"]["resume_id"]) == {"good", "7", "b", "half"}
     said = reasons(reading)
-    assert set(said) == {"half.pdf", "Jos\\xe9.txt", "below.txt", "\\xfe.pdf", "t.parquet1"}
-    assert "halves of a surrogate pair" in said["half.pdf"] and "rename the file" in said["Jos\\xe9.txt"]
+    assert set(said) == {"Jos\\xe9.txt", "below.txt", "\\xfe.pdf", "t.parquet1"}
+    lost = reading.missing.set_index("file")["reason"]
+    assert "page 1: 2 characters are halves of a surrogate pair" in lost[str(tmp_path / "half.pdf")]
+    assert "rename the file" in said["Jos\\xe9.txt"]
     for frame in (reading.left_out, reading.files, reading.tables["resumes"]):
         frame.to_csv(tmp_path / "out.csv")  # everything that is told can be written
 
