@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matchlib.data.pdf_page import LEAST_GAP, Piece
+from matchlib.data.pdf_page import LEAST_GAP, LEAST_OVERLAP, Piece, compose
 
 _CELL_GAP = 2.0
 """Font sizes between pieces of a line that are cells of a table, or of two columns."""
@@ -92,6 +92,10 @@ def _split_line(line: list[Piece]) -> list[Segment]:
             if gap > _CELL_GAP * size or gap < -_CELL_GAP * size - abs(last.end_x - last.x):
                 found.append(_segment("".join(texts), current, starts_line=not found))
                 texts, current = [], []
+            elif gap < -LEAST_OVERLAP * size and (both := compose(texts[-1], piece.text)):
+                texts[-1] = both
+                current.append(piece)
+                continue
             elif gap > LEAST_GAP * size or gap < -size:
                 texts.append(" ")
         texts.append(piece.text)

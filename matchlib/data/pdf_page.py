@@ -7,6 +7,7 @@ is off, or covered by a box. Text without a colour over a picture of a page is w
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,11 @@ SMALLEST = 1.5
 """Points; smaller letters cannot be read on the page."""
 LEAST_GAP = 0.11
 """Font sizes between two letters that make a space; kerning moves letters by less."""
+LEAST_OVERLAP = 0.2
+"""Font sizes by which a letter is moved back over an accent, which it then bears."""
+ACCENTS = {"¨": "\u0308", "´": "\u0301", "`": "\u0300", "ˆ": "\u0302", "˜": "\u0303", "ˇ": "\u030c", "¯": "\u0304",
+           "˘": "\u0306", "˙": "\u0307", "˚": "\u030a", "˝": "\u030b", "¸": "\u0327", "˛": "\u0328", "^": "\u0302",
+           "~": "\u0303"}
 _IDENTITY = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _UNKNOWN = math.nan
 Matrix = tuple[float, float, float, float, float, float]
@@ -651,6 +657,7 @@ class _Run:
         start = multiply(self.text, state.matrix)
         letters: list[str] = []
         advance = 0.0
+        inked_from = inked_to = None  # without the moves before the first and after the last letter
         is_vertical = font is not None and font.is_vertical
         gap = 0.0
         for item in items:
@@ -663,29 +670,42 @@ class _Run:
                 continue
             if letters and gap > LEAST_GAP and letters[-1][-1:] not in (" ", ""):
                 letters.append(" ")
-            gap = 0.0
-            for glyph in font.glyphs(item) if font else [_NO_GLYPH] * len(item):
-                letters.append(glyph.text)
-                width = (1.0 if is_vertical else glyph.width) * state.size + state.character_space
+            glyphs = font.glyphs(item) if font else [_NO_GLYPH] * len(item)
+            parts_words = _parts_words(state, len(glyphs))
+            for at, glyph in enumerate(glyphs):
+                if at and parts_words:
+                    letters.append(" ")
+                both = compose(letters[-1], glyph.text) if letters and not at and gap < -LEAST_OVERLAP else ""
+                if both:
+                    letters[-1] = both
+                else:
+                    letters.append(glyph.text)
+                stretch = 1.0 if is_vertical else state.stretch
+                width = (1.0 if is_vertical else glyph.width) * state.size * stretch
+                inked_from = advance if inked_from is None else inked_from
+                inked_to = advance + width
+                advance += width + state.character_space * stretch
                 if glyph.is_space:
-                    width += state.word_space
-                advance += width if is_vertical else width * state.stretch
+                    advance += state.word_space * stretch
+            gap = 0.0
         text = "".join(letters)
-        move = (0.0, -advance) if is_vertical else (advance, 0.0)
         if text:
-            self._add(text, start, move)
+            begin = (0.0, -inked_from) if is_vertical else (inked_from, 0.0)
+            end = (0.0, -inked_to) if is_vertical else (inked_to, 0.0)
+            self._add(text, start, begin, end)
+        move = (0.0, -advance) if is_vertical else (advance, 0.0)
         self.text = multiply((1, 0, 0, 1, *move), self.text)
 
-    def _add(self, text: str, matrix: Matrix, move: tuple[float, float]) -> None:
+    def _add(self, text: str, matrix: Matrix, begin: tuple[float, float], end: tuple[float, float]) -> None:
         state = self.state
-        x, y = apply(matrix, 0.0, state.rise)
-        end_x, end_y = apply(matrix, move[0], move[1] + state.rise)
+        x, y = apply(matrix, begin[0], begin[1] + state.rise)
+        end_x, end_y = apply(matrix, end[0], end[1] + state.rise)
         size = abs(state.size) * math.hypot(matrix[2], matrix[3]) * (state.font.height if state.font else 1.0)
         length = math.hypot(end_x - x, end_y - y)
         along = (matrix[0] * math.copysign(1, state.size), matrix[1] * math.copysign(1, state.size))
         norm = math.hypot(*along) or 1.0
         direction = (along[0] / norm, along[1] / norm)
-        if move[1]:
+        if end[1]:
             direction = ((end_x - x) / (length or 1.0), (end_y - y) / (length or 1.0))
         colour = state.stroke if state.mode % 4 == 1 else state.fill
         piece = Piece(text, x, y, end_x, end_y, size, direction, font=state.font, order=self.drawer.order,
@@ -733,6 +753,23 @@ class _NoGlyph:
 
 
 _NO_GLYPH = _NoGlyph()
+
+
+def _parts_words(state: State, n_glyphs: int) -> bool:
+    """Whether the space between the glyphs of a string parts words: programs that place letters one by one write two
+    of two words as one string so. In a longer string, letters apart are a style of headings."""
+    least = LEAST_GAP if n_glyphs <= 3 else 0.6
+    return state.character_space > least * abs(state.size) > 0
+
+
+def compose(first: str, second: str) -> str:
+    """The letter that an accent and a letter drawn over each other make; "" where they make none."""
+    for accent, letter in ((first, second), (second, first)):
+        if accent[-1:] in ACCENTS and letter[:1].isalpha() and accent and letter:
+            both = unicodedata.normalize("NFC", letter[0] + ACCENTS[accent[-1]])
+            if len(both) == 1:
+                return accent[:-1] + both + letter[1:] if accent is first else letter[:-1] + both
+    return ""
 
 
 def _matrix(operands: list) -> Matrix:

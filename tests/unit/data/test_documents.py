@@ -98,7 +98,8 @@ def test_bad_files_are_listed_and_the_others_read(tmp_path):
     assert reading.tables["resumes"]["resume_id"].tolist() == ["good"]
     said = reasons(reading)
     expected = {"broken.pdf": "not a PDF", "zip.docx": "not a DOCX", "blank.pdf": "its pages are blank",
-                "locked.pdf": "encrypted", "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8", "photo.jpg": "ending '.jpg'",
+                "locked.pdf": "encrypted", "blank.docx": "no text", "latin.txt1": "0xe9 is not utf-8",
+                "photo.jpg": "ending '.jpg'",
                 "gone.txt": "link to nowhere", "t.csv2": "no text", "t.csv3": "no id", "t.csv4": "id is taken",
                 "u.csv": "the whole file: no column 'text'; it has 'id', 'body'"}
     assert set(said) == set(expected)
