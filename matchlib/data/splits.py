@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
-from collections import Counter, defaultdict
+from array import array
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -17,13 +19,70 @@ from matchlib.data.words import words
 
 JACCARD = 0.8
 LARGEST_COMPONENT = 0.05
+SHINGLE_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
+"""Odd factors, one a word of a shingle: with hashes of words they tell the order of the words, too."""
+SECONDS_PER_MILLION_CHARACTERS = 0.3
+SECONDS_WORTH_A_WORD = 60
+"""A search that takes longer says so before it begins."""
+PARTS = 16
+ROUNDING = 1e-9
+"""Jaccard similarities are compared with this much room: .56 * 25 is 14.000000000000002."""
+logger = logging.getLogger(__name__)
 
 
-def shingles(text: str, *, size: int = 3) -> frozenset[int]:
-    """Hashes of a text's runs of `size` words (characters, where a script has no spaces); a shorter text is one."""
+def shingles(text: str) -> np.ndarray:
+    """Hashes of a text's runs of 3 words (characters, where a script has no spaces); a shorter text is one run.
+
+    Returns a sorted uint64 array without repetitions.
+    """
     found = words(text)
-    runs = [" ".join(found[i:i + size]) for i in range(max(1, len(found) - size + 1))]
-    return frozenset(int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest()) for run in runs)
+    hashes = pd.util.hash_array(np.array(found, dtype=object), categorize=False)
+    runs = np.zeros(max(1, len(found) - len(SHINGLE_FACTORS) + 1), dtype=np.uint64)
+    for place, factor in enumerate(SHINGLE_FACTORS[:len(found)]):
+        runs += hashes[place:place + len(runs)] * factor
+    return np.unique(runs)
+
+
+@dataclass(frozen=True)
+class ShingleSets:
+    """The different shingle sets of some texts, one behind the other: 8 bytes a shingle, a Python set takes 70.
+
+    set_of_text: (n_texts,) number of each text's set; texts that have just the same shingles share one, so that 10,000
+    identical texts are compared once.
+    shingles: (n,) uint64; starts: (n_sets + 1,) where each set begins, and the end of the last.
+    """
+    set_of_text: np.ndarray
+    shingles: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def of(cls, texts: list[str]) -> ShingleSets:
+        """The sets of some texts; says so first where that will take minutes."""
+        _say_if_long(texts)
+        set_of_text = np.empty(len(texts), dtype=np.int64)
+        number_of_set: dict[bytes, int] = {}
+        kept = array("Q")
+        starts = array("q", [0])
+        for i, text in enumerate(texts):
+            found = shingles(text).tobytes()
+            key = hashlib.blake2b(found, digest_size=16).digest()
+            if key not in number_of_set:
+                number_of_set[key] = len(number_of_set)
+                kept.frombytes(found)
+                starts.append(len(kept))
+            set_of_text[i] = number_of_set[key]
+        return cls(set_of_text, np.frombuffer(kept, dtype=np.uint64), np.frombuffer(starts, dtype=np.int64))
+
+
+def _say_if_long(texts: list[str]) -> None:
+    characters = sum(map(len, texts))
+    seconds = SECONDS_PER_MILLION_CHARACTERS * characters / 1e6
+    if seconds >= SECONDS_WORTH_A_WORD:
+        logger.warning("looking for near-copies among %s texts (%s million characters): about %d minutes",
+                       f"{len(texts):,}", f"{characters / 1e6:,.0f}", math.ceil(seconds / 60))
 
 
 def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> list[tuple[int, int]]:
@@ -32,43 +91,119 @@ def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> lis
     Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri, Ganti,
     Kaushik, ICDE 2006), so only texts that meet there are compared.
     """
-    members = _by_shingles(texts)
-    groups = list(members.values())
-    pairs = [pair for group in groups for pair in combinations(group, 2)]
-    for a, b in _near_sets(list(members), threshold):
-        pairs += [(min(i, j), max(i, j)) for i in groups[a] for j in groups[b]]
+    sets = ShingleSets.of(texts)
+    positions: list[list[int]] = [[] for _ in range(len(sets))]
+    for i, own in enumerate(sets.set_of_text):
+        positions[own].append(i)
+    pairs = [pair for alike in positions for pair in combinations(alike, 2)]
+    for a, b in _near_sets(sets, threshold):
+        pairs += [(min(i, j), max(i, j)) for i in positions[a] for j in positions[b]]
     return sorted(pairs)
 
 
-def _by_shingles(texts: list[str]) -> dict[frozenset[int], list[int]]:
-    """Shingles -> positions of the texts that have just these: 10,000 identical texts are then compared once."""
-    members: dict[frozenset[int], list[int]] = defaultdict(list)
-    for i, text in enumerate(texts):
-        members[shingles(text)].append(i)
-    return dict(members)
-
-
-def _near_sets(sets: list[frozenset[int]], threshold: float, *, most: float = math.inf) -> list[tuple[int, int]]:
-    """All pairs of different sets whose Jaccard similarity is at least `threshold`.
+def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -> np.ndarray:
+    """(n, 2) numbers of all pairs of different sets whose Jaccard similarity is at least `threshold`.
 
     It stops once one set has over `most` neighbours: boilerplate, whose pairs would be quadratic.
     """
-    frequency = Counter(shingle for found in sets for shingle in found)
-    meeting: dict[int, list[int]] = defaultdict(list)
-    pairs = []
-    for i, found in enumerate(sets):
-        rarest = sorted(found, key=lambda s: (frequency[s], s))
-        prefix = rarest[:len(found) - math.ceil(threshold * len(found) - 1e-9) + 1]
-        before = len(pairs)
-        for j in {j for shingle in prefix for j in meeting[shingle]}:
-            shared = len(found & sets[j])
-            if shared >= threshold * (len(found) + len(sets[j]) - shared) - 1e-9:
-                pairs.append((j, i))
-        if len(pairs) - before > most:
+    ranks, starts = _shared_shingles(sets)
+    sizes = np.diff(sets.starts)
+    n_single = sizes - np.diff(starts)
+    n_prefix = sizes - np.ceil(threshold * sizes - ROUNDING).astype(np.int64) + 1
+    n_rare = np.clip(n_prefix - n_single, 0, np.diff(starts))  # the rarest are those that no other set holds
+    prefixes = [ranks[start:start + n] for start, n in zip(starts[:-1], n_rare, strict=True)]
+    meetings = _Meetings(prefixes, n_shingles=int(ranks.max(initial=-1)) + 1)
+    is_own = np.zeros(meetings.n_shingles, dtype=bool)
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for i, prefix in enumerate(prefixes):
+        # from the first shingle that two sets share they can share no more than what is left of each
+        left = sizes[i] - n_single[i] - np.arange(len(prefix))
+        others, most_shared = meetings.earlier(prefix, left)
+        needed = threshold / (1 + threshold) * (sizes[i] + sizes[others]) - ROUNDING
+        others = np.unique(others[most_shared >= needed])
+        meetings.add(i, prefix, left)
+        if not len(others):
+            continue
+        own = ranks[starts[i]:starts[i + 1]]
+        is_own[own] = True
+        shared = _count_marked(is_own, ranks, starts[others], starts[others + 1])
+        is_own[own] = False
+        near = others[shared >= threshold * (sizes[i] + sizes[others] - shared) - ROUNDING]
+        pairs.append(np.column_stack([near, np.full(len(near), i)]))
+        if len(near) > most:
             break
-        for shingle in prefix:
-            meeting[shingle].append(i)
-    return pairs
+    return np.concatenate(pairs)
+
+
+def _shared_shingles(sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
+    """The shingles that several sets hold, by rank: 0 is the rarest of all.
+
+    Returns (n,) ranks, ascending within each set, and (n_sets + 1,) where each set begins, and the end of the last.
+    """
+    codes = np.full(len(sets.shingles), -1, dtype=np.int32)
+    part_of = (sets.shingles >> np.uint64(60)).astype(np.uint8)
+    frequencies = []
+    n_codes = 0
+    for part in range(PARTS):  # a sixteenth at a time, since sorting takes several times the memory of what is sorted
+        places = np.flatnonzero(part_of == part)
+        _, which, counts = np.unique(sets.shingles[places], return_inverse=True, return_counts=True)
+        is_shared = counts > 1
+        code_of = np.where(is_shared, n_codes + np.cumsum(is_shared) - 1, -1)
+        codes[places] = code_of[which]
+        frequencies.append(counts[is_shared])
+        n_codes += int(is_shared.sum())
+    rank_of = np.empty(n_codes, dtype=np.int32)
+    rank_of[np.argsort(np.concatenate(frequencies), kind="stable")] = np.arange(n_codes, dtype=np.int32)
+    is_shared = codes >= 0
+    before = np.concatenate([[0], np.cumsum(is_shared)])
+    starts = before[sets.starts]
+    ranks = rank_of[codes[is_shared]]
+    for start, end in zip(starts[:-1], starts[1:], strict=True):
+        ranks[start:end].sort()
+    return ranks, starts
+
+
+class _Meetings:
+    """Which sets have a shingle among their rarest: lists of sets by shingle, filled set by set."""
+
+    def __init__(self, prefixes: list[np.ndarray], *, n_shingles: int):
+        self.n_shingles = n_shingles
+        room = np.zeros(n_shingles, dtype=np.int64)
+        for prefix in prefixes:
+            room[prefix] += 1  # no shingle stands twice in a set
+        self._ends = np.cumsum(room) - room
+        self._starts = self._ends.copy()
+        self._members = np.empty(int(room.sum()), dtype=np.int32)
+        self._left = np.empty(int(room.sum()), dtype=np.int32)
+
+    def earlier(self, prefix: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sets added so far that have one of these shingles, as often as they have such.
+
+        left: how many shingles the own set has from each of these on. Returns the sets and, of the own and the other
+        set, the smaller number of shingles that are left.
+        """
+        starts, ends = self._starts[prefix], self._ends[prefix]
+        places = _places(starts, ends)
+        return self._members[places], np.minimum(self._left[places], np.repeat(left, ends - starts))
+
+    def add(self, number: int, prefix: np.ndarray, left: np.ndarray) -> None:
+        """Put a set into the lists of its shingles."""
+        self._members[self._ends[prefix]] = number
+        self._left[self._ends[prefix]] = left
+        self._ends[prefix] += 1
+
+
+def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """All numbers from each start to before its end, one range behind the other."""
+    lengths = ends - starts
+    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+
+
+def _count_marked(is_marked: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(n,) how many of values[start:end] are marked, for each start and end; none of the slices is empty."""
+    lengths = ends - starts
+    marked = is_marked[values[_places(starts, ends)]]
+    return np.add.reduceat(marked, np.cumsum(lengths) - lengths, dtype=np.int64)
 
 
 def duplicate_groups(texts: list[str], *, threshold: float = JACCARD, most: float = math.inf) -> np.ndarray:
@@ -76,13 +211,10 @@ def duplicate_groups(texts: list[str], *, threshold: float = JACCARD, most: floa
 
     Where one text has over `most` near-copies, the search stops there and groups that are larger stay unfound.
     """
-    members = _by_shingles(texts)
-    pairs = np.array(_near_sets(list(members), threshold, most=most), dtype=int).reshape(-1, 2)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(members), len(members)))
-    groups = np.empty(len(texts), dtype=int)
-    for positions, group in zip(members.values(), connected_components(graph, directed=False)[1], strict=True):
-        groups[positions] = group
-    return groups
+    sets = ShingleSets.of(texts)
+    pairs = _near_sets(sets, threshold, most=most)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(sets), len(sets)))
+    return connected_components(graph, directed=False)[1][sets.set_of_text].astype(int)
 
 
 def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
@@ -204,17 +336,18 @@ def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[s
     return {name: kept[name].reset_index(drop=True) for name in tables}, notes
 
 
-def _copies_of_later(texts: list[str], order: np.ndarray) -> list[int]:
+def _copies_of_later(texts: list[str], order: np.ndarray) -> np.ndarray:
     """Positions of the texts that are nearly a text of higher order."""
     if len(set(order)) < 2:
-        return []
-    members = _by_shingles(texts)
-    groups = list(members.values())
-    earlier: set[int] = set()
-    for alike in [*groups, *(groups[a] + groups[b] for a, b in _near_sets(list(members), JACCARD))]:
-        last = order[alike].max()
-        earlier |= {i for i in alike if order[i] < last}
-    return sorted(earlier)
+        return np.empty(0, dtype=int)
+    sets = ShingleSets.of(texts)
+    highest = np.full(len(sets), -1)
+    np.maximum.at(highest, sets.set_of_text, order)
+    highest_near = highest.copy()
+    a, b = _near_sets(sets, JACCARD).T
+    np.maximum.at(highest_near, a, highest[b])
+    np.maximum.at(highest_near, b, highest[a])
+    return np.flatnonzero(order < highest_near[sets.set_of_text])
 
 
 def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -238,15 +371,18 @@ def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def _copies_of_training(texts: list[str], is_test: np.ndarray) -> dict[int, int]:
-    """Position of each test text that is nearly a training text -> position of one such."""
-    members = _by_shingles(texts)
-    groups = list(members.values())
-    copies: dict[int, int] = {}
-    for alike in [*groups, *(groups[a] + groups[b] for a, b in _near_sets(list(members), JACCARD))]:
-        training = [i for i in alike if not is_test[i]]
-        if training:
-            copies |= {i: training[0] for i in alike if is_test[i]}
-    return copies
+    """Position of each test text that is nearly a training text -> position of the first such."""
+    sets = ShingleSets.of(texts)
+    none = len(texts)
+    first = np.full(len(sets), none)
+    np.minimum.at(first, sets.set_of_text, np.where(is_test, none, np.arange(len(texts))))
+    first_near = first.copy()
+    a, b = _near_sets(sets, JACCARD).T
+    np.minimum.at(first_near, a, first[b])
+    np.minimum.at(first_near, b, first[a])
+    copied = first_near[sets.set_of_text]
+    found = np.flatnonzero(is_test & (copied < none))
+    return dict(zip(found.tolist(), copied[found].tolist(), strict=True))
 
 
 def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:

@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 
 from matchlib.data import splits
 from matchlib.data.schema import DataError
+from matchlib.data.words import words as split_into_words
+
+
+def plain_shingles(text: str) -> set[tuple[str, ...]]:
+    """Runs of three words as they are written, without a hash."""
+    found = split_into_words(text)
+    return {tuple(found[i:i + 3]) for i in range(max(1, len(found) - 2))}
 
 
 def jaccard(a: str, b: str) -> float:
-    first, second = splits.shingles(a), splits.shingles(b)
+    first, second = plain_shingles(a), plain_shingles(b)
     return len(first & second) / len(first | second)
 
 
@@ -43,19 +50,70 @@ def test_near_duplicates_equal_brute_force_on_edited_texts(threshold):
     assert 5 < len(found) < 72 * 71 / 2
 
 
+def sets_of(*sets: list[int]) -> splits.ShingleSets:
+    """Sets of the given numbers, as those of texts are kept."""
+    starts = np.cumsum([0, *map(len, sets)])
+    return splits.ShingleSets(np.arange(len(sets)), np.concatenate(sets).astype(np.uint64), starts)
+
+
 def test_a_pair_exactly_at_the_threshold_counts():
     # 14 of 25 shingles shared; .56 * 25 is 14.000000000000002 in floats
-    sets = [frozenset(range(25)), frozenset(range(11, 25))]
-    assert len(sets[0] & sets[1]) / len(sets[0] | sets[1]) == 0.56
-    assert splits._near_sets(sets, 0.56) == splits._near_sets(sets[::-1], 0.56) == [(0, 1)]
-    assert splits._near_sets(sets, 0.57) == []
+    large, small = list(range(25)), list(range(11, 25))
+    assert len(small) / len(large) == 0.56
+    for sets in (sets_of(large, small), sets_of(small, large)):
+        assert splits._near_sets(sets, 0.56).tolist() == [[0, 1]]
+        assert splits._near_sets(sets, 0.57).tolist() == []
 
 
 def test_shingles_ignore_case_and_punctuation_and_hold_short_texts():
-    assert splits.shingles("We hire: NURSES!") == splits.shingles("we hire nurses")
+    def same(a, b):
+        return np.array_equal(splits.shingles(a), splits.shingles(b))
+    assert same("We hire: NURSES!", "we hire nurses")
     assert len(splits.shingles("one two three four five")) == 3
     assert len(splits.shingles("one two")) == len(splits.shingles("...")) == 1
-    assert splits.shingles("one two") != splits.shingles("two one")
+    assert not same("one two", "two one") and not same("one two three", "three two one")
+    assert len(splits.shingles("one two three one two three one two three")) == 3  # each once
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(few_words, max_size=12))
+def test_hashed_shingles_are_as_many_and_as_equal_as_those_in_words(texts):
+    """The arithmetic on hashes of words, against the words themselves."""
+    in_words = {run: text for text in texts for run in plain_shingles(text)}
+    hashed = [set(splits.shingles(text).tolist()) for text in texts]
+    assert len(set().union(*hashed)) == len(in_words)
+    for i, own in enumerate(hashed):
+        for j, other in enumerate(hashed):
+            assert len(own & other) == len(plain_shingles(texts[i]) & plain_shingles(texts[j]))
+
+
+def brute_force_copies_of_later(texts, order, threshold=0.8):
+    near = [(i, j) for i, j in brute_force(texts, threshold)]
+    return sorted({i if order[i] < order[j] else j for i, j in near if order[i] != order[j]})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(few_words, st.integers(0, 2)), min_size=1, max_size=14))
+def test_copies_across_splits_equal_brute_force(rows):
+    texts = [text for text, _ in rows]
+    order = np.array([side for _, side in rows])
+    assert list(splits._copies_of_later(texts, order)) == brute_force_copies_of_later(texts, order)
+    is_test = order == 2
+    expected: dict[int, int] = {}
+    for i, j in brute_force(texts, 0.8):
+        for test, training in ((i, j), (j, i)):
+            if is_test[test] and not is_test[training]:
+                expected[test] = min(training, expected.get(test, len(texts)))
+    assert splits._copies_of_training(texts, is_test) == expected
+
+
+def test_a_search_that_takes_minutes_says_so_first(caplog, monkeypatch):
+    texts = ["a nurse on nights", "python"]
+    splits.duplicate_groups(texts)
+    assert not caplog.messages
+    monkeypatch.setattr(splits, "SECONDS_PER_MILLION_CHARACTERS", 70 * 1e6 / sum(map(len, texts)))
+    splits.duplicate_groups(texts)
+    assert caplog.messages == ["looking for near-copies among 2 texts (0 million characters): about 2 minutes"]
 
 
 def test_thousands_of_identical_texts_form_one_group():
