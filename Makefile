@@ -12,7 +12,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: $(READY)
-	git config filter.nbstripout.clean "$(CURDIR)/$(BIN)/nbstripout"
+	git config filter.nbstripout.clean "$(BIN)/python -m nbstripout"
 	git config filter.nbstripout.required true
 	$(BIN)/jupyter lab
 
