@@ -179,7 +179,7 @@ def _gutter(found: list[Segment], width: float) -> float | None:
         return None
     n_left = np.searchsorted(np.sort(hi), np.arange(_BINS), side="right")[inside]
     n_right = len(level) - np.searchsorted(np.sort(lo), np.arange(_BINS), side="left")[inside]
-    balance = np.minimum(n_left, n_right) - 3 * choice
+    balance = np.minimum(n_left, n_right) - choice
     best = int(balance.argmax())
     if balance[best] < _LEAST_ROWS:
         return None
