@@ -61,8 +61,66 @@ class Comparison:
         return value - first
 
 
+def find_damage(run_dir: Path) -> list[str]:
+    """One sentence on every file of a run that is not whole: manifests, executed notebooks, and what stages wrote."""
+    damage = []
+    for folder in _stage_folders(Path(run_dir)):
+        try:
+            manifest = read_manifest(folder)
+        except (OSError, ValueError):
+            size = (folder / "manifest.json").stat().st_size
+            damage.append(f"{folder.name}: manifest.json ({size:,} bytes) is damaged, so the stage is left out; run "
+                          f"it again")
+            continue
+        damage += [f"{folder.name}: {sentence}; run it again" for sentence in _damaged_files(folder, manifest)]
+        try:
+            read_notebook(folder / f"{folder.name}.ipynb")
+        except ValueError as problem:
+            damage.append(f"{folder.name}: {problem}, so the stage has no page; run it again")
+    return damage
+
+
+def _damaged_files(folder: Path, manifest: dict) -> list[str]:
+    """What is wrong with the files that a stage's manifest lists, by size first, then by content."""
+    files = manifest.get("files")
+    found = []
+    for name, facts in (files if isinstance(files, dict) else {}).items():
+        path = folder / name
+        if not isinstance(facts, dict) or not {"bytes", "sha256"} <= facts.keys():
+            continue  # of another tool or version: nothing to compare with
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.stat().st_size != facts["bytes"]:
+            found.append(f"{name} has {path.stat().st_size:,} bytes, but the stage wrote {facts['bytes']:,}")
+        elif _file_hash(path) != facts["sha256"]:
+            found.append(f"{name} is not the file that the stage wrote")
+    return found
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_notebook(notebook: Path) -> nbformat.NotebookNode | None:
+    """An executed notebook, None where there is none. Raises ValueError with its name and size if it is not whole."""
+    # a stage may have been run from JupyterLab: finished, but without an executed copy beside it
+    if not notebook.is_file():
+        return None
+    try:
+        content = nbformat.read(notebook, as_version=4)
+        for cell in content.cells:  # a notebook of valid JSON may still lack what every cell has
+            _ = cell.cell_type, cell.source
+    except Exception:  # nbformat raises whatever its checks stumble on
+        raise ValueError(f"{notebook.name} ({notebook.stat().st_size:,} bytes) is damaged or no notebook") from None
+    return content
+
+
 def render_index(run_dir: Path) -> Path:
-    """Write <run_dir>/index.html: every finished stage in name order, with answer, figures and picture."""
+    """Write <run_dir>/index.html: every finished stage in name order, with answer, figures and picture.
+
+    What is damaged is left out and listed.
+    """
     run_dir = Path(run_dir)
     stages = [_stage_entry(run_dir / name, manifest) for name, manifest in _manifests(run_dir).items()]
     seconds = [stage.manifest["seconds"] for stage in stages]
@@ -71,6 +129,7 @@ def render_index(run_dir: Path) -> Path:
         "index.html.j2",
         title=_run_name(run_dir),
         stages=stages,
+        damage=find_damage(run_dir),
         seconds=sum(value for value in seconds if _is_number(value)),
     )
 
@@ -111,13 +170,15 @@ def compare_runs(run_dirs: list[Path], html: Path) -> Path:
     runs = [_manifests(run_dir) for run_dir in run_dirs]
     for run_dir, manifests in zip(run_dirs, runs, strict=True):
         if not manifests:
-            raise ValueError(f"{run_dir}: no finished stage in it; run the notebooks first")
+            raise ValueError(f"{run_dir}: no finished stage in it that is whole; run the notebooks first")
     return write_page(
         html,
         "compare.html.j2",
         title="Comparison of runs",
         names=_distinct_names(run_dirs),
         runs=runs,
+        damage=[f"{name}, {sentence}" for name, run_dir in zip(_distinct_names(run_dirs), run_dirs, strict=True)
+                for sentence in find_damage(run_dir)],
         stages=sorted(set().union(*runs)),
         # a stage that one run has not finished says nothing about parameters, but lacks results
         parameters=_side_by_side(runs, "parameters", needs_all_runs=False),
@@ -135,11 +196,21 @@ def zip_pages(pages: list[Path], out: Path) -> Path:
     return part.rename(out)
 
 
+def _stage_folders(run_dir: Path) -> list[Path]:
+    return sorted(path.parent for path in run_dir.glob("*/manifest.json"))
+
+
 def _manifests(run_dir: Path) -> dict[str, dict]:
-    """Stage folder name -> manifest, of the finished stages only."""
-    folders = sorted(path for path in run_dir.iterdir() if path.is_dir())
-    found = {folder.name: read_manifest(folder) for folder in folders}
-    return {name: manifest for name, manifest in found.items() if manifest is not None}
+    """Stage folder name -> manifest, of the finished stages only; `find_damage` tells those that are not whole."""
+    found = {}
+    for folder in _stage_folders(run_dir):
+        try:
+            manifest = read_manifest(folder)
+        except (OSError, ValueError):
+            continue
+        if manifest is not None:
+            found[folder.name] = manifest
+    return found
 
 
 def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
@@ -156,8 +227,11 @@ def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
 
 
 def _notebook_cells(notebook: Path) -> list[dict]:
-    # a stage may have been run from JupyterLab: finished, but without an executed copy beside it
-    return nbformat.read(notebook, as_version=4).cells if notebook.is_file() else []
+    try:
+        content = read_notebook(notebook)
+    except ValueError:
+        return []
+    return content.cells if content else []
 
 
 def _first_heading(cells: list[dict]) -> str | None:

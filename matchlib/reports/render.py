@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 from markupsafe import Markup
@@ -14,11 +13,18 @@ from nbconvert import HTMLExporter
 
 from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
 from matchlib.reports.clean import clean_html
-from matchlib.reports.overview import compare_runs, mark_rendered, render_index, zip_pages
+from matchlib.reports.overview import (
+    compare_runs,
+    find_damage,
+    mark_rendered,
+    read_notebook,
+    render_index,
+    zip_pages,
+)
 from matchlib.reports.page import environment, read_manifest, write_page
 from matchlib.reports.text import cut_line, cut_text
 
-__all__ = ["compare_runs", "mark_rendered", "render_index", "render_notebook", "zip_pages"]
+__all__ = ["compare_runs", "mark_rendered", "render_index", "render_notebook", "render_run", "zip_pages"]
 
 MAX_CODE_CHARACTERS = 30_000
 MAX_PROSE_CHARACTERS = 20_000
@@ -58,10 +64,39 @@ class ReportExporter(HTMLExporter):
         return templates
 
 
+def render_run(run_dir: Path) -> tuple[list[Path], list[str]]:
+    """Render all executed notebooks of a run that are whole, and its index.
+
+    Returns the pages, the index first, and a sentence on everything that has no page or is damaged.
+    """
+    run_dir = Path(run_dir)
+    pages, notes = [], find_damage(run_dir)
+    for manifest in sorted(run_dir.glob("*/manifest.json")):
+        notebook = manifest.parent / f"{manifest.parent.name}.ipynb"
+        if not notebook.exists():
+            notes.append(f"{notebook.parent.name}: no executed {notebook.name}, so the index shows its figures without "
+                         f"a page")
+            continue
+        try:
+            pages.append(render_notebook(notebook, notebook.with_suffix(".html")))
+        except ValueError as problem:
+            notebook.with_suffix(".html").unlink(missing_ok=True)  # the page of what was there before
+            if not any(note.startswith(f"{notebook.stem}: ") for note in notes):
+                notes.append(f"{notebook.stem}: {cut_line(str(problem))}, so the stage has no page; run it again")
+    index = render_index(run_dir)
+    mark_rendered(run_dir)
+    return [index, *pages], notes
+
+
 def render_notebook(notebook: Path, html: Path) -> Path:
-    """Render an executed notebook, with the manifest beside it where there is one, to one HTML file."""
+    """Render an executed notebook, with the manifest beside it where there is one, to one HTML file.
+
+    Raises ValueError if the notebook or the manifest is damaged.
+    """
     notebook = Path(notebook)
-    content = nbformat.read(notebook, as_version=4)
+    content = read_notebook(notebook)
+    if content is None:
+        raise FileNotFoundError(f"there is no notebook {notebook}; run the stage first")
     rows = parameter_rows(content.cells)
     body, _ = ReportExporter().from_notebook_node(content, resources={"parameter_rows": rows})
     title, headings, body = _outline(body)

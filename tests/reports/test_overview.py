@@ -1,5 +1,6 @@
 """The index of a run and the comparison of runs."""
 
+import hashlib
 import json
 import zipfile
 
@@ -8,8 +9,9 @@ from bs4 import BeautifulSoup
 from hostile_notebooks import png, write_notebook
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
+from matchlib.reports.overview import find_damage
 from matchlib.reports.page import show_duration
-from matchlib.reports.render import compare_runs, render_index, zip_pages
+from matchlib.reports.render import compare_runs, render_index, render_run, zip_pages
 
 
 def finish_stage(run_dir, stage, *, metrics, parameters, **entries):
@@ -163,6 +165,77 @@ def test_a_zip_holds_pages_at_the_places_that_the_index_links_to(demo):
 def test_comparison_refuses_a_run_without_stages(tmp_path):
     with pytest.raises(ValueError, match="no finished stage"):
         compare_runs([tmp_path], tmp_path / "c.html")
+
+
+# ---- what is not whole ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(demo):
+    """The demo run with a table in 02_train, and its facts in the manifest."""
+    stage = demo / "02_train"
+    (stage / "scores.csv").write_text("job_id,score\na,1\n")
+    facts = {"bytes": 17, "sha256": hashlib.sha256(b"job_id,score\na,1\n").hexdigest()}
+    manifest = json.loads((stage / "manifest.json").read_text())
+    (stage / "manifest.json").write_text(json.dumps(manifest | {"files": {"scores.csv": facts}}))
+    assert find_damage(demo) == []
+    return demo
+
+
+def truncate(path, n_bytes):
+    path.write_bytes(path.read_bytes()[:n_bytes])
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda stage: truncate(stage / "manifest.json", 0), "manifest.json (0 bytes) is damaged, so the stage"),
+        (lambda stage: truncate(stage / "manifest.json", 60), "manifest.json (60 bytes) is damaged, so the stage is"),
+        (lambda stage: (stage / "manifest.json").write_text("[1]"), "manifest.json (3 bytes) is damaged"),
+        (lambda stage: (stage / "manifest.json").write_bytes(b"\xff\xfe"), "manifest.json (2 bytes) is damaged"),
+        (lambda stage: truncate(stage / "02_train.ipynb", 0), "02_train.ipynb (0 bytes) is damaged or no notebook"),
+        (lambda stage: truncate(stage / "02_train.ipynb", 500), "02_train.ipynb (500 bytes) is damaged or no notebook"),
+        (lambda stage: (stage / "02_train.ipynb").write_text("{}"), "02_train.ipynb (2 bytes) is damaged"),
+        (lambda stage: (stage / "02_train.ipynb").write_text('{"cells": [3], "nbformat": 4}'), "is damaged or no"),
+        (lambda stage: truncate(stage / "scores.csv", 9), "scores.csv has 9 bytes, but the stage wrote 17"),
+        (lambda stage: (stage / "scores.csv").unlink(), "scores.csv is missing"),
+        (lambda stage: (stage / "scores.csv").write_text("job_id,score\na,9\n"), "scores.csv is not the file that"),
+    ],
+)
+def test_the_report_is_made_of_what_is_whole_and_lists_the_rest(written, harm, sentence):
+    """A torn notebook or manifest of one stage was a traceback, and the run had no report at all."""
+    (written / "02_train" / "02_train.html").write_text("the page of an earlier run")
+    harm(written / "02_train")
+    pages, notes = render_run(written)
+    assert pages[0] == written / "index.html" and written / "02_train-shuffled" / "02_train-shuffled.html" in pages
+    assert len(notes) == 1 and notes[0].startswith("02_train: ") and sentence in notes[0]
+    assert notes[0].endswith("; run it again") and str(written) not in notes[0]
+    index = parse(pages[0])
+    assert sentence in index.select_one(".damage").text
+    assert "Title of 02_train-shuffled" in [link.text for link in index.select("h2 a")]
+    has_page = "scores.csv" in sentence
+    assert (written / "02_train" / "02_train.html").exists() == has_page
+    assert ("Title of 02_train" in [link.text for link in index.select("h2 a")]) == has_page
+    page = compare_runs([written, written], written.parent / "compare.html")
+    assert sentence in parse(page).select_one(".damage").text
+
+
+def test_a_whole_run_lists_no_damage(written):
+    pages, notes = render_run(written)
+    assert notes == [] and not parse(pages[0]).select(".damage")
+
+
+def test_a_stage_without_an_executed_notebook_is_told(written):
+    (written / "02_train" / "02_train.ipynb").unlink()
+    _, notes = render_run(written)
+    assert notes == ["02_train: no executed 02_train.ipynb, so the index shows its figures without a page"]
+
+
+def test_a_comparison_of_runs_of_which_one_is_wholly_torn_is_refused(written):
+    for stage in ("02_train", "02_train-shuffled"):
+        truncate(written / stage / "manifest.json", 0)
+    with pytest.raises(ValueError, match="no finished stage in it that is whole"):
+        compare_runs([written], written.parent / "compare.html")
 
 
 @pytest.mark.parametrize(
