@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
 import re
 import subprocess
@@ -31,11 +31,13 @@ from matchlib.pipeline import (
     parse_yaml,
     plan_run,
     read_params,
+    why_failed,
 )
 from matchlib.retrieval.models import EncoderError
 from matchlib.stage import StageError, prepare_run, why_outdated
 from matchlib.sweep import unfold
 
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 RUN_MARK = "MATCHLIB_RUN"
 """Environment variable that every process of a run carries, so that a later run finds what a kill left behind."""
 
@@ -58,6 +60,13 @@ def main() -> None:
         app()
     except (ParameterError, DataError, EncoderError, StageError) as problem:
         typer.echo(f"error: {problem}", err=True)
+        raise SystemExit(1) from None
+    except OSError as problem:
+        if problem.errno not in UNWRITABLE:
+            raise
+        typer.echo(f"error: {problem.filename or 'a file'}: {problem.strerror}; free some space, or "
+                   f"work in a copy of this repository that can be written, and set the environment variable "
+                   f"MATCHLIB_CACHE to a folder for the cache", err=True)
         raise SystemExit(1) from None
 
 
@@ -110,9 +119,11 @@ def run(params: ParamsFile, run_name: RunName = "", changes: Changes = None,
                "--config", f"params={resolved}", "started_by=matchlib run"]
     if forced := [*(f"{folder}/manifest.json" for folder in outdated), *_stale_index(plan)]:
         command += ["--forcerun", *forced]
+    started = time.time()
     status = subprocess.run(command, env=os.environ | {RUN_MARK: str(plan.folder.resolve())}).returncode
     if status:
-        _explain(plan)
+        for reason in why_failed(plan, since=started):
+            typer.echo(f"error: {reason}", err=True)
         raise typer.Exit(status)
     typer.echo(f"report: {plan.folder / 'index.html'}")
 
@@ -208,18 +219,6 @@ def _end_leftovers(plan: RunPlan) -> None:
         typer.echo(f"ended {len(left)} processes that an earlier run left behind")
 
 
-def _explain(plan: RunPlan) -> None:
-    """Print the error of every stage whose notebook failed, in its own words."""
-    for stage in plan.stages:
-        executed = Path(stage.folder) / f"{stage.name}.ipynb"
-        if (Path(stage.folder) / "manifest.json").exists() or not executed.exists():
-            continue
-        for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", []):
-                if output["output_type"] == "error":
-                    typer.echo(f"error: {stage.name}: {output['ename']}: {output['evalue']}", err=True)
-
-
 @app.command()
 def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) -> None:
     """Compare every stage's manifest with the params file, the code and the files on disk."""
@@ -249,17 +248,10 @@ def report(runs: Annotated[list[str], typer.Argument(help="one run to render, or
         page = render.compare_runs(folders, Path("reports") / f"{'_vs_'.join(runs)}.html")
         typer.echo(render.zip_pages([page], page.with_suffix(".zip")) if zipped else page)
         return
-    pages = []
-    for manifest in sorted(folders[0].glob("*/manifest.json")):
-        notebook = manifest.parent / f"{manifest.parent.name}.ipynb"
-        if notebook.exists():
-            pages.append(render.render_notebook(notebook, notebook.with_suffix(".html")))
-        else:
-            typer.echo(f"{notebook.parent}: no executed {notebook.name}, so the index shows its figures without a page")
-    page = render.render_index(folders[0])
-    render.mark_rendered(folders[0])
-    if zipped:
-        page = render.zip_pages([page, *pages], folders[0].with_suffix(".zip"))
+    pages, notes = render.render_run(folders[0])
+    for note in notes:
+        typer.echo(note, err=True)
+    page = render.zip_pages(pages, folders[0].with_suffix(".zip")) if zipped else pages[0]
     typer.echo(page)
 
 
@@ -272,7 +264,7 @@ def check(params: ParamsFile) -> None:
     from matchlib.data.summary import describe
     params = params.resolve()
     os.chdir(find_root())
-    plan = load_plan(params)
+    plan = load_plan(params, "check")  # a file may have any name where nothing is run
     stage = next((s for s in plan.stages if s.notebook.stem == "01_data_rules"), None)
     if stage is None:
         raise ParameterError(f"{params}: no section 01_data_rules, so there is no data to check")

@@ -190,8 +190,10 @@ def plan_run(raw: Mapping[str, Any], *, source: str = "params") -> RunPlan:
     for what, name in [("run", run), *(("section", str(key)) for key in raw if key != "run")]:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or len(name) > MAX_NAME:
             shown = name if len(name) <= MAX_NAME else f"{name[:40]}... ({len(name)} characters)"
+            remedy = "rename it" if what == "section" else "rename the file, or give the run another with --run"
             raise ParameterError(f"{source}: {what} {shown!r} must be a name of letters, digits, '_', '-' and '.', not "
-                                 f"beginning with '-' or '.', of at most {MAX_NAME} characters; it names a folder")
+                                 f"beginning with '-' or '.', of at most {MAX_NAME} characters, since it names a "
+                                 f"folder; {remedy}")
     names = sorted(key for key in raw if key != "run")
     stages = [_plan_stage(name, raw, names, run, source) for name in names]
     ordered: list[StagePlan] = []
@@ -366,6 +368,53 @@ def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
                 seen.add(path)
                 _imported(path.read_text(encoding="utf-8"), root, seen)
     return seen
+
+
+KILLED = ("DeadKernelError", "Kernel died")
+"""What nbclient says when a kernel ends by itself or is killed, which leaves no error in the notebook."""
+LOG_TAIL = 20_000
+"""Bytes of a log's end that are looked at."""
+
+
+def why_failed(plan: RunPlan, *, since: float) -> list[str]:
+    """One sentence on every stage that ran and did not finish: the notebook's own error, else what its log ends with.
+
+    since: time at which the run began, in seconds since 1970; older logs are of earlier runs.
+    """
+    found = []
+    for stage in plan.stages:
+        log = plan.folder / "logs" / f"{stage.name}.txt"
+        is_of_this_run = log.is_file() and log.stat().st_mtime >= since - 2  # file systems round times
+        if (Path(stage.folder) / "manifest.json").exists() or not is_of_this_run:
+            continue
+        errors = _notebook_errors(Path(stage.folder) / f"{stage.name}.ipynb")
+        found += [f"{stage.name}: {error}" for error in errors or [_how_the_log_ends(log)]]
+    return found
+
+
+def _notebook_errors(executed: Path) -> list[str]:
+    """The errors in a notebook's outputs; none where it is missing or torn."""
+    try:
+        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        return [f"{output['ename']}: {output['evalue']}" for output in outputs if output["output_type"] == "error"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _how_the_log_ends(log: Path) -> str:
+    """What became of a stage whose notebook holds no error: a killed kernel, a killed papermill, or its last words."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL))
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(sign in line for line in lines for sign in KILLED):
+        return (f"its kernel was killed, most often because memory ran out; see {log}, and give the stage more memory: "
+                f"fewer stages at a time (--cores 1), a smaller batch, or less data")
+    if "Traceback (most recent call last):" in text:
+        return f"{lines[-1][:300]} (see {log})"
+    return (f"it ended without an error, so it was killed, perhaps because memory ran out or the machine went down; "
+            f"see {log}, and run it again")
 
 
 def git_state() -> tuple[str | None, bool | None]:

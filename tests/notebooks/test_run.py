@@ -197,7 +197,7 @@ def test_report_renders_and_refuses_an_unknown_run(smoke, names):
     try:
         executed.unlink()  # as after a run in JupyterLab
         done = run(*MATCHLIB, "report", names["smoke"])
-        assert done.returncode == 0 and "no executed 01_data_rules.ipynb" in done.stdout
+        assert done.returncode == 0 and "no executed 01_data_rules.ipynb" in done.stderr
     finally:
         executed.write_bytes(content)
     done = run(*MATCHLIB, "report", "no-such-run")

@@ -1,6 +1,11 @@
+import base64
+import errno
 import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,7 +121,6 @@ def test_broken_params_files_are_refused(tmp_path, text, sentence):
 def test_parameters_travel_with_their_types():
     stage = plan_run({"run": "x", "01_data_rules": {"dials": {"alias_gap": 0.5}, "rule_names": []}}).stages[0]
     encoded = stage.command.split(" -b ")[1].split()[0]
-    import base64
     assert yaml.safe_load(base64.b64decode(encoded)) == stage.parameters
 
 
@@ -275,3 +279,126 @@ def test_two_params_files_of_one_name_do_not_share_a_run(tmp_path, monkeypatch):
         cli.origin_of_run(plan, second)
     first.unlink()  # nothing is left that it could be the run of
     assert cli.origin_of_run(plan, second) == Path("b/own_data.yaml")
+
+
+# ---- why a stage failed --------------------------------------------------------------------------------
+
+
+ENDED = "Input Notebook: notebooks/01_data_rules.ipynb\nExecuting notebook with kernel: python3\n"
+DEAD = ENDED + "Traceback (most recent call last):\n  File x\nnbclient.exceptions.DeadKernelError: Kernel died\n"
+FULL = ENDED + "Traceback (most recent call last):\n  File x\nOSError: [Errno 28] No space left on device: 'a.ipynb'\n"
+FAILED = json.dumps({"cells": [{"outputs": [{"output_type": "error", "ename": "DataError", "evalue": "jobs.csv:3"}]}]})
+
+
+@pytest.mark.parametrize(("log", "notebook", "sentence"), [
+    (DEAD, "", "its kernel was killed, most often because memory ran out; see reports/x/logs/01_data_rules.txt, and"),
+    (DEAD, None, "its kernel was killed"), (DEAD, '{"cells": [{"outp', "its kernel was killed"),
+    (DEAD, "[]", "its kernel was killed"), ("x" * 100_000 + DEAD, "{}", "its kernel was killed"),
+    (ENDED, FAILED, "DataError: jobs.csv:3"), (DEAD, FAILED, "DataError: jobs.csv:3"),
+    (FULL, "", "OSError: [Errno 28] No space left on device: 'a.ipynb' (see reports/x/logs/01_data_rules.txt)"),
+    (ENDED, "", "it ended without an error, so it was killed"), ("", "", "it ended without an error"),
+    ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1") + ENDED, "", "it ended without an error")])
+def test_why_a_stage_failed_is_one_sentence_that_names_the_log(tmp_path, monkeypatch, log, notebook, sentence):
+    """A killed kernel leaves no error in its notebook, and nothing was said."""
+    plan = plan_run({"run": "x", "01_data_rules": {}, "02_contrastive": {}})
+    monkeypatch.chdir(tmp_path)
+    folder = Path(plan.stages[0].folder)
+    folder.mkdir(parents=True)
+    (plan.folder / "logs").mkdir()
+    (plan.folder / "logs" / "01_data_rules.txt").write_text(log)
+    if notebook is not None:
+        (folder / "01_data_rules.ipynb").write_text(notebook)
+    found = pipeline.why_failed(plan, since=time.time())
+    assert len(found) == 1 and found[0].startswith("01_data_rules: ") and sentence in found[0]
+    assert pipeline.why_failed(plan, since=time.time() + 60) == []  # of an earlier run
+    (folder / "manifest.json").write_text("{}")
+    assert pipeline.why_failed(plan, since=time.time()) == []
+
+
+# ---- paths as people have them -------------------------------------------------------------------------
+
+
+STRANGE = ["a folder", "it's", 'a "quote"', "{run}", "{{x}}", "#1", "50%", "Lébeß 数据", "$HOME", "a;b&c", "a\\b",
+           "*?[x]", "-x", "a=b,c", "a\tb", "~"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_command_takes_a_path_as_it_is(tmp_path, monkeypatch, name):
+    """A space in the interpreter's path was status 127, and braces a WildcardError."""
+    folder = tmp_path / name
+    folder.mkdir()
+    python = folder / "python"
+    python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(pipeline.sys, "executable", str(python))
+    own = {"source": "files", "jobs_file": str(folder / "jobs.csv")}
+    stage = plan_run({"run": "x", "01_data_rules": own}).stages[0]
+    done = subprocess.run(["bash", "-c", f"set -euo pipefail; {stage.command}"], capture_output=True, text=True)
+    words = done.stdout.splitlines()
+    assert done.returncode == 0 and words[:3] == ["-m", "papermill", "notebooks/01_data_rules.ipynb"]
+    given = yaml.safe_load(base64.b64decode(words[words.index("-b") + 1]))
+    assert given["jobs_file"] == str(folder / "jobs.csv")
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_params_files_and_data_lie_in_any_folder(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "base.yaml").write_text("01_data_rules: {seed: 3}\n")
+    own = {"base": "base.yaml", "run": "x", "01_data_rules": {"source": "files", "jobs_file": str(folder / "jobs.csv")}}
+    (folder / "own {x}.yaml").write_text(yaml.safe_dump(own, allow_unicode=True))
+    (folder / "jobs.csv").write_text("job_id,text\n")
+    stage = plan_run(read_params(folder / "own {x}.yaml")).stages[0]
+    assert stage.parameters["seed"] == 3
+    assert pipeline.named_files("jobs_file", stage.parameters["jobs_file"]) == [str(folder / "jobs.csv")]
+
+
+def test_a_run_of_a_strange_place_goes_through_snakemake(tmp_path):
+    """Snakemake formats what it runs: braces in a value are wildcards, unless it comes from a function."""
+    place = tmp_path / "it's {a} clone #1 Lébeß 50% $HOME"
+    for name in ("matchlib", "notebooks", "profiles"):
+        shutil.copytree(name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy("Snakefile", place)
+    (place / "bin {x} ").mkdir()
+    python = place / "bin {x} " / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} \"$@\"\n")
+    python.chmod(0o755)
+    data = place / "my data {own} #2"
+    data.mkdir()
+    market = {"dials": {"occupations": 4, "true_fit_share": 0.05}, "train_jobs": 24, "train_resumes": 40,
+              "valid_jobs": 8, "valid_resumes": 20, "test_jobs": 12, "test_resumes": 30}
+    (data / "own {x} #3.yaml").write_text(yaml.safe_dump({"01_data_rules": market}, allow_unicode=True))
+    shown = ("import sys; sys.executable = sys.argv.pop(1); from matchlib.cli import main; "
+             "sys.argv[0] = 'matchlib'; main()")
+    command = [sys.executable, "-c", shown, str(python), "run", str(data / "own {x} #3.yaml"), "--run", "own"]
+    done = subprocess.run([*command, "--cores", "1"], cwd=place, env=os.environ | {"PYTHONPATH": str(place)},
+                          text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "reports" / "own" / "index.html").exists() and "report: reports/own/index.html" in done.stdout
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_place_that_cannot_be_written_is_one_sentence_that_names_the_cache(monkeypatch, capsys, number):
+    """A read-only checkout was a traceback."""
+    from matchlib import cli
+
+    def fail():
+        raise OSError(number, os.strerror(number), "reports/demo")
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: reports/demo: {os.strerror(number)}; free some space") and "MATCHLIB_CACHE" in said
+    monkeypatch.setattr(cli, "app", lambda: (_ for _ in ()).throw(FileNotFoundError(2, "No such file", "x")))
+    with pytest.raises(FileNotFoundError):  # a fault of ours, which is not to be hidden
+        cli.main()
+
+
+def test_a_file_of_any_name_can_be_checked(tmp_path):
+    """Its name would name the run's folder, but nothing is run."""
+    from matchlib.cli import load_plan
+    file = tmp_path / "my params {2} #3.yaml"
+    file.write_text("01_data_rules: {}\n")
+    with pytest.raises(ParameterError, match="must be a name .* or give the run another with --run"):
+        load_plan(file)
+    assert load_plan(file, "check").stages
