@@ -155,8 +155,8 @@ def _shared_shingles(sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
     rank_of = np.empty(n_codes, dtype=np.int32)
     rank_of[np.argsort(np.concatenate(frequencies), kind="stable")] = np.arange(n_codes, dtype=np.int32)
     is_shared = codes >= 0
-    before = np.concatenate([[0], np.cumsum(is_shared)])
-    starts = before[sets.starts]
+    n_shared = np.add.reduceat(is_shared, sets.starts[:-1], dtype=np.int64)  # no set is empty
+    starts = np.concatenate([[0], np.cumsum(n_shared)])
     ranks = rank_of[codes[is_shared]]
     for start, end in zip(starts[:-1], starts[1:], strict=True):
         ranks[start:end].sort()
