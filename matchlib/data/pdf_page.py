@@ -21,7 +21,7 @@ MAX_CONTENT = 10_000_000
 MAX_CONTENT_OF_FILE = 40_000_000
 MAX_FORMS = 5_000
 MAX_FORM_DEPTH = 12
-MAX_SHAPES = 20_000
+MAX_SHAPES = 10_000
 """Filled shapes of a page that are looked at; with more, what lies under its text is unknown."""
 CELLS = 128
 """The page is seen as CELLS x CELLS cells, of which each has a ground: its colour, or unknown."""
@@ -220,12 +220,11 @@ class _Grounds:
         if colour is None or inner is None:
             self._colours[outer] = _UNKNOWN
             return
-        was_inside = colour
-        edge = self._colours[outer].copy()
-        self._colours[outer] = _UNKNOWN
-        same = np.all(np.abs(edge - np.float32(colour)) < SAME_COLOUR, axis=-1)
-        self._colours[outer][same] = edge[same]
-        self._colours[inner] = was_inside
+        for edge in _edges(outer, inner):
+            cells = self._colours[edge]
+            is_other = ~np.all(np.abs(cells - np.float32(colour)) < SAME_COLOUR, axis=-1)
+            cells[is_other] = _UNKNOWN
+        self._colours[inner] = colour
         if covers:
             self._covered[inner] = order
 
@@ -272,6 +271,16 @@ class _Grounds:
     def _slices(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice] | None:
         x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, CELLS), min(y1, CELLS)
         return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
+
+
+def _edges(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+    """The cells of the outer rectangle that the inner one does not hold: those above, below, left and right of it."""
+    rows, columns = outer
+    inner_rows, inner_columns = inner
+    found = [(slice(rows.start, inner_rows.start), columns), (slice(inner_rows.stop, rows.stop), columns),
+             (inner_rows, slice(columns.start, inner_columns.start)),
+             (inner_rows, slice(inner_columns.stop, columns.stop))]
+    return [edge for edge in found if edge[0].start < edge[0].stop and edge[1].start < edge[1].stop]
 
 
 class _Drawer:

@@ -1,5 +1,6 @@
 """PDF pages: what a reader of them sees is read once, and what is not read is told by page."""
 
+import contextlib
 import time
 import zlib
 
@@ -336,3 +337,16 @@ def test_a_bomb_is_told_of(tmp_path):
     with pytest.raises(DataError, match="too much drawing to read"):
         read_pdf(path)
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("piece", ["q ", "0 0 612 792 re f ", "0 0 9 9 re W n ", "BT /F1 9 Tf 9 9 Td (ab) Tj ET ",
+                                   "1 1 l ", "/A BMC ", "/Im Do "])
+def test_time_is_linear_in_the_drawing(tmp_path, piece):
+    def seconds(count):
+        path = write_pdf(tmp_path / "a.pdf", line("Senior welder in Leeds") + piece * count)
+        started = time.perf_counter()
+        with contextlib.suppress(DataError):  # some of these hold no text that is seen
+            read_pdf(path)
+        return time.perf_counter() - started
+    seconds(10)
+    assert seconds(12_000) < 6 * seconds(3_000) + 1
