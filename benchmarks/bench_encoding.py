@@ -1,4 +1,5 @@
-"""Claim: encoding is at least as fast as SentenceTransformer.encode as it comes; a cached pass is 50 times faster."""
+"""Claim: encoding is at least as fast as SentenceTransformer.encode as it comes; a cached pass is
+50 times faster."""
 
 import statistics
 import sys
@@ -13,7 +14,8 @@ ROUNDS, CACHED_BAR = 5, 50
 
 
 def mixed_texts() -> list[str]:
-    """400 documents of 40 to 400 tokens, shuffled by construction: every third has many filler sentences."""
+    """400 documents of 40 to 400 tokens, shuffled by construction: every third has many filler
+    sentences."""
     parts = [list(Market(1, detail=detail).stream_resumes(134)) for detail in (0, 8, 30)]
     return [row["text"] for rows in zip(*parts, strict=True) for row in rows][:400]
 
@@ -41,7 +43,9 @@ with tempfile.TemporaryDirectory() as folder:
     first = seconds(lambda: cached.encode_resumes(texts))
     second = statistics.median(seconds(lambda: cached.encode_resumes(texts)) for _ in range(ROUNDS))
 ratio = statistics.median(ratios)
-print(f"encoding: {len(texts) / statistics.median(passes):.1f} texts a second, {ratio:.2f} times SentenceTransformer."
-      f"encode (bar 1.00; rounds {', '.join(f'{r:.2f}' for r in ratios)}); cached pass {first / second:,.0f} times "
-      f"faster (bar {CACHED_BAR})")
+print(
+    f"encoding: {len(texts) / statistics.median(passes):.1f} texts a second, {ratio:.2f} times SentenceTransformer."
+    f"encode (bar 1.00; rounds {', '.join(f'{r:.2f}' for r in ratios)}); cached pass {first / second:,.0f} times "
+    f"faster (bar {CACHED_BAR})"
+)
 sys.exit(ratio < 1 or first / second < CACHED_BAR)

@@ -1,7 +1,9 @@
-"""Tokens a second that GIRL's generator writes and learns, and its peak memory, with a larger causal model.
+"""Tokens a second that GIRL's generator writes and learns, and its peak memory, with a larger
+causal model.
 
-Usage: python benchmarks/bench_girl.py [folder or hub id]; without it a random model of Qwen2's form, of 0.4 billion
-parameters on a GPU and of 0.01 billion on a CPU. No claim is checked: the figures are for LOG.md.
+Usage: python benchmarks/bench_girl.py [folder or hub id]; without it a random model of Qwen2's
+form, of 0.4 billion parameters on a GPU and of 0.01 billion on a CPU. No claim is checked: the
+figures are for LOG.md.
 """
 
 import resource
@@ -25,14 +27,24 @@ N, BATCH, JOB_TOKENS = (512, 64, 256) if ON_GPU else (16, 8, 64)
 
 
 def random_model(folder: Path) -> Path:
-    """A model of the form of Qwen2.5-0.5B, smaller on a CPU, with the packaged encoder's vocabulary."""
+    """A model of the form of Qwen2.5-0.5B, smaller on a CPU, with the packaged encoder's
+    vocabulary."""
     tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"), eos_token="[SEP]")
     width, layers, heads = (896, 24, 14) if ON_GPU else (128, 4, 4)
     torch.manual_seed(0)
-    Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-        num_key_value_heads=2, intermediate_size=5 * width, max_position_embeddings=2048,
-        eos_token_id=tokenizer.sep_token_id, bos_token_id=None)).save_pretrained(folder)
+    Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=2,
+            intermediate_size=5 * width,
+            max_position_embeddings=2048,
+            eos_token_id=tokenizer.sep_token_id,
+            bos_token_id=None,
+        )
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -48,8 +60,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def write(writer: Writer, prompts: list[list[int]]) -> int:
     """Write a job for each prompt; the number of tokens written."""
-    return sum(int(sample(writer, prompts[start:start + BATCH], max_job_tokens=JOB_TOKENS).answer.sum())
-               for start in range(0, len(prompts), BATCH))
+    return sum(
+        int(sample(writer, prompts[start : start + BATCH], max_job_tokens=JOB_TOKENS).answer.sum())
+        for start in range(0, len(prompts), BATCH)
+    )
 
 
 def peak() -> str:
@@ -63,18 +77,35 @@ with tempfile.TemporaryDirectory() as name:
     place = Path(name)
     writer = load_writer(sys.argv[1] if len(sys.argv) > 1 else str(random_model(place / "model")))
     market = Market(1)
-    prompts, texts = views(market.jobs(N, "train"), market.resumes(N, "train"), form="text", max_words=200)
+    prompts, texts = views(
+        market.jobs(N, "train"), market.resumes(N, "train"), form="text", max_words=200
+    )
     asked = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
     learned = sum(map(len, asked)) + sum(len(writer.tokenizer(text)["input_ids"]) for text in texts)
     where = torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads"
-    print(f"girl: {writer.model.num_parameters() / 1e9:.2f} billion parameters in {writer.model.dtype} on {where}")
+    print(
+        f"girl: {writer.model.num_parameters() / 1e9:.2f} billion parameters in {writer.model.dtype} on {where}"
+    )
     write(writer, asked[:BATCH])
     tokens = []
     spent = seconds(lambda: tokens.append(write(writer, asked)))
-    print(f"girl: writes {tokens[0] / spent:,.0f} tokens a second, {BATCH} jobs at once; peak {peak()}")
+    print(
+        f"girl: writes {tokens[0] / spent:,.0f} tokens a second, {BATCH} jobs at once; peak {peak()}"
+    )
     for rank in (16, 0):
-        training = Training(1e-5, epochs=1.0, batch_size=max(1, BATCH // 8), lora_rank=rank, max_tokens=2_000)
-        spent = seconds(lambda how=training: train_sft(writer, list(prompts), list(texts), training=how,
-                                                       checkpoints=place / f"sft-{how.lora_rank}"))
-        print(f"girl: {'adapters of rank 16' if rank else 'all weights'} learn {learned / spent:,.0f} tokens a second, "
-              f"{training.batch_size} pairs a step, loading and saving included; peak {peak()}")
+        training = Training(
+            1e-5, epochs=1.0, batch_size=max(1, BATCH // 8), lora_rank=rank, max_tokens=2_000
+        )
+        spent = seconds(
+            lambda how=training: train_sft(
+                writer,
+                list(prompts),
+                list(texts),
+                training=how,
+                checkpoints=place / f"sft-{how.lora_rank}",
+            )
+        )
+        print(
+            f"girl: {'adapters of rank 16' if rank else 'all weights'} learn {learned / spent:,.0f} tokens a second, "
+            f"{training.batch_size} pairs a step, loading and saving included; peak {peak()}"
+        )

@@ -1,8 +1,10 @@
-"""What one GPU does: encoding, training, RankPO, GIRL's three stages, mining. One table with the hardware's name.
+"""What one GPU does: encoding, training, RankPO, GIRL's three stages, mining. One table with the
+hardware's name.
 
-Usage: python benchmarks/bench_gpu.py [table.csv]; `make bench-gpu`. Under ten minutes on a data-centre GPU; on a
-processor the same code runs with tiny sizes, whose figures mean nothing. Every row is the median of its repeats, after
-one that is not counted. The generators have random weights of Qwen2's form: speed does not depend on what they know.
+Usage: python benchmarks/bench_gpu.py [table.csv]; `make bench-gpu`. Under ten minutes on a
+data-centre GPU; on a processor the same code runs with tiny sizes, whose figures mean nothing.
+Every row is the median of its repeats, after one that is not counted. The generators have random
+weights of Qwen2's form: speed does not depend on what they know.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 @dataclass(frozen=True)
 class Sizes:
     """How much work each row is; generators: name -> (width, layers, heads)."""
+
     documents: int
     repeats: int
     pairs: int
@@ -65,12 +68,36 @@ class Sizes:
     candidates: int
 
 
-GPU_SIZES = Sizes(documents=4_000, repeats=2, pairs=2_048, batch=256, preferences=1_024,
-                  generators={"0.1 billion": (768, 10, 12), "0.5 billion": (1_024, 32, 16)}, written=256,
-                  written_at_once=128, job_tokens=160, sft_epochs=4.0, iterations=3, queries=100_000,
-                  candidates=1_000_000)
-CPU_SIZES = Sizes(documents=24, repeats=1, pairs=8, batch=8, preferences=4, generators={"tiny": (64, 2, 4)}, written=16,
-                  written_at_once=8, job_tokens=64, sft_epochs=40.0, iterations=1, queries=200, candidates=2_000)
+GPU_SIZES = Sizes(
+    documents=4_000,
+    repeats=2,
+    pairs=2_048,
+    batch=256,
+    preferences=1_024,
+    generators={"0.1 billion": (768, 10, 12), "0.5 billion": (1_024, 32, 16)},
+    written=256,
+    written_at_once=128,
+    job_tokens=160,
+    sft_epochs=4.0,
+    iterations=3,
+    queries=100_000,
+    candidates=1_000_000,
+)
+CPU_SIZES = Sizes(
+    documents=24,
+    repeats=1,
+    pairs=8,
+    batch=8,
+    preferences=4,
+    generators={"tiny": (64, 2, 4)},
+    written=16,
+    written_at_once=8,
+    job_tokens=64,
+    sft_epochs=40.0,
+    iterations=1,
+    queries=200,
+    candidates=2_000,
+)
 SIZES = GPU_SIZES if ON_GPU else CPU_SIZES
 
 
@@ -89,7 +116,8 @@ def synchronise() -> None:
 
 
 def peak_gib() -> float:
-    """The most memory held since the last call, GiB: of the GPU, or of the process where there is none."""
+    """The most memory held since the last call, GiB: of the GPU, or of the process where there is
+    none."""
     if not ON_GPU:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     peak = torch.cuda.max_memory_allocated() / 2**30
@@ -122,9 +150,15 @@ def bench_encoding(table: Table) -> None:
     for precision in ("float32", "bfloat16", "float16") if ON_GPU else ("float32",):
         encoder = Encoder(max_tokens=256, precision=precision, cache_dir=None)
         encoder.encode_resumes(texts[:256])
-        spent = [seconds(lambda model=encoder: model.encode_resumes(texts)) for _ in range(SIZES.repeats)]
-        table.add(f"encoding, {precision}", len(texts) / statistics.median(spent), "documents/s",
-                  f"{len(texts):,} documents of 40 to 400 tokens, cut at 256")
+        spent = [
+            seconds(lambda model=encoder: model.encode_resumes(texts)) for _ in range(SIZES.repeats)
+        ]
+        table.add(
+            f"encoding, {precision}",
+            len(texts) / statistics.median(spent),
+            "documents/s",
+            f"{len(texts):,} documents of 40 to 400 tokens, cut at 256",
+        )
 
 
 def labelled_pairs() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -132,8 +166,10 @@ def labelled_pairs() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     market = Market(1, detail=30)
     jobs, resumes = market.jobs(SIZES.pairs), market.resumes(2 * SIZES.pairs)
     ids = resumes["resume_id"].to_numpy()
-    halves = [pd.DataFrame({"job_id": jobs["job_id"], "resume_id": ids[start::2], "label": label})
-              for start, label in ((0, 1), (1, 0))]
+    halves = [
+        pd.DataFrame({"job_id": jobs["job_id"], "resume_id": ids[start::2], "label": label})
+        for start, label in ((0, 1), (1, 0))
+    ]
     return jobs, resumes, pd.concat(halves, ignore_index=True)
 
 
@@ -144,58 +180,110 @@ def bench_contrastive(table: Table, folder: Path) -> None:
     for max_tokens in (128, 256) if ON_GPU else (64,):
         for bf16 in (False, True) if ON_GPU else (False,):
             for share in (0.0, 1.0):
-                model = load_model(find_model("all-MiniLM-L6-v2"), max_tokens=max_tokens, device=DEVICE)
-                settings = Settings(epochs=1.0, batch_size=SIZES.batch, hard_negatives=int(share * SIZES.batch),
-                                    evaluations=1, chunk_size=256 if ON_GPU else 16, bf16=bf16)
+                model = load_model(
+                    find_model("all-MiniLM-L6-v2"), max_tokens=max_tokens, device=DEVICE
+                )
+                settings = Settings(
+                    epochs=1.0,
+                    batch_size=SIZES.batch,
+                    hard_negatives=int(share * SIZES.batch),
+                    evaluations=1,
+                    chunk_size=256 if ON_GPU else 16,
+                    bf16=bf16,
+                )
                 place = folder / f"contrastive-{max_tokens}-{bf16}-{share}"
-                spent = seconds(lambda how=settings, at=place, trained=model: train_contrastive(
-                    trained, pairs, settings=how, checkpoints=at))
+                spent = seconds(
+                    lambda how=settings, at=place, trained=model: train_contrastive(
+                        trained, pairs, settings=how, checkpoints=at
+                    )
+                )
                 texts = 3 if share else 2  # each job accepts one resume and rejects one
-                table.add(f"stage 1, {max_tokens} tokens, {'bfloat16' if bf16 else 'float32'}, {texts} texts a pair",
-                          len(pairs.rows) / spent, "pairs/s",
-                          f"{len(pairs.rows):,} pairs, batches of {SIZES.batch}, saving included")
+                table.add(
+                    f"stage 1, {max_tokens} tokens, {'bfloat16' if bf16 else 'float32'}, {texts} texts a pair",
+                    len(pairs.rows) / spent,
+                    "pairs/s",
+                    f"{len(pairs.rows):,} pairs, batches of {SIZES.batch}, saving included",
+                )
 
 
 def bench_rankpo(table: Table, folder: Path) -> None:
     """Steps of RankPO a second, three texts a pair, the reference's one pass left out."""
     market = Market(1, detail=30)
-    part = {"jobs": market.jobs(SIZES.preferences), "resumes": market.resumes(2 * SIZES.preferences)}
+    part = {
+        "jobs": market.jobs(SIZES.preferences),
+        "resumes": market.resumes(2 * SIZES.preferences),
+    }
     ids = part["resumes"]["resume_id"].to_numpy()
-    preferences = pd.DataFrame({"job_id": part["jobs"]["job_id"], "resume_a": ids[::2], "resume_b": ids[1::2],
-                                "preferred": "a", "confidence": 100.0})
+    preferences = pd.DataFrame(
+        {
+            "job_id": part["jobs"]["job_id"],
+            "resume_a": ids[::2],
+            "resume_b": ids[1::2],
+            "preferred": "a",
+            "confidence": 100.0,
+        }
+    )
     rows = build_preference_pairs(part, preferences)
     stage1 = Encoder(max_tokens=256, device=DEVICE, cache_dir=None)
     batch = min(32, SIZES.preferences)
     for bf16 in (False, True) if ON_GPU else (False,):
         model = copy_of(stage1)
         settings = Settings(epochs=1, batch_size=batch, evaluations=1, bf16=bf16)
-        spent = seconds(lambda how=settings, trained=model: train_rankpo(
-            trained, rows, objective="simrankpo", settings=how, loss_settings={}, reference=None,
-            checkpoints=folder / f"rankpo-{how.bf16}"))
-        table.add(f"RankPO, 256 tokens, {'bfloat16' if bf16 else 'float32'}", SIZES.preferences / batch / spent,
-                  "steps/s", f"batches of {batch} pairs; the reference's scores are computed once, before")
+        spent = seconds(
+            lambda how=settings, trained=model: train_rankpo(
+                trained,
+                rows,
+                objective="simrankpo",
+                settings=how,
+                loss_settings={},
+                reference=None,
+                checkpoints=folder / f"rankpo-{how.bf16}",
+            )
+        )
+        table.add(
+            f"RankPO, 256 tokens, {'bfloat16' if bf16 else 'float32'}",
+            SIZES.preferences / batch / spent,
+            "steps/s",
+            f"batches of {batch} pairs; the reference's scores are computed once, before",
+        )
 
 
 def words_of(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of the words of some texts: a processor computes no loss over 30,000 words in a test's time."""
+    """A tokenizer of the words of some texts: a processor computes no loss over 30,000 words in a
+    test's time."""
     words = Tokenizer(WordLevel(unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     words.train_from_iterator(texts, WordLevelTrainer(special_tokens=["[PAD]", "[UNK]", "[SEP]"]))
-    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", eos_token="[SEP]",
-                                   sep_token="[SEP]")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        eos_token="[SEP]",
+        sep_token="[SEP]",
+    )
 
 
 def random_generator(folder: Path, texts: list[str], width: int, layers: int, heads: int) -> Path:
-    """A causal model of Qwen2's form with random weights; on a GPU with the packaged encoder's vocabulary."""
+    """A causal model of Qwen2's form with random weights; on a GPU with the packaged encoder's
+    vocabulary."""
     if ON_GPU:
-        tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"), eos_token="[SEP]",
-                                                  model_max_length=2_048)
+        tokenizer = AutoTokenizer.from_pretrained(
+            find_model("all-MiniLM-L6-v2"), eos_token="[SEP]", model_max_length=2_048
+        )
     else:
         tokenizer = words_of(texts)
     torch.manual_seed(0)
-    config = Qwen2Config(vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
-                         num_attention_heads=heads, num_key_value_heads=heads // 2, intermediate_size=4 * width,
-                         max_position_embeddings=2_048, eos_token_id=tokenizer.sep_token_id, bos_token_id=None)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        intermediate_size=4 * width,
+        max_position_embeddings=2_048,
+        eos_token_id=tokenizer.sep_token_id,
+        bos_token_id=None,
+    )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -204,41 +292,81 @@ def random_generator(folder: Path, texts: list[str], width: int, layers: int, he
 def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int, int]) -> None:
     """Tokens a second of one generator: written, and learned by SFT, PPO and GRPO."""
     market = Market(1)
-    views_of = views(market.jobs(SIZES.written, "train"), market.resumes(SIZES.written, "train"), form="text",
-                     max_words=200)
+    views_of = views(
+        market.jobs(SIZES.written, "train"),
+        market.resumes(SIZES.written, "train"),
+        form="text",
+        max_words=200,
+    )
     prompts, texts = (list(part) for part in views_of)
-    writer = load_writer(str(random_generator(folder / f"{name}-model", [*map(str, prompts), *texts], *form)))
+    writer = load_writer(
+        str(random_generator(folder / f"{name}-model", [*map(str, prompts), *texts], *form))
+    )
     asked = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
     label = f"{name} ({writer.model.num_parameters() / 1e6:,.0f} million weights)"
-    training = Training(3e-4 if ON_GPU else 3e-3, epochs=SIZES.sft_epochs, batch_size=min(32, SIZES.written // 4),
-                        max_tokens=2_000)
-    spent = seconds(lambda: train_sft(writer, prompts, texts, training=training, checkpoints=folder / f"{name}-sft"))
+    training = Training(
+        3e-4 if ON_GPU else 3e-3,
+        epochs=SIZES.sft_epochs,
+        batch_size=min(32, SIZES.written // 4),
+        max_tokens=2_000,
+    )
+    spent = seconds(
+        lambda: train_sft(
+            writer, prompts, texts, training=training, checkpoints=folder / f"{name}-sft"
+        )
+    )
     learned = sum(map(len, asked)) + sum(len(writer.tokenizer(text)["input_ids"]) for text in texts)
-    table.add(f"GIRL's SFT, {label}", SIZES.sft_epochs * learned / spent, "tokens/s",
-              f"prompt and job, {training.batch_size} a step, saving included")
+    table.add(
+        f"GIRL's SFT, {label}",
+        SIZES.sft_epochs * learned / spent,
+        "tokens/s",
+        f"prompt and job, {training.batch_size} a step, saving included",
+    )
 
     def write() -> int:
         starts = range(0, len(asked), SIZES.written_at_once)
-        parts = [sample(writer, asked[start:start + SIZES.written_at_once], max_job_tokens=SIZES.job_tokens)
-                 for start in starts]
+        parts = [
+            sample(
+                writer,
+                asked[start : start + SIZES.written_at_once],
+                max_job_tokens=SIZES.job_tokens,
+            )
+            for start in starts
+        ]
         return sum(int(part.answer.sum()) for part in parts)
 
     tokens: list[int] = []
     spent = seconds(lambda: tokens.append(write()))
-    table.add(f"writing, {label}", tokens[0] / spent, "tokens/s", f"{SIZES.written_at_once} jobs at once")
-    settings = PPO(iterations=SIZES.iterations, batch_size=SIZES.written_at_once,
-                   minibatch_size=SIZES.written_at_once // 4, epochs=1, learning_rate=1e-6, warmup=0,
-                   max_job_tokens=SIZES.job_tokens, max_kl=1e9, max_drift=1e9)
+    table.add(
+        f"writing, {label}", tokens[0] / spent, "tokens/s", f"{SIZES.written_at_once} jobs at once"
+    )
+    settings = PPO(
+        iterations=SIZES.iterations,
+        batch_size=SIZES.written_at_once,
+        minibatch_size=SIZES.written_at_once // 4,
+        epochs=1,
+        learning_rate=1e-6,
+        warmup=0,
+        max_job_tokens=SIZES.job_tokens,
+        max_kl=1e9,
+        max_drift=1e9,
+    )
     for stage, train, given in (("PPO", train_ppo, asked), ("GRPO by trl", train_grpo, prompts)):
         policy = Writer(load_writer(str(folder / f"{name}-model")).model, writer.tokenizer)
         policy.model.load_state_dict(writer.model.state_dict())
         logs: list[pd.DataFrame] = []
-        spent = seconds(lambda how=train, at=stage, what=given, model=policy, kept=logs: kept.append(how(
-            model, what, odd_tokens, settings=settings, checkpoints=folder / f"{name}-{at}")))
+        spent = seconds(
+            lambda how=train, at=stage, what=given, model=policy, kept=logs: kept.append(
+                how(model, what, odd_tokens, settings=settings, checkpoints=folder / f"{name}-{at}")
+            )
+        )
         lengths = float(logs[0]["length"].mean())
-        table.add(f"GIRL's {stage}, {label}", settings.iterations * settings.batch_size * lengths / spent,
-                  "tokens/s written and learned from",
-                  f"{settings.batch_size} jobs of {lengths:.0f} tokens an iteration")
+        table.add(
+            f"GIRL's {stage}, {label}",
+            settings.iterations * settings.batch_size * lengths / spent,
+            "tokens/s written and learned from",
+            f"{settings.batch_size} jobs of {lengths:.0f} tokens an iteration",
+        )
 
 
 def odd_tokens(rows) -> torch.Tensor:
@@ -256,23 +384,37 @@ def bench_mining(table: Table) -> None:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     queries, candidates = unit(SIZES.queries), unit(SIZES.candidates)
-    spent = seconds(lambda: sampled_runner_ups(queries, candidates, low=0.03, high=0.04, n=2, rng=rng))
-    table.add("mining, sampled 3-4% band", SIZES.queries / spent, "queries/s",
-              f"{SIZES.queries:,} queries, {SIZES.candidates:,} candidates, 384 dimensions, on the processor, in "
-              f"{spent:.1f} s")
+    spent = seconds(
+        lambda: sampled_runner_ups(queries, candidates, low=0.03, high=0.04, n=2, rng=rng)
+    )
+    table.add(
+        "mining, sampled 3-4% band",
+        SIZES.queries / spent,
+        "queries/s",
+        f"{SIZES.queries:,} queries, {SIZES.candidates:,} candidates, 384 dimensions, on the processor, in "
+        f"{spent:.1f} s",
+    )
 
 
 def main(target: str = "") -> None:
     """Run every row; a row that fails is named at the end and makes the exit status 1."""
-    hardware = torch.cuda.get_device_name() if ON_GPU else platform.processor() or platform.machine()
-    print(f"{hardware}, {os.cpu_count()} processor cores, torch {torch.__version__}, transformers "
-          f"{transformers.__version__}", flush=True)
+    hardware = (
+        torch.cuda.get_device_name() if ON_GPU else platform.processor() or platform.machine()
+    )
+    print(
+        f"{hardware}, {os.cpu_count()} processor cores, torch {torch.__version__}, transformers "
+        f"{transformers.__version__}",
+        flush=True,
+    )
     table, failed = Table(), []
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         parts: dict[str, Callable[[], None]] = {
-            "encoding": lambda: bench_encoding(table), "stage 1": lambda: bench_contrastive(table, place),
-            "RankPO": lambda: bench_rankpo(table, place), "mining": lambda: bench_mining(table)}
+            "encoding": lambda: bench_encoding(table),
+            "stage 1": lambda: bench_contrastive(table, place),
+            "RankPO": lambda: bench_rankpo(table, place),
+            "mining": lambda: bench_mining(table),
+        }
         for model, form in SIZES.generators.items():
             parts[model] = lambda model=model, form=form: bench_generator(table, place, model, form)
         for part, work in parts.items():

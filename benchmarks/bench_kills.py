@@ -1,7 +1,8 @@
-"""Kill a smoke run at random moments, let the next run finish, compare its figures with an undisturbed run's.
+"""Kill a smoke run at random moments, let the next run finish, compare its figures with an
+undisturbed run's.
 
-Usage: python benchmarks/bench_kills.py [kills] [seed]. Over a minute a kill, so `make bench` leaves it out; one line
-a kill, and a last line that says how many of them survived.
+Usage: python benchmarks/bench_kills.py [kills] [seed]. Over a minute a kill, so `make bench` leaves
+it out; one line a kill, and a last line that says how many of them survived.
 """
 
 import os
@@ -19,7 +20,12 @@ import psutil
 from matchlib.cli import RUN_MARK
 from matchlib.stage import Finished
 
-WORDS = {"group": "", "papermill": "papermill", "kernel": "ipykernel_launcher", "snakemake": "snakemake"}
+WORDS = {
+    "group": "",
+    "papermill": "papermill",
+    "kernel": "ipykernel_launcher",
+    "snakemake": "snakemake",
+}
 RUN = Path("reports/kills").resolve()
 COMMAND = [sys.executable, "-m", "matchlib.cli", "run", "params/smoke.yaml", "--run"]
 
@@ -38,7 +44,10 @@ def of_run(word):
 
 def figures(run):
     """What an undisturbed run and a recovered one must share: every stage's content id."""
-    return {path.parent.name: Finished(path.parent).manifest["id"] for path in sorted(run.glob("*/manifest.json"))}
+    return {
+        path.parent.name: Finished(path.parent).manifest["id"]
+        for path in sorted(run.glob("*/manifest.json"))
+    }
 
 
 def kill(kind, started):
@@ -57,7 +66,9 @@ def main(kills=50, seed=1):
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {"MATCHLIB_CACHE": cache}
         start = time.monotonic()
-        subprocess.run([*COMMAND, "kills-undisturbed"], env=environment, check=True, capture_output=True)
+        subprocess.run(
+            [*COMMAND, "kills-undisturbed"], env=environment, check=True, capture_output=True
+        )
         whole = time.monotonic() - start
     expected, survived, struck = figures(RUN.with_name("kills-undisturbed")), 0, 0
     print(f"undisturbed: {whole:.0f} s, {len(expected)} stages", flush=True)
@@ -67,8 +78,13 @@ def main(kills=50, seed=1):
         with tempfile.TemporaryDirectory() as cache:
             environment = os.environ | {"MATCHLIB_CACHE": cache}
             start = time.monotonic()
-            started = subprocess.Popen([*COMMAND, RUN.name], env=environment, stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL, start_new_session=True)
+            started = subprocess.Popen(
+                [*COMMAND, RUN.name],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             time.sleep(moment)
             while not (killed := kill(kind, started)) and started.poll() is None:
                 time.sleep(0.2)  # no papermill or kernel just now: strike the next one
@@ -78,11 +94,15 @@ def main(kills=50, seed=1):
             if kind != "group":
                 started.wait()  # what does not depend on the killed stage runs to its end
             whole_after = all(Finished(path.parent) for path in RUN.glob("*/manifest.json"))
-            done = subprocess.run([*COMMAND, RUN.name], env=environment, capture_output=True, text=True)
+            done = subprocess.run(
+                [*COMMAND, RUN.name], env=environment, capture_output=True, text=True
+            )
         same = done.returncode == 0 and whole_after and figures(RUN) == expected
         struck, survived = struck + 1, survived + same
-        print(f"{struck:3d} {kind:9s} at {moment:5.1f} s, {killed:2d} processes: {'same' if same else 'DIFFERENT'}",
-              flush=True)
+        print(
+            f"{struck:3d} {kind:9s} at {moment:5.1f} s, {killed:2d} processes: {'same' if same else 'DIFFERENT'}",
+            flush=True,
+        )
         if not same:
             print(done.stdout[-1000:], done.stderr[-2000:], figures(RUN), expected, flush=True)
     print(f"{survived} of {kills} runs recovered with equal figures")

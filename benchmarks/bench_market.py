@@ -1,4 +1,5 @@
-"""Claim: the market writes at least 2,000 resumes a second on one core, and the same seed gives the same bytes."""
+"""Claim: the market writes at least 2,000 resumes a second on one core, and the same seed gives the
+same bytes."""
 
 import hashlib
 import sys
@@ -19,5 +20,7 @@ def digest(market: Market) -> tuple[str, float]:
 
 first, seconds = zip(*(digest(Market(1)) for _ in range(3)), strict=True)
 rate = N / sorted(seconds)[1]
-print(f"market: {rate:,.0f} resumes a second (bar {BAR:,}); same bytes three times: {len(set(first)) == 1}")
+print(
+    f"market: {rate:,.0f} resumes a second (bar {BAR:,}); same bytes three times: {len(set(first)) == 1}"
+)
 sys.exit(rate < BAR or len(set(first)) != 1)

@@ -1,8 +1,9 @@
-"""Claim: a second `matchlib rank` of 10,000 resumes against 100 jobs takes under 10 s, imports and reasons included.
+"""Claim: a second `matchlib rank` of 10,000 resumes against 100 jobs takes under 10 s, imports and
+reasons included.
 
-Measured in processor time, so that a busy machine does not fail it, and all but the encoder: the cache is filled with
-random vectors for the documents beforehand (encoding them takes minutes and is bench_encoding's matter), and the first
-call encodes the statements that reasons need.
+Measured in processor time, so that a busy machine does not fail it, and all but the encoder: the
+cache is filled with random vectors for the documents beforehand (encoding them takes minutes and is
+bench_encoding's matter), and the first call encodes the statements that reasons need.
 """
 
 import os
@@ -25,15 +26,33 @@ def fill_cache(folder: Path, texts: list[str]) -> None:
     vectors = np.random.default_rng(0).normal(size=(len(texts), DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     encoder = Encoder(max_tokens=None, cache_dir=folder)
-    EmbeddingCache(folder / f"{encoder.key}.sqlite").fetch(texts, lambda _: vectors, at_once=len(texts))
+    EmbeddingCache(folder / f"{encoder.key}.sqlite").fetch(
+        texts, lambda _: vectors, at_once=len(texts)
+    )
 
 
 def seconds(*options: str) -> float:
-    """Seconds of processor time that one command takes: its wall seconds on a machine with a core to spare."""
+    """Seconds of processor time that one command takes: its wall seconds on a machine with a core
+    to spare."""
     started = time_of_children()
-    subprocess.run([sys.executable, "-m", "matchlib.cli", "rank", "--model", "all-MiniLM-L6-v2", "--jobs",
-                    str(place / "jobs.csv"), "--out", str(place / "ranked.csv"), *options], check=True,
-                   env=os.environ | {"MATCHLIB_CACHE": str(place)}, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "matchlib.cli",
+            "rank",
+            "--model",
+            "all-MiniLM-L6-v2",
+            "--jobs",
+            str(place / "jobs.csv"),
+            "--out",
+            str(place / "ranked.csv"),
+            *options,
+        ],
+        check=True,
+        env=os.environ | {"MATCHLIB_CACHE": str(place)},
+        stdout=subprocess.DEVNULL,
+    )
     return time_of_children() - started
 
 
@@ -55,9 +74,14 @@ with tempfile.TemporaryDirectory() as name:
     table, folder = ["--resumes", str(place / "resumes.csv")], ["--resumes", str(place / "folder")]
     first = seconds(*table)
     second, files = seconds(*table), seconds(*folder)
-    plain, other = seconds(*table, "--no-explain"), seconds(*table, "--direction", "jobs", "--no-explain")
+    plain, other = (
+        seconds(*table, "--no-explain"),
+        seconds(*table, "--direction", "jobs", "--no-explain"),
+    )
     ruled = seconds(*table, "--require", "place,seniority")
-print(f"rank: {N_RESUMES:,} resumes x {N_JOBS} jobs: first call {first:.1f} s (statements are encoded), second "
-      f"{second:.1f} s (bar {BAR_SECONDS}); from {N_RESUMES:,} files {files:.1f} s; without reasons {plain:.1f} s; "
-      f"jobs for each resume, without reasons {other:.1f} s; place and seniority required {ruled:.1f} s")
+print(
+    f"rank: {N_RESUMES:,} resumes x {N_JOBS} jobs: first call {first:.1f} s (statements are encoded), second "
+    f"{second:.1f} s (bar {BAR_SECONDS}); from {N_RESUMES:,} files {files:.1f} s; without reasons {plain:.1f} s; "
+    f"jobs for each resume, without reasons {other:.1f} s; place and seniority required {ruled:.1f} s"
+)
 sys.exit(max(second, files) > BAR_SECONDS)

@@ -1,8 +1,9 @@
-"""A step of RankPO against a plain triplet step on the same texts: at most 1.1 times its time, no second model.
+"""A step of RankPO against a plain triplet step on the same texts: at most 1.1 times its time, no
+second model.
 
-The plain step is sentence-transformers' trainer with TripletLoss on (job, chosen, rejected). Both train 4 of 6 layers
-frozen; whoever goes first alternates. The reference's margins are computed once, before the clock starts: they are
-reported apart.
+The plain step is sentence-transformers' trainer with TripletLoss on (job, chosen, rejected). Both
+train 4 of 6 layers frozen; whoever goes first alternates. The reference's margins are computed
+once, before the clock starts: they are reported apart.
 """
 
 import statistics
@@ -27,12 +28,24 @@ N_PAIRS, BATCH, ROUNDS, BAR = 96, 16, 7, 1.1
 market = Market(1, detail=6)
 part = {"jobs": market.jobs(N_PAIRS), "resumes": market.resumes(2 * N_PAIRS)}
 ids = part["resumes"]["resume_id"].to_numpy()
-preferences = pd.DataFrame({"job_id": part["jobs"]["job_id"], "resume_a": ids[::2], "resume_b": ids[1::2],
-                            "preferred": "a", "confidence": 100.0})
+preferences = pd.DataFrame(
+    {
+        "job_id": part["jobs"]["job_id"],
+        "resume_a": ids[::2],
+        "resume_b": ids[1::2],
+        "preferred": "a",
+        "confidence": 100.0,
+    }
+)
 rows = build_preference_pairs(part, preferences)
 stage1 = Encoder(max_tokens=256, device="cpu", cache_dir=None)
-triplets = Dataset.from_dict({"job": list(part["jobs"]["text"]), "chosen": list(part["resumes"]["text"][::2]),
-                              "rejected": list(part["resumes"]["text"][1::2])})
+triplets = Dataset.from_dict(
+    {
+        "job": list(part["jobs"]["text"]),
+        "chosen": list(part["resumes"]["text"][::2]),
+        "rejected": list(part["resumes"]["text"][1::2]),
+    }
+)
 
 
 def ours(folder: Path) -> float:
@@ -40,8 +53,15 @@ def ours(folder: Path) -> float:
     model = copy_of(stage1)
     settings = Settings(epochs=1, batch_size=BATCH, frozen_layers=4, evaluations=1)
     started = time.perf_counter()
-    train_rankpo(model, rows, objective="rankpo", settings=settings, loss_settings={}, reference=stage1,
-                 checkpoints=folder)
+    train_rankpo(
+        model,
+        rows,
+        objective="rankpo",
+        settings=settings,
+        loss_settings={},
+        reference=stage1,
+        checkpoints=folder,
+    )
     return time.perf_counter() - started - margin_seconds
 
 
@@ -50,10 +70,20 @@ def plain(folder: Path) -> float:
     model = copy_of(stage1)
     freeze_layers(model, 4)
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder), num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-5,
-        warmup_steps=0.05, report_to="none", disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False)
+        output_dir=str(folder),
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        learning_rate=1e-5,
+        warmup_steps=0.05,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+    )
     loss = TripletLoss(model, distance_metric=TripletDistanceMetric.COSINE, triplet_margin=0.1)
-    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=triplets, loss=loss)
+    trainer = SentenceTransformerTrainer(
+        model=model, args=arguments, train_dataset=triplets, loss=loss
+    )
     started = time.perf_counter()
     trainer.train()
     return time.perf_counter() - started
@@ -67,9 +97,13 @@ ratios = []
 for turn in range(ROUNDS):
     with tempfile.TemporaryDirectory() as folder:
         calls = [lambda at: ours(at / "ours"), lambda at: plain(at / "plain")]
-        seconds = [call(Path(folder)) for call in calls[::-1 if turn % 2 else 1]][::-1 if turn % 2 else 1]
+        seconds = [call(Path(folder)) for call in calls[:: -1 if turn % 2 else 1]][
+            :: -1 if turn % 2 else 1
+        ]
         ratios.append(seconds[0] / seconds[1])
 ratio = statistics.median(ratios)
-print(f"rankpo: {ratio:.2f} times a plain triplet step (bar {BAR}; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
-      f"the reference takes {margin_seconds:.1f} s once, where an epoch takes {seconds[0]:.1f} s")
+print(
+    f"rankpo: {ratio:.2f} times a plain triplet step (bar {BAR}; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
+    f"the reference takes {margin_seconds:.1f} s once, where an epoch takes {seconds[0]:.1f} s"
+)
 sys.exit(ratio > BAR)

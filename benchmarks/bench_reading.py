@@ -1,4 +1,5 @@
-"""Claim: from texts alone the reader finds what the market's documents say; on wording it never saw, how much of it."""
+"""Claim: from texts alone the reader finds what the market's documents say; on wording it never
+saw, how much of it."""
 
 import sys
 from functools import partial
@@ -11,7 +12,7 @@ from matchlib.data.market import Market
 from matchlib.data.rules import split_items
 from matchlib.retrieval.encoder import Encoder
 
-N, SEEDS, BAR = 400, (1, 2), .97
+N, SEEDS, BAR = 400, (1, 2), 0.97
 
 
 def share(found: pd.Series, true: pd.Series) -> float:
@@ -37,9 +38,13 @@ def measure(split: str, read=read_facts) -> pd.DataFrame:
         row = {"split": split, "table": name, "skills P": precision, "skills R": recall}
         if name == "jobs":
             row["nice P"], row["nice R"] = skills(facts["nice_skills"], frame["nice_skills"])
-        row["years"] = share(facts["years"], frame["min_years" if name == "jobs" else "years"].astype(float))
-        row |= {column: share(facts[column], frame[column])
-                for column in ("city", "remote", "seniority", "degree", "occupation")}
+        row["years"] = share(
+            facts["years"], frame["min_years" if name == "jobs" else "years"].astype(float)
+        )
+        row |= {
+            column: share(facts[column], frame[column])
+            for column in ("city", "remote", "seniority", "degree", "occupation")
+        }
         row["no occupation"] = float((facts["occupation"] == "").mean())
         rows.append(row)
     return pd.DataFrame(rows)
@@ -47,11 +52,21 @@ def measure(split: str, read=read_facts) -> pd.DataFrame:
 
 if __name__ == "__main__":
     alike = partial(read_facts, encoder=Encoder(max_tokens=None))
-    table = pd.concat([measure(split, read).assign(reader=name) for name, read in
-                       (("phrases", read_facts), ("and likeness", alike)) for split in ("train", "test")])
-    print(f"reading: {N * len(SEEDS):,} documents a row; test texts draw 70% of their phrasings from held-out wording")
+    table = pd.concat(
+        [
+            measure(split, read).assign(reader=name)
+            for name, read in (("phrases", read_facts), ("and likeness", alike))
+            for split in ("train", "test")
+        ]
+    )
+    print(
+        f"reading: {N * len(SEEDS):,} documents a row; test texts draw 70% of their phrasings from held-out wording"
+    )
     print(table.round(3).to_string(index=False, na_rep=""))
-    seen = table[(table["split"] == "train") & (table["reader"] == "phrases")].drop(
-        columns=["split", "table", "reader", "no occupation"]).to_numpy(dtype=float)
+    seen = (
+        table[(table["split"] == "train") & (table["reader"] == "phrases")]
+        .drop(columns=["split", "table", "reader", "no occupation"])
+        .to_numpy(dtype=float)
+    )
     print(f"the least on training wording is {np.nanmin(seen):.3f} (bar {BAR})")
     sys.exit(np.nanmin(seen) < BAR)

@@ -1,6 +1,8 @@
-"""Claim: training keeps at least .95 of the bare SentenceTransformerTrainer's speed on the same pairs, and pads little.
+"""Claim: training keeps at least .95 of the bare SentenceTransformerTrainer's speed on the same
+pairs, and pads little.
 
-Usage: python benchmarks/bench_training.py [RJDB's *.jsonl]; without it the pairs are the simulated market's.
+Usage: python benchmarks/bench_training.py [RJDB's *.jsonl]; without it the pairs are the simulated
+market's.
 """
 
 import statistics
@@ -44,7 +46,10 @@ def fresh_model():
 
 def ours(pairs, folder: Path) -> float:
     """Seconds of one epoch of train_contrastive."""
-    model, settings = fresh_model(), Settings(epochs=1, batch_size=BATCH, hard_negatives=0, evaluations=1)
+    model, settings = (
+        fresh_model(),
+        Settings(epochs=1, batch_size=BATCH, hard_negatives=0, evaluations=1),
+    )
     started = time.perf_counter()
     train_contrastive(model, pairs, settings=settings, checkpoints=folder)
     return time.perf_counter() - started
@@ -54,11 +59,22 @@ def bare(texts: Dataset, folder: Path) -> float:
     """Seconds of one epoch of the trainer as it comes, with its own loss in both directions."""
     model = fresh_model()
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder), num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=1e-5,
-        warmup_steps=0.05, report_to="none", disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False)
-    loss = MultipleNegativesRankingLoss(model, directions=("query_to_doc", "doc_to_query"),
-                                        partition_mode="per_direction")
-    trainer = SentenceTransformerTrainer(model=model, args=arguments, train_dataset=texts, loss=loss)
+        output_dir=str(folder),
+        num_train_epochs=1,
+        per_device_train_batch_size=BATCH,
+        learning_rate=1e-5,
+        warmup_steps=0.05,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        dataloader_pin_memory=False,
+    )
+    loss = MultipleNegativesRankingLoss(
+        model, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model, args=arguments, train_dataset=texts, loss=loss
+    )
     started = time.perf_counter()
     trainer.train()
     return time.perf_counter() - started
@@ -68,18 +84,26 @@ jobs, resumes, labels = read_pairs()
 pairs = build_pairs(jobs, resumes, labels, seed=1)
 timed = build_pairs(jobs, resumes, labels.head(TIMED_PAIRS), seed=1)
 text_of = {**jobs.set_index("job_id")["text"], **resumes.set_index("resume_id")["text"]}
-texts = Dataset.from_dict({side: [text_of[i] for i in labels[f"{side}_id"].head(TIMED_PAIRS)]
-                           for side in ("job", "resume")})
+texts = Dataset.from_dict(
+    {
+        side: [text_of[i] for i in labels[f"{side}_id"].head(TIMED_PAIRS)]
+        for side in ("job", "resume")
+    }
+)
 ratios = []
 for turn in range(ROUNDS):  # who goes first alternates, since a busy machine drifts
     with tempfile.TemporaryDirectory() as folder:
         calls = [lambda at: ours(timed, at / "ours"), lambda at: bare(texts, at / "bare")]
-        seconds = [call(Path(folder)) for call in calls[::-1 if turn % 2 else 1]][::-1 if turn % 2 else 1]
+        seconds = [call(Path(folder)) for call in calls[:: -1 if turn % 2 else 1]][
+            :: -1 if turn % 2 else 1
+        ]
         ratios.append(seconds[1] / seconds[0])
 collator = PairCollator(fresh_model(), pairs, 0)
 for start in range(0, len(pairs.rows), BATCH):
-    collator([{"label": row} for row in pairs.rows[start:start + BATCH].tolist()])
+    collator([{"label": row} for row in pairs.rows[start : start + BATCH].tolist()])
 padding, ratio = collator.padded_tokens / collator.real_tokens, statistics.median(ratios)
-print(f"training: {TIMED_PAIRS / seconds[0]:.1f} pairs a second, {ratio:.2f} times the bare trainer (bar {SPEED_BAR}; "
-      f"rounds {', '.join(f'{r:.2f}' for r in ratios)}); padded / real tokens {padding:.3f} (bar {PADDING_BAR})")
+print(
+    f"training: {TIMED_PAIRS / seconds[0]:.1f} pairs a second, {ratio:.2f} times the bare trainer (bar {SPEED_BAR}; "
+    f"rounds {', '.join(f'{r:.2f}' for r in ratios)}); padded / real tokens {padding:.3f} (bar {PADDING_BAR})"
+)
 sys.exit(ratio < SPEED_BAR or padding > PADDING_BAR)

@@ -1,4 +1,5 @@
-"""Claim: files that cannot be read among 10,000 are each listed with a reason, and all others are ranked."""
+"""Claim: files that cannot be read among 10,000 are each listed with a reason, and all others are
+ranked."""
 
 import sys
 import tempfile
@@ -57,12 +58,23 @@ def write_broken_link(path: Path) -> None:
     path.with_suffix(".txt").symlink_to(path.with_suffix(".gone"))
 
 
-UNREADABLE = (write_empty, write_binary, write_latin_1, write_spaces, write_no_pdf, write_cut_pdf, write_no_word_file,
-              write_empty_zip, write_other_type, write_broken_link)
+UNREADABLE = (
+    write_empty,
+    write_binary,
+    write_latin_1,
+    write_spaces,
+    write_no_pdf,
+    write_cut_pdf,
+    write_no_word_file,
+    write_empty_zip,
+    write_other_type,
+    write_broken_link,
+)
 
 
 def write_folder(folder: Path) -> tuple[set[str], set[str]]:
-    """Write the resumes; returns the ids of those that can be read, and the names of the files that cannot."""
+    """Write the resumes; returns the ids of those that can be read, and the names of the files that
+    cannot."""
     market = Market(1)
     n_readable = N_FILES - N_OF_EACH * len(UNREADABLE)
     (folder / "resumes").mkdir()
@@ -79,8 +91,20 @@ def write_folder(folder: Path) -> tuple[set[str], set[str]]:
 
 def rank(folder: Path, *options: str):
     """Rank every resume for every job by the packaged encoder."""
-    command = ["rank", "--model", "all-MiniLM-L6-v2", "--jobs", str(folder / "jobs.csv"), "--resumes",
-               str(folder / "resumes"), "--out", str(folder / "ranked.csv"), "--top", str(N_FILES), "--no-explain"]
+    command = [
+        "rank",
+        "--model",
+        "all-MiniLM-L6-v2",
+        "--jobs",
+        str(folder / "jobs.csv"),
+        "--resumes",
+        str(folder / "resumes"),
+        "--out",
+        str(folder / "ranked.csv"),
+        "--top",
+        str(N_FILES),
+        "--no-explain",
+    ]
     return CliRunner().invoke(app, [*command, *options])
 
 
@@ -98,7 +122,9 @@ if __name__ == "__main__":
     listed = {Path(place.split(", line ")[0]).name for place in places}
     per_job = ranked.groupby("job_id")["resume_id"].agg(set)
     complete = (per_job == readable).all() and len(per_job) == 20
-    print(f"{len(unreadable)} of {N_FILES:,} files cannot be read: {len(listed & unreadable)} listed, "
-          f"{len(listed - unreadable)} others listed, all {len(readable):,} others ranked for every job: {complete}; "
-          f"exit {result.exit_code}, with --strict {strict.exit_code}; {seconds:.0f} s")
+    print(
+        f"{len(unreadable)} of {N_FILES:,} files cannot be read: {len(listed & unreadable)} listed, "
+        f"{len(listed - unreadable)} others listed, all {len(readable):,} others ranked for every job: {complete}; "
+        f"exit {result.exit_code}, with --strict {strict.exit_code}; {seconds:.0f} s"
+    )
     sys.exit(listed != unreadable or not complete or (result.exit_code, strict.exit_code) != (0, 2))

@@ -1,4 +1,5 @@
-"""The same resume with the gender of its words swapped, and how much a ranking moves when only that changes."""
+"""The same resume with the gender of its words swapped, and how much a ranking moves when only that
+changes."""
 
 from __future__ import annotations
 
@@ -30,19 +31,21 @@ _TERM = re.compile(r"(?P<prefix>(?:grand|step|god)?)(?P<stem>.+?)(?P<owner>['’
 
 
 def swap_gender_terms(text: str) -> str:
-    """The text with gendered words, pronouns and given names in the other gender, all else unchanged.
+    """The text with gendered words, pronouns and given names in the other gender, all else
+    unchanged.
 
-    Touched is what `privacy.find` takes for a name or a gendered word, so that on text from which those were redacted
-    this changes no byte; what redaction misses (surnames, ingeniera, HE) is not swapped either. A name takes the one
-    that stands beside it in the same locale's list of faker; a name of both genders stays. Swapping twice restores the
-    text, but for surplus names, words with two counterparts (Mrs -> Mr -> Ms, mom -> dad -> mum), words whose
-    counterpart is not found (woman -> man, waitress -> waiter), and her, which is taken for his before a word that can
-    be owned and for him elsewhere; "gave her time" is a guess.
+    Touched is what `privacy.find` takes for a name or a gendered word, so that on text from which
+    those were redacted this changes no byte; what redaction misses (surnames, ingeniera, HE) is not
+    swapped either. A name takes the one that stands beside it in the same locale's list of faker; a
+    name of both genders stays. Swapping twice restores the text, but for surplus names, words with
+    two counterparts (Mrs -> Mr -> Ms, mom -> dad -> mum), words whose counterpart is not found
+    (woman -> man, waitress -> waiter), and her, which is taken for his before a word that can be
+    owned and for him elsewhere; "gave her time" is a guess.
     """
     pieces, position = [], 0
     for start, end, kind in privacy.find(text, ("name", "gendered")):
         found = text[start:end]
-        swapped = _swap_name(found) if kind == "name" else _swap_term(found, text[end:end + 40])
+        swapped = _swap_name(found) if kind == "name" else _swap_term(found, text[end : end + 40])
         pieces += text[position:start], swapped
         position = end
     return "".join(pieces) + text[position:]
@@ -61,14 +64,26 @@ def term_pairs() -> dict[str, str]:
 def name_pairs() -> dict[str, str]:
     """Given name in lower case -> one of the other gender, from faker's lists, locale by locale.
 
-    The longer list's surplus shares counterparts. Names that some locale gives to both genders are left out.
+    The longer list's surplus shares counterparts. Names that some locale gives to both genders are
+    left out.
     """
     lists = [names_of_locale(locale) for locale in LOCALES]
-    known = {gender: {name.lower() for names in lists for name in names[gender]} for gender in ("woman", "man")}
+    known = {
+        gender: {name.lower() for names in lists for name in names[gender]}
+        for gender in ("woman", "man")
+    }
     pairs: dict[str, str] = {}
     for names in lists:
-        women = [name.lower() for name in names["woman"] if name.lower() not in known["man"] | pairs.keys()]
-        men = [name.lower() for name in names["man"] if name.lower() not in known["woman"] | pairs.keys()]
+        women = [
+            name.lower()
+            for name in names["woman"]
+            if name.lower() not in known["man"] | pairs.keys()
+        ]
+        men = [
+            name.lower()
+            for name in names["man"]
+            if name.lower() not in known["woman"] | pairs.keys()
+        ]
         if not women or not men:
             continue
         for i in range(max(len(women), len(men))):
@@ -80,8 +95,13 @@ def name_pairs() -> dict[str, str]:
 
 def _swap_name(name: str) -> str:
     whole = name_pairs().get(name.lower())  # José María is one name
-    return _cased(whole, name) if whole else re.sub(
-        r"[^ ]+", lambda word: _cased(name_pairs().get(word[0].lower(), word[0]), word[0]), name)
+    return (
+        _cased(whole, name)
+        if whole
+        else re.sub(
+            r"[^ ]+", lambda word: _cased(name_pairs().get(word[0].lower(), word[0]), word[0]), name
+        )
+    )
 
 
 def _swap_term(term: str, after: str) -> str:
@@ -105,55 +125,103 @@ def _cased(word: str, like: str) -> str:
     return word.title() if like[:1].isupper() else word
 
 
-def rank_biased_overlap(before: pd.DataFrame, after: pd.DataFrame, *, persistence: float = 0.9,
-                        depth: int = 100) -> pd.Series:
-    """query_id -> overlap of two rankings of the same query: 1 the same order, 0 nothing in common to `depth`.
+def rank_biased_overlap(
+    before: pd.DataFrame, after: pd.DataFrame, *, persistence: float = 0.9, depth: int = 100
+) -> pd.Series:
+    """query_id -> overlap of two rankings of the same query: 1 the same order, 0 nothing in common
+    to `depth`.
 
-    before, after: query_id, candidate_id, rank. persistence: chance that a reader goes on to the next rank; at .9 the
-    first ten ranks carry 86% of the weight. Queries with fewer than `depth` candidates are compared to their end.
-    Source: Webber, Moffat, Zobel (ACM TOIS 28(4), 2010), the extrapolated form for lists of one length (eq. 30).
+    before, after: query_id, candidate_id, rank. persistence: chance that a reader goes on to the
+    next rank; at .9 the first ten ranks carry 86% of the weight. Queries with fewer than `depth`
+    candidates are compared to their end.
+    Source: Webber, Moffat, Zobel (ACM TOIS 28(4), 2010), the extrapolated form for lists of one
+    length (eq. 30).
     Raises DataError if the two answer different queries.
     """
-    ranks = [frame[frame["rank"] <= depth].set_index(["query_id", "candidate_id"])["rank"] for frame in (before, after)]
+    ranks = [
+        frame[frame["rank"] <= depth].set_index(["query_id", "candidate_id"])["rank"]
+        for frame in (before, after)
+    ]
     sizes = [rank.groupby(level="query_id").size() for rank in ranks]
     if not sizes[0].equals(sizes[1]):
-        raise DataError("the two rankings do not hold the same queries with as many candidates each; rank the same "
-                        "jobs and resumes twice")
-    both = pd.concat(ranks, axis=1, join="inner").max(axis=1)  # the depth from which both lists hold a candidate
+        raise DataError(
+            "the two rankings do not hold the same queries with as many candidates each; rank the same "
+            "jobs and resumes twice"
+        )
+    both = pd.concat(ranks, axis=1, join="inner").max(
+        axis=1
+    )  # the depth from which both lists hold a candidate
     values = {}
     for query, size in sizes[0].items():
         found = both.loc[[query]].to_numpy(int) if query in both.index.get_level_values(0) else []
         depths = np.arange(1, size + 1)
         agreement = np.bincount(found, minlength=size + 1)[1:].cumsum() / depths
-        weight = persistence ** depths
-        values[query] = agreement[-1] * weight[-1] + (1 - persistence) / persistence * (agreement * weight).sum()
+        weight = persistence**depths
+        values[query] = (
+            agreement[-1] * weight[-1]
+            + (1 - persistence) / persistence * (agreement * weight).sum()
+        )
     return pd.Series(values, name="rbo").rename_axis("query_id")
 
 
-def compare_rankings(before: pd.DataFrame, after: pd.DataFrame, *, k: int, groups: pd.Series | None = None,
-                     clusters: pd.Series | None = None, candidate_clusters: pd.Series | None = None,
-                     persistence: float = 0.9, depth: int = 100) -> pd.DataFrame:
-    """What moved between two rankings of the same texts but for one change, e.g. swapped gender terms.
+def compare_rankings(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    k: int,
+    groups: pd.Series | None = None,
+    clusters: pd.Series | None = None,
+    candidate_clusters: pd.Series | None = None,
+    persistence: float = 0.9,
+    depth: int = 100,
+) -> pd.DataFrame:
+    """What moved between two rankings of the same texts but for one change, e.g. swapped gender
+    terms.
 
-    before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters: query_id -> cluster;
-    candidate_clusters: candidate_id -> what candidates share, e.g. their given name, which is what was swapped.
-    Returns measure, group ("all"), value, low, high (95%), n, n_clusters: rank-biased overlap and the share of the top
-    k that stayed, over queries or their clusters; score shift, in the score's units, and shift in places (positive:
-    further up), by group, over candidates or their clusters, each a mean over queries.
+    before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters:
+    query_id -> cluster;
+    candidate_clusters: candidate_id -> what candidates share, e.g. their given name, which is what
+    was swapped.
+    Returns measure, group ("all"), value, low, high (95%), n, n_clusters: rank-biased overlap and
+    the share of the top k that stayed, over queries or their clusters; score shift, in the score's
+    units, and shift in places (positive: further up), by group, over candidates or their clusters,
+    each a mean over queries.
     """
     overlap = rank_biased_overlap(before, after, persistence=persistence, depth=depth)
     top = [frame.loc[frame["rank"] <= k, ["query_id", "candidate_id"]] for frame in (before, after)]
     stayed = top[0].merge(top[1]).groupby("query_id").size().reindex(overlap.index, fill_value=0)
     stayed = stayed / top[0].groupby("query_id").size()
     of_query = None if clusters is None else clusters.reindex(overlap.index).to_numpy()
-    rows = [{"measure": name, "group": "all", **mean_interval(values.reindex(overlap.index).to_numpy(), of_query)}
-            for name, values in (("rank-biased overlap", overlap), (f"top {k} kept", stayed))]
+    rows = [
+        {
+            "measure": name,
+            "group": "all",
+            **mean_interval(values.reindex(overlap.index).to_numpy(), of_query),
+        }
+        for name, values in (("rank-biased overlap", overlap), (f"top {k} kept", stayed))
+    ]
     pairs = before.merge(after, on=["query_id", "candidate_id"], suffixes=("", "_after"))
-    shifts = pd.DataFrame({"score shift": pairs["score_after"] - pairs["score"],
-                           "places up": pairs["rank"] - pairs["rank_after"]}).groupby(pairs["candidate_id"]).mean()
-    of_candidate = pd.Series("all", index=shifts.index) if groups is None else groups.reindex(shifts.index)
+    shifts = (
+        pd.DataFrame(
+            {
+                "score shift": pairs["score_after"] - pairs["score"],
+                "places up": pairs["rank"] - pairs["rank_after"],
+            }
+        )
+        .groupby(pairs["candidate_id"])
+        .mean()
+    )
+    of_candidate = (
+        pd.Series("all", index=shifts.index) if groups is None else groups.reindex(shifts.index)
+    )
     for name in shifts:
         for group, part in shifts.groupby(of_candidate):
-            alike = None if candidate_clusters is None else candidate_clusters.reindex(part.index).to_numpy()
-            rows.append({"measure": name, "group": group, **mean_interval(part[name].to_numpy(), alike)})
+            alike = (
+                None
+                if candidate_clusters is None
+                else candidate_clusters.reindex(part.index).to_numpy()
+            )
+            rows.append(
+                {"measure": name, "group": group, **mean_interval(part[name].to_numpy(), alike)}
+            )
     return pd.DataFrame(rows)

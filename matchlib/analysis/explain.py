@@ -20,41 +20,62 @@ SHOWN = 120
 """Characters of a statement that are shown."""
 
 
-def explain_pairs(pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
+def explain_pairs(
+    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder
+) -> pd.DataFrame:
     """Explain each of the pairs (job_id, resume_id): a frame with COLUMNS, row by row.
 
-    matched_skills: skills the job names and the resume has; missing_skills: must-haves that the resume does not name;
-    years_asked, years_held: Int64, missing where the text names none; place: "both in Leeds", "Leeds against Exeter",
-    "remote" or "" where one is unknown; nearest: for each requirement the resume's nearest statement and their cosine.
-    Read from the texts alone (see `reading`), structured columns are not looked at. Every distinct statement of the
-    pairs' documents is encoded once, which is what an explanation costs.
+    matched_skills: skills the job names and the resume has; missing_skills: must-haves that the
+    resume does not name;
+    years_asked, years_held: Int64, missing where the text names none; place: "both in Leeds",
+    "Leeds against Exeter", "remote" or "" where one is unknown; nearest: for each requirement the
+    resume's nearest statement and their cosine. Read from the texts alone (see `reading`),
+    structured columns are not looked at. Every distinct statement of the pairs' documents is
+    encoded once, which is what an explanation costs.
     """
-    jobs, resumes = (frame[frame[key].isin(set(pairs[key]))].drop_duplicates(key).set_index(key)["text"]
-                     for frame, key in ((jobs, "job_id"), (resumes, "resume_id")))
-    job_facts, resume_facts = (read_facts(texts.tolist(), encoder=encoder).set_index(texts.index)
-                               for texts in (jobs, resumes))
+    jobs, resumes = (
+        frame[frame[key].isin(set(pairs[key]))].drop_duplicates(key).set_index(key)["text"]
+        for frame, key in ((jobs, "job_id"), (resumes, "resume_id"))
+    )
+    job_facts, resume_facts = (
+        read_facts(texts.tolist(), encoder=encoder).set_index(texts.index)
+        for texts in (jobs, resumes)
+    )
     nearest = _Nearest(jobs, resumes, encoder)
     rows = []
     asked_of, held_of = job_facts.to_dict("index"), resume_facts.to_dict("index")
     for job, resume in zip(pairs["job_id"], pairs["resume_id"], strict=True):
         asked, held = asked_of[job], held_of[resume]
         has = set(_all_skills(held))
-        rows.append(("; ".join(skill for skill in _all_skills(asked) if skill in has),
-                     "; ".join(skill for skill in split_items(asked["skills"]) if skill not in has),
-                     asked["years"], held["years"], _place(asked, held), nearest.of(job, resume)))
+        rows.append(
+            (
+                "; ".join(skill for skill in _all_skills(asked) if skill in has),
+                "; ".join(skill for skill in split_items(asked["skills"]) if skill not in has),
+                asked["years"],
+                held["years"],
+                _place(asked, held),
+                nearest.of(job, resume),
+            )
+        )
     frame = pd.DataFrame(rows, columns=list(COLUMNS), index=pairs.index)
     return frame.astype({"years_asked": "Int64", "years_held": "Int64"})
 
 
 def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
     """A few rows turned for reading: a column for each, their fields below one another."""
-    return rows.rename(columns=lambda name: name.replace("_", " ")).T.add_prefix("pair ").reset_index(names="")
+    return (
+        rows.rename(columns=lambda name: name.replace("_", " "))
+        .T.add_prefix("pair ")
+        .reset_index(names="")
+    )
 
 
 def requirements(text: str) -> dict[str, str]:
-    """The statements of a job that ask for something: those under its headings, else all but its head, else all.
+    """The statements of a job that ask for something: those under its headings, else all but its
+    head, else all.
 
-    In plain form (see data.normal), in which they are compared -> as they are written, in which they are shown.
+    In plain form (see data.normal), in which they are compared -> as they are written, in which
+    they are shown.
     """
     pieces = cut(text)
     chosen = [p for p in pieces if p.listed] or [p for p in pieces if not p.head] or pieces
@@ -90,8 +111,10 @@ class _Nearest:
         cosines = self.job_vectors[job] @ self.resume_vectors[resume].T
         best = cosines.argmax(1)
         held = list(self.held[resume].values())
-        return " | ".join(f"{_shown(asked)} <- {_shown(held[at])} ({cosines[i, at]:.2f})"
-                          for i, (asked, at) in enumerate(zip(self.asked[job].values(), best, strict=True)))
+        return " | ".join(
+            f"{_shown(asked)} <- {_shown(held[at])} ({cosines[i, at]:.2f})"
+            for i, (asked, at) in enumerate(zip(self.asked[job].values(), best, strict=True))
+        )
 
 
 def _vectors(statements: dict[str, dict[str, str]], encode) -> dict[str, np.ndarray]:
@@ -105,7 +128,7 @@ def _vectors(statements: dict[str, dict[str, str]], encode) -> dict[str, np.ndar
 
 def _shown(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN else f"{text[:SHOWN - 3]}..."
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _all_skills(facts: dict) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """Filters against unsuitable candidates, and what they cost elsewhere.
 
-The open suggestion of ConFit v2 (arXiv 2502.12361, error analysis): keyword methods and hard constraints.
+The open suggestion of ConFit v2 (arXiv 2502.12361, error analysis): keyword methods and hard
+constraints.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ READS = {"place": "city", "seniority": "seniority", "degree": "degree", "skills"
 
 
 def meets(asked: pd.DataFrame, held: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    """(J, R) bool: no named rule (data.rules) is broken as far as is known; what a text does not say breaks none.
+    """(J, R) bool: no named rule (data.rules) is broken as far as is known; what a text does not
+    say breaks none.
 
-    asked, held: facts of jobs and resumes, see `errors.with_regions`. Raises DataError on a rule that no text tells.
+    asked, held: facts of jobs and resumes, see `errors.with_regions`. Raises DataError on a rule
+    that no text tells.
     """
     fits = np.ones((len(asked), len(held)), dtype=bool)
     if unread := [name for name in names if name not in READS]:
-        raise DataError(f"constraint {unread[0]!r} cannot be read from texts; choose from {', '.join(READS)}")
+        raise DataError(
+            f"constraint {unread[0]!r} cannot be read from texts; choose from {', '.join(READS)}"
+        )
     for name in names:
         rule, fact = rules_by_name([name])[name], READS[name]
         unknown = (asked[fact] == "").to_numpy()[:, None] | (held[fact] == "").to_numpy()[None, :]
@@ -36,7 +41,8 @@ def meets(asked: pd.DataFrame, held: pd.DataFrame, names: Sequence[str]) -> np.n
 
 
 def demote(hits: Hits, holds: np.ndarray) -> Hits:
-    """Hits whose candidates that do not meet a constraint come after all that do; among each, the order stays.
+    """Hits whose candidates that do not meet a constraint come after all that do; among each, the
+    order stays.
 
     holds: (Q, C) bool, by position of the candidate.
     """
@@ -46,30 +52,65 @@ def demote(hits: Hits, holds: np.ndarray) -> Hits:
     return Hits(hits.positions, np.where(meets, hits.scores, hits.scores - drop))
 
 
-def compare_filters(rankings: Mapping[str, Mapping[str, pd.DataFrame]], channels: Mapping[str, pd.DataFrame],
-                    facts: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, baseline: str,
-                    clusters: Mapping[str, pd.Series] | None, k: int = 10) -> pd.DataFrame:
-    """Each system's share of unsuitable candidates among its k best, by each way to know it, and its nDCG.
+def compare_filters(
+    rankings: Mapping[str, Mapping[str, pd.DataFrame]],
+    channels: Mapping[str, pd.DataFrame],
+    facts: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    *,
+    baseline: str,
+    clusters: Mapping[str, pd.Series] | None,
+    k: int = 10,
+) -> pd.DataFrame:
+    """Each system's share of unsuitable candidates among its k best, by each way to know it, and
+    its nDCG.
 
-    rankings: system -> task -> ranking; channels: name -> judged pairs; facts: how it is known -> (asked, held).
-    Returns task, channel, system, "unsuitable, <how>", nDCG@10, n, n_clusters, low, high, and difference, with its
-    interval and p, to the baseline.
+    rankings: system -> task -> ranking; channels: name -> judged pairs; facts: how it is known ->
+    (asked, held).
+    Returns task, channel, system, "unsuitable, <how>", nDCG@10, n, n_clusters, low, high, and
+    difference, with its interval and p, to the baseline.
     """
     rows = []
     for task in TASKS:
         query, candidate = KEYS if task == "rank_resumes" else KEYS[::-1]
         bad = {}
         for system, by_task in rankings.items():
-            best = by_task[task].rename(columns={"query_id": query, "candidate_id": candidate}).query("rank <= @k")
-            bad[system] = {f"unsuitable, {how}": (shortcomings(best, *known)["reasons"] != "").mean()
-                           for how, known in facts.items()}
+            best = (
+                by_task[task]
+                .rename(columns={"query_id": query, "candidate_id": candidate})
+                .query("rank <= @k")
+            )
+            bad[system] = {
+                f"unsuitable, {how}": (shortcomings(best, *known)["reasons"] != "").mean()
+                for how, known in facts.items()
+            }
         for channel, pairs in channels.items():
             qrels = qrels_from_labels(pairs, task)
-            scores = pd.concat([score_queries(by_task[task], qrels, ["nDCG@10"]).assign(system=system)
-                                for system, by_task in rankings.items()])
+            scores = pd.concat(
+                [
+                    score_queries(by_task[task], qrels, ["nDCG@10"]).assign(system=system)
+                    for system, by_task in rankings.items()
+                ]
+            )
             table = compare_systems(scores, baseline=baseline, clusters=clusters and clusters[task])
-            kept = ["n", "n_clusters", "low", "high", "difference", "difference_low", "difference_high", "p"]
+            kept = [
+                "n",
+                "n_clusters",
+                "low",
+                "high",
+                "difference",
+                "difference_low",
+                "difference_high",
+                "p",
+            ]
             for row in table.to_dict("records"):
-                rows.append({"task": task, "channel": channel, "system": row["system"], **bad[row["system"]],
-                             "nDCG@10": row["value"], **{name: row[name] for name in kept}})
+                rows.append(
+                    {
+                        "task": task,
+                        "channel": channel,
+                        "system": row["system"],
+                        **bad[row["system"]],
+                        "nDCG@10": row["value"],
+                        **{name: row[name] for name in kept},
+                    }
+                )
     return pd.DataFrame(rows)

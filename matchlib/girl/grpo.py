@@ -1,4 +1,5 @@
-"""The alternative third stage: group relative policy optimisation by trl, on the same utility (arXiv 2402.03300)."""
+"""The alternative third stage: group relative policy optimisation by trl, on the same utility
+(arXiv 2402.03300)."""
 
 from __future__ import annotations
 
@@ -25,17 +26,33 @@ from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
 
-COLUMNS = {"reward": "reward", "kl": "kl", "entropy": "entropy", "completions/mean_length": "length",
-           "completions/clipped_ratio": "whole", "clip_ratio/region_mean": "clipped", "loss": "policy_loss"}
+COLUMNS = {
+    "reward": "reward",
+    "kl": "kl",
+    "entropy": "entropy",
+    "completions/mean_length": "length",
+    "completions/clipped_ratio": "whole",
+    "clip_ratio/region_mean": "clipped",
+    "loss": "policy_loss",
+}
 
 
-def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, *, settings: PPO, checkpoints: Path,
-               generations: int = 8) -> pd.DataFrame:
-    """Train the writer in place; no critic: a job's advantage is its utility beside those of `generations` others.
+def train_grpo(
+    writer: Writer,
+    prompts: Sequence[str | Prompt],
+    reward: Reward,
+    *,
+    settings: PPO,
+    checkpoints: Path,
+    generations: int = 8,
+) -> pd.DataFrame:
+    """Train the writer in place; no critic: a job's advantage is its utility beside those of
+    `generations` others.
 
-    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). What does not end, or is no job, gets
-    one unit less than the worst of its batch. Beyond max_kl or max_drift it stops, where PPO also goes back. Returns a
-    log like that of `ppo.train_ppo`. Raises ValueError where the reward is the same for all jobs.
+    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). What does not end,
+    or is no job, gets one unit less than the worst of its batch. Beyond max_kl or max_drift it
+    stops, where PPO also goes back. Returns a log like that of `ppo.train_ppo`. Raises ValueError
+    where the reward is the same for all jobs.
     """
     model, tokenizer = writer
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
@@ -44,23 +61,41 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     known = {_key(prompt): own for prompt, own in zip(shown, ids, strict=True)}
 
     def judge(prompts, completions, completion_ids, **_) -> list[float]:
-        rows = join([known[_key(prompt)] for prompt in prompts], completion_ids,
-                    pad=tokenizer.pad_token_id, device=model.device)
+        rows = join(
+            [known[_key(prompt)] for prompt in prompts],
+            completion_ids,
+            pad=tokenizer.pad_token_id,
+            device=model.device,
+        )
         utilities = reward(rows).sum(1).float().cpu()
-        whole = torch.tensor([own[-1] == tokenizer.eos_token_id for own in completion_ids]) & ~utilities.isnan()
+        whole = (
+            torch.tensor([own[-1] == tokenizer.eos_token_id for own in completion_ids])
+            & ~utilities.isnan()
+        )
         if limits.first is None and whole.sum() > 1 and utilities[whole].std() < 1e-6:
-            raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it; train the "
-                             "utility longer, until it orders held-out pairs")
+            raise ValueError(
+                "the reward is the same for all jobs, so there is nothing to learn from it; train the "
+                "utility longer, until it orders held-out pairs"
+            )
         worst = utilities[whole].min() if whole.any() else torch.tensor(0.0)
         return torch.where(whole, utilities, worst - 1).tolist()
 
     adapter, limits = lora(settings.lora_rank) if settings.lora_rank else None, _Limits(settings)
-    if adapter is None and settings.beta:  # trl loads the reference by the model's name, which SFT does not have
+    if (
+        adapter is None and settings.beta
+    ):  # trl loads the reference by the model's name, which SFT does not have
         model.save_pretrained(checkpoints / "reference")
         model.config._name_or_path = str(checkpoints / "reference")
     config = _config(settings, checkpoints, generations, on_cpu=model.device.type == "cpu")
-    trainer = GRPOTrainer(model=model, reward_funcs=judge, args=config, processing_class=tokenizer, peft_config=adapter,
-                          train_dataset=Dataset.from_dict({"prompt": shown}), callbacks=[limits])
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=judge,
+        args=config,
+        processing_class=tokenizer,
+        peft_config=adapter,
+        train_dataset=Dataset.from_dict({"prompt": shown}),
+        callbacks=[limits],
+    )
     places = [count_without_padding(own) for own in (model, trainer.ref_model) if own is not None]
     try:
         log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
@@ -72,21 +107,41 @@ def train_grpo(writer: Writer, prompts: Sequence[str | Prompt], reward: Reward, 
     model.eval()
     log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
     log.loc[log.index[-1], "stopped"] = limits.reason
-    kl = log["kl"] * log["length"] if "kl" in log else float("nan")  # trl's is the mean of a token; none with beta 0
+    kl = (
+        log["kl"] * log["length"] if "kl" in log else float("nan")
+    )  # trl's is the mean of a token; none with beta 0
     return log.assign(whole=1 - log["whole"], kl=kl).drop(columns="step")
 
 
 def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool) -> GRPOConfig:
     steps = settings.batch_size // settings.minibatch_size
     return GRPOConfig(
-        output_dir=str(checkpoints), max_steps=settings.iterations * settings.epochs * steps, seed=settings.seed,
-        per_device_train_batch_size=settings.minibatch_size, steps_per_generation=steps, num_iterations=settings.epochs,
-        num_generations=generations, max_completion_length=settings.max_job_tokens, beta=settings.beta,
-        epsilon=settings.clip, temperature=settings.temperature, top_k=0, top_p=1.0,
-        learning_rate=settings.learning_rate, lr_scheduler_type="constant", logging_steps=settings.epochs * steps,
-        use_cpu=on_cpu, bf16=not on_cpu and torch.cuda.is_bf16_supported(), activation_checkpointing=False,
-        report_to="none", disable_tqdm=True, save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
-        save_total_limit=1, dataloader_pin_memory=not on_cpu, disable_dropout=True)
+        output_dir=str(checkpoints),
+        max_steps=settings.iterations * settings.epochs * steps,
+        seed=settings.seed,
+        per_device_train_batch_size=settings.minibatch_size,
+        steps_per_generation=steps,
+        num_iterations=settings.epochs,
+        num_generations=generations,
+        max_completion_length=settings.max_job_tokens,
+        beta=settings.beta,
+        epsilon=settings.clip,
+        temperature=settings.temperature,
+        top_k=0,
+        top_p=1.0,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant",
+        logging_steps=settings.epochs * steps,
+        use_cpu=on_cpu,
+        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
+        activation_checkpointing=False,
+        report_to="none",
+        disable_tqdm=True,
+        save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
+        save_total_limit=1,
+        dataloader_pin_memory=not on_cpu,
+        disable_dropout=True,
+    )
 
 
 class _Limits(TrainerCallback):
@@ -99,7 +154,11 @@ class _Limits(TrainerCallback):
         length = (logs or {}).get("completions/mean_length")
         if length is None:
             return
-        seen = [row["completions/mean_length"] for row in state.log_history if "completions/mean_length" in row]
+        seen = [
+            row["completions/mean_length"]
+            for row in state.log_history
+            if "completions/mean_length" in row
+        ]
         self.first = seen[0]  # that of SFT, also where a killed run goes on
         if (kl := logs.get("kl", 0.0) * length) > self.settings.max_kl:
             self.reason = f"the divergence of {kl:.1f} nats is above {self.settings.max_kl:g}"

@@ -1,8 +1,9 @@
-"""GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the writer against U (arXiv 2307.02157).
+"""GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the writer against U
+(arXiv 2307.02157).
 
-Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last token; a critic on
-the policy's hidden states; generalised advantages; clipped losses for both; the critic alone is trained first; beta
-follows the divergence.
+Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last
+token; a critic on the policy's hidden states; generalised advantages; clipped losses for both; the
+critic alone is trained first; beta follows the divergence.
 """
 
 from __future__ import annotations
@@ -24,19 +25,25 @@ from matchlib.girl.models import Sequences, Writer, lora, merged, require_room, 
 logger = logging.getLogger(__name__)
 
 Reward = Callable[[Sequences], Tensor]
-"""(B, T) what each token of sampled sequences adds to their utility; NaN in rows where what was written is no job."""
+"""(B, T) what each token of sampled sequences adds to their utility; NaN in rows where what was
+written is no job."""
 
 
 @dataclass(frozen=True)
 class PPO:
     """Settings; divergences in nats a job.
 
-    beta: of the penalty, at the start; target_kl: the divergence to which beta is steered, 0 leaves beta alone.
-    dense: each token is rewarded with what it adds to the utility; the paper rewards the last token with their sum.
-    warmup: iterations in which only the critic learns. accumulation: parts in which a minibatch is computed.
-    max_kl, max_drift: training stops, and goes back to the iteration before, where the divergence or the relative
-    change of the jobs' mean length is beyond them; the weights after the last update are held to them, too.
+    beta: of the penalty, at the start; target_kl: the divergence to which beta is steered, 0 leaves
+    beta alone.
+    dense: each token is rewarded with what it adds to the utility; the paper rewards the last token
+    with their sum.
+    warmup: iterations in which only the critic learns. accumulation: parts in which a minibatch is
+    computed.
+    max_kl, max_drift: training stops, and goes back to the iteration before, where the divergence
+    or the relative change of the jobs' mean length is beyond them; the weights after the last
+    update are held to them, too.
     """
+
     iterations: int = 100
     batch_size: int = 128
     minibatch_size: int = 32
@@ -62,7 +69,9 @@ class PPO:
 
 @dataclass
 class Rollout:
-    """Sampled sequences with what was known when they were sampled: (B, T) each, zero where there is no answer."""
+    """Sampled sequences with what was known when they were sampled: (B, T) each, zero where there
+    is no answer."""
+
     rows: Sequences
     log_probs: Tensor
     values: Tensor
@@ -70,8 +79,11 @@ class Rollout:
     returns: Tensor
 
 
-def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
-    """Generalised advantages (arXiv 1506.02438) and returns, (B, T) each; nothing flows over the end of an answer."""
+def gae(
+    rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """Generalised advantages (arXiv 1506.02438) and returns, (B, T) each; nothing flows over the
+    end of an answer."""
     advantages, following, value_after = torch.zeros_like(rewards), 0.0, 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * value_after - values[:, t]
@@ -81,16 +93,21 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: flo
     return advantages, (advantages + values) * mask
 
 
-def policy_loss(log_probs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *,
-                clip: float) -> tuple[Tensor, Tensor]:
-    """The clipped surrogate, a mean over the answers' tokens, and the share of tokens that the clip holds back."""
+def policy_loss(
+    log_probs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, clip: float
+) -> tuple[Tensor, Tensor]:
+    """The clipped surrogate, a mean over the answers' tokens, and the share of tokens that the clip
+    holds back."""
     ratio = torch.exp(log_probs - old)
     free, held = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)
     return mean_of(torch.maximum(free, held), mask), mean_of((held > free).float(), mask)
 
 
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float) -> Tensor:
-    """Half the squared error of values, or of values held within `clip` of what they were, whichever is larger."""
+def value_loss(
+    values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float
+) -> Tensor:
+    """Half the squared error of values, or of values held within `clip` of what they were,
+    whichever is larger."""
     held = old + (values - old).clamp(-clip, clip)
     return 0.5 * mean_of(torch.maximum((values - returns) ** 2, (held - returns) ** 2), mask)
 
@@ -100,52 +117,100 @@ def mean_of(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum()
 
 
-def forward(model: nn.Module, rows: Sequences, *, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """log-probabilities (B, T) of the answer's tokens, entropies (B, T), hidden states (B, T, H) before each token."""
+def forward(
+    model: nn.Module, rows: Sequences, *, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """log-probabilities (B, T) of the answer's tokens, entropies (B, T), hidden states (B, T, H)
+    before each token."""
     n = rows.answer.shape[1]
-    out = model(input_ids=rows.ids, attention_mask=rows.attention, position_ids=rows.positions, logits_to_keep=n + 1,
-                output_hidden_states=True)
+    out = model(
+        input_ids=rows.ids,
+        attention_mask=rows.attention,
+        position_ids=rows.positions,
+        logits_to_keep=n + 1,
+        output_hidden_states=True,
+    )
     logits = torch.log_softmax(out.logits[:, :-1].float() / temperature, dim=-1)
     chosen = logits.gather(2, rows.ids[:, -n:, None])[..., 0]
     entropies = -(logits.exp() * logits).sum(-1)
-    return chosen * rows.answer, entropies * rows.answer, out.hidden_states[-1][:, -n - 1:-1].float()
+    return (
+        chosen * rows.answer,
+        entropies * rows.answer,
+        out.hidden_states[-1][:, -n - 1 : -1].float(),
+    )
 
 
 @torch.no_grad()
-def measure_policy(writer: Writer, reference: Writer, prompts: Sequence[list[int]], reward: Reward, *,
-                   settings: PPO) -> dict[str, float]:
-    """Means over one sampled job for each prompt, of the weights as they are: whatever trained them, and after it.
+def measure_policy(
+    writer: Writer,
+    reference: Writer,
+    prompts: Sequence[list[int]],
+    reward: Reward,
+    *,
+    settings: PPO,
+) -> dict[str, float]:
+    """Means over one sampled job for each prompt, of the weights as they are: whatever trained
+    them, and after it.
 
-    reference: SFT. Returns reward (of whole jobs), kl (nats a job), entropy (nats a token), length (tokens), whole
-    (share): what a row of a training's log says of the weights before an update. Sampled by settings.seed.
+    reference: SFT. Returns reward (of whole jobs), kl (nats a job), entropy (nats a token), length
+    (tokens), whole (share): what a row of a training's log says of the weights before an update.
+    Sampled by settings.seed.
     """
     torch.manual_seed(settings.seed)
     writer.model.eval()
     reference.model.eval()
     sums = []
     for start in range(0, len(prompts), settings.batch_size):
-        rows = sample(writer, prompts[start:start + settings.batch_size], max_job_tokens=settings.max_job_tokens,
-                      temperature=settings.temperature)
+        rows = sample(
+            writer,
+            prompts[start : start + settings.batch_size],
+            max_job_tokens=settings.max_job_tokens,
+            temperature=settings.temperature,
+        )
         log_probs, entropies, _ = forward(writer.model, rows, temperature=settings.temperature)
         before = forward(reference.model, rows, temperature=settings.temperature)[0]
         totals = reward(rows).float().sum(1)
         whole = rows.ended & ~totals.isnan()
-        sums.append(torch.stack([totals[whole].sum(), whole.sum(), (log_probs - before).sum(), entropies.sum(),
-                                 rows.answer.sum()]).double().cpu())
+        sums.append(
+            torch.stack(
+                [
+                    totals[whole].sum(),
+                    whole.sum(),
+                    (log_probs - before).sum(),
+                    entropies.sum(),
+                    rows.answer.sum(),
+                ]
+            )
+            .double()
+            .cpu()
+        )
     reward_sum, n_whole, kl, entropy, tokens = torch.stack(sums).sum(0).tolist()
-    return {"reward": reward_sum / n_whole if n_whole else float("nan"), "kl": kl / len(prompts),
-            "entropy": entropy / tokens, "length": tokens / len(prompts), "whole": n_whole / len(prompts)}
+    return {
+        "reward": reward_sum / n_whole if n_whole else float("nan"),
+        "kl": kl / len(prompts),
+        "entropy": entropy / tokens,
+        "length": tokens / len(prompts),
+        "whole": n_whole / len(prompts),
+    }
 
 
-def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, settings: PPO,
-              checkpoints: Path) -> pd.DataFrame:
-    """Train the writer in place. Its weights at the start are the reference; with settings.lora_rank they need no copy.
+def train_ppo(
+    writer: Writer,
+    prompts: Sequence[list[int]],
+    reward: Reward,
+    *,
+    settings: PPO,
+    checkpoints: Path,
+) -> pd.DataFrame:
+    """Train the writer in place. Its weights at the start are the reference; with
+    settings.lora_rank they need no copy.
 
-    prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration. What does not end,
-    or is no job, gets one standard deviation less than the worst of its batch. Returns the log: iteration, reward (mean
-    of whole jobs), kl, entropy, length, whole (share), clipped (share), policy_loss, value_loss, beta, stopped ("", or
-    why). A row describes the weights before its update; `measure_policy` describes those that are kept. Raises
-    ValueError where the reward is constant or hardly a job is whole, FloatingPointError where a loss is lost.
+    prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration.
+    What does not end, or is no job, gets one standard deviation less than the worst of its batch.
+    Returns the log: iteration, reward (mean of whole jobs), kl, entropy, length, whole (share),
+    clipped (share), policy_loss, value_loss, beta, stopped ("", or why). A row describes the
+    weights before its update; `measure_policy` describes those that are kept. Raises ValueError
+    where the reward is constant or hardly a job is whole, FloatingPointError where a loss is lost.
     """
     require_room(writer.model, prompts, settings.max_job_tokens)
     policy = writer
@@ -156,7 +221,9 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):
         log.append(trainer.iterate(len(log), log[0] if log else None))
         trainer.save(log)
-    if log and not log[-1]["stopped"]:  # rows are measured before their update: nothing has looked at the last one
+    if (
+        log and not log[-1]["stopped"]
+    ):  # rows are measured before their update: nothing has looked at the last one
         after = trainer.iterate(len(log), log[0], learn=False)
         log += [after] if after["stopped"] else []
     if settings.lora_rank:
@@ -168,22 +235,36 @@ def train_ppo(writer: Writer, prompts: Sequence[list[int]], reward: Reward, *, s
 class _Trainer:
     """The state of a run: policy, critic, optimiser, penalty, and the last good weights."""
 
-    def __init__(self, writer: Writer, prompts: Sequence[list[int]], reward: Reward, settings: PPO, checkpoints: Path):
+    def __init__(
+        self,
+        writer: Writer,
+        prompts: Sequence[list[int]],
+        reward: Reward,
+        settings: PPO,
+        checkpoints: Path,
+    ):
         self.writer, self.prompts, self.reward, self.settings = writer, prompts, reward, settings
         self.model, self.file = writer.model, checkpoints / "ppo.pt"
         self.adapter = bool(settings.lora_rank)
         self.reference = self.model if self.adapter else copy.deepcopy(self.model).eval()
         torch.manual_seed(settings.seed)
         size = self.model.get_input_embeddings().weight.shape[1]
-        self.critic = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1)).to(self.model.device)
+        self.critic = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1)).to(
+            self.model.device
+        )
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW([{"params": self.trained, "lr": settings.learning_rate},
-                                            {"params": self.critic.parameters(), "lr": settings.critic_learning_rate}],
-                                           weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": self.trained, "lr": settings.learning_rate},
+                {"params": self.critic.parameters(), "lr": settings.critic_learning_rate},
+            ],
+            weight_decay=0.0,
+        )
         self.beta, self.spread, self.good = settings.beta, None, None
 
     def iterate(self, i: int, first: dict | None, *, learn: bool = True) -> dict:
-        """One round of sampling and, unless the limits or `learn` forbid it, learning; the row of the log."""
+        """One round of sampling and, unless the limits or `learn` forbid it, learning; the row of
+        the log."""
         torch.manual_seed(self.settings.seed * 100_003 + i)
         rollout, row = self._sample()
         row = {"iteration": i, **row, "stopped": self._run_away(row, first or row)}
@@ -195,7 +276,9 @@ class _Trainer:
             return row | {"clipped": 0.0, "policy_loss": 0.0, "value_loss": 0.0}
         self.good = [p.detach().clone() for p in self.trained]
         row |= self._learn(rollout, warmup=i < self.settings.warmup)
-        if self.settings.target_kl and i >= self.settings.warmup:  # Ziegler et al. 2019, arXiv 1909.08593
+        if (
+            self.settings.target_kl and i >= self.settings.warmup
+        ):  # Ziegler et al. 2019, arXiv 1909.08593
             self.beta *= 1 + 0.1 * min(max(row["kl"] / self.settings.target_kl - 1, -0.2), 0.2)
         return row
 
@@ -204,43 +287,65 @@ class _Trainer:
         how = self.settings
         self.model.eval()
         drawn = torch.randint(len(self.prompts), (how.batch_size,)).tolist()
-        rows = sample(self.writer, [self.prompts[i] for i in drawn], max_job_tokens=how.max_job_tokens,
-                      temperature=how.temperature)
+        rows = sample(
+            self.writer,
+            [self.prompts[i] for i in drawn],
+            max_job_tokens=how.max_job_tokens,
+            temperature=how.temperature,
+        )
         log_probs, entropies, hidden = forward(self.model, rows, temperature=how.temperature)
         with self.model.disable_adapter() if self.adapter else nullcontext():
             reference = forward(self.reference, rows, temperature=how.temperature)[0]
         mask, utilities = rows.answer.float(), self.reward(rows).float()
         totals = utilities.sum(1)
         whole = rows.ended & ~totals.isnan()
-        rewards = self._rewards(utilities, totals, whole, mask) - self.beta * (log_probs - reference)
+        rewards = self._rewards(utilities, totals, whole, mask) - self.beta * (
+            log_probs - reference
+        )
         values = self.critic(hidden)[..., 0] * mask
         advantages, returns = gae(rewards, values, mask, gamma=how.gamma, lam=how.lam)
         centre = mean_of(advantages, mask)
         spread = mean_of((advantages - centre) ** 2, mask).sqrt()
-        rollout = Rollout(rows, log_probs, values, (advantages - centre) / (spread + 1e-8) * mask, returns)
-        return rollout, {"reward": float(totals[whole].mean()), "kl": float((log_probs - reference).sum(1).mean()),
-                         "entropy": float(mean_of(entropies, mask)), "length": float(mask.sum(1).mean()),
-                         "whole": float(whole.float().mean()), "beta": self.beta}
+        rollout = Rollout(
+            rows, log_probs, values, (advantages - centre) / (spread + 1e-8) * mask, returns
+        )
+        return rollout, {
+            "reward": float(totals[whole].mean()),
+            "kl": float((log_probs - reference).sum(1).mean()),
+            "entropy": float(mean_of(entropies, mask)),
+            "length": float(mask.sum(1).mean()),
+            "whole": float(whole.float().mean()),
+            "beta": self.beta,
+        }
 
     def _rewards(self, utilities: Tensor, totals: Tensor, whole: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) utilities in units of their spread at the start; what is no job gets one unit less than the worst."""
+        """(B, T) utilities in units of their spread at the start; what is no job gets one unit less
+        than the worst."""
         if self.spread is None and whole.float().mean() < 0.25:
-            raise ValueError(f"of the jobs written {whole.float().mean():.0%} are whole and end within "
-                             f"{self.settings.max_job_tokens} tokens; raise max_job_tokens or train SFT longer")
+            raise ValueError(
+                f"of the jobs written {whole.float().mean():.0%} are whole and end within "
+                f"{self.settings.max_job_tokens} tokens; raise max_job_tokens or train SFT longer"
+            )
         if not torch.isfinite(totals[whole]).all():
-            raise FloatingPointError("the reward model gives no number; train it again with a lower learning_rate")
+            raise FloatingPointError(
+                "the reward model gives no number; train it again with a lower learning_rate"
+            )
         if self.spread is None:
             self.spread = float(totals[whole].std())
             if self.spread < 1e-6:
-                raise ValueError("the reward is the same for all jobs, so there is nothing to learn from it; train the "
-                                 "utility longer, until it orders held-out pairs")
+                raise ValueError(
+                    "the reward is the same for all jobs, so there is nothing to learn from it; train the "
+                    "utility longer, until it orders held-out pairs"
+                )
         last = torch.zeros_like(mask)
         last[torch.arange(len(mask)), mask.sum(1).long() - 1] = 1
         worst = (totals[whole].min() / self.spread if whole.any() else 0.0) - 1
         arising = utilities.nan_to_num(0.0) * mask / self.spread
         if not self.settings.dense:
             arising = arising.sum(1, keepdim=True) * last
-        return torch.where(whole[:, None], arising, arising + (worst - arising.sum(1, keepdim=True)) * last)
+        return torch.where(
+            whole[:, None], arising, arising + (worst - arising.sum(1, keepdim=True)) * last
+        )
 
     def _run_away(self, row: dict, first: dict) -> str:
         if not row["whole"]:
@@ -248,7 +353,11 @@ class _Trainer:
         if row["kl"] > self.settings.max_kl:
             return f"the divergence of {row['kl']:.1f} nats is above {self.settings.max_kl:g}"
         drift = row["length"] / first["length"] - 1
-        return f"the length has changed by {drift:+.0%}" if abs(drift) > self.settings.max_drift else ""
+        return (
+            f"the length has changed by {drift:+.0%}"
+            if abs(drift) > self.settings.max_drift
+            else ""
+        )
 
     def _learn(self, rollout: Rollout, *, warmup: bool) -> dict:
         """Some epochs over the sampled jobs; means of the losses."""
@@ -261,8 +370,10 @@ class _Trainer:
                     losses = self._losses(rollout, part)
                     loss = losses["value_loss"] + (0 if warmup else losses["policy_loss"])
                     if not torch.isfinite(loss):
-                        raise FloatingPointError("a loss of PPO is no number any more; lower learning_rate. The last "
-                                                 f"good iteration is in {self.file}")
+                        raise FloatingPointError(
+                            "a loss of PPO is no number any more; lower learning_rate. The last "
+                            f"good iteration is in {self.file}"
+                        )
                     (loss * len(part) / len(batch)).backward()
                     sums.append({name: float(value.detach()) for name, value in losses.items()})
                 if warmup:
@@ -277,18 +388,38 @@ class _Trainer:
         log_probs, _, hidden = forward(self.model, rows, temperature=self.settings.temperature)
         mask = rows.answer.float()
         values = self.critic(hidden.detach())[..., 0] * mask
-        surrogate, clipped = policy_loss(log_probs, rollout.log_probs[part], rollout.advantages[part], mask,
-                                         clip=self.settings.clip)
-        return {"policy_loss": surrogate, "clipped": clipped,
-                "value_loss": value_loss(values, rollout.values[part], rollout.returns[part], mask,
-                                         clip=self.settings.value_clip)}
+        surrogate, clipped = policy_loss(
+            log_probs,
+            rollout.log_probs[part],
+            rollout.advantages[part],
+            mask,
+            clip=self.settings.clip,
+        )
+        return {
+            "policy_loss": surrogate,
+            "clipped": clipped,
+            "value_loss": value_loss(
+                values,
+                rollout.values[part],
+                rollout.returns[part],
+                mask,
+                clip=self.settings.value_clip,
+            ),
+        }
 
     def save(self, log: list[dict]) -> None:
         """Keep the run's state, written beside and renamed."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        state = {"settings": asdict(self.settings), "log": log, "beta": self.beta, "spread": self.spread,
-                 "policy": [p.detach() for p in self.trained], "critic": self.critic.state_dict(),
-                 "optimiser": self.optimiser.state_dict(), "good": self.good}
+        state = {
+            "settings": asdict(self.settings),
+            "log": log,
+            "beta": self.beta,
+            "spread": self.spread,
+            "policy": [p.detach() for p in self.trained],
+            "critic": self.critic.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "good": self.good,
+        }
         torch.save(state, self.file.with_suffix(".part"))
         self.file.with_suffix(".part").rename(self.file)
 

@@ -1,4 +1,5 @@
-"""GIRL's first stage: fine-tune a causal model to write the job that accepted a resume (arXiv 2307.02157)."""
+"""GIRL's first stage: fine-tune a causal model to write the job that accepted a resume (arXiv
+2307.02157)."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ logger = getLogger(__name__)
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a writer or a reward model. lora_rank: 0 trains the weights themselves; max_tokens: of a prompt and
-    its job, longer ones are left out and counted."""
+    """How to train a writer or a reward model. lora_rank: 0 trains the weights themselves;
+    max_tokens: of a prompt and its job, longer ones are left out and counted."""
+
     learning_rate: float = 5e-3
     epochs: float = 4.0
     batch_size: int = 32
@@ -35,58 +37,112 @@ class Training:
     seed: int = 1
 
     def arguments(self, device: torch.device) -> dict:
-        """Keywords that the trainers of transformers and trl share. On a CPU trl's own would raise, or cost 11 times.
-        """
+        """Keywords that the trainers of transformers and trl share. On a CPU trl's own would raise,
+        or cost 11 times."""
         on_cpu = device.type == "cpu"
-        return {"learning_rate": self.learning_rate, "num_train_epochs": self.epochs, "seed": self.seed,
-                "per_device_train_batch_size": self.batch_size, "warmup_steps": 0.05, "weight_decay": 0.01,
-                "use_cpu": on_cpu, "bf16": not on_cpu and torch.cuda.is_bf16_supported(), "report_to": "none",
-                "activation_checkpointing": False, "disable_tqdm": True, "logging_nan_inf_filter": False,
-                "save_strategy": "epoch", "save_total_limit": 1, "dataloader_pin_memory": not on_cpu}
+        return {
+            "learning_rate": self.learning_rate,
+            "num_train_epochs": self.epochs,
+            "seed": self.seed,
+            "per_device_train_batch_size": self.batch_size,
+            "warmup_steps": 0.05,
+            "weight_decay": 0.01,
+            "use_cpu": on_cpu,
+            "bf16": not on_cpu and torch.cuda.is_bf16_supported(),
+            "report_to": "none",
+            "activation_checkpointing": False,
+            "disable_tqdm": True,
+            "logging_nan_inf_filter": False,
+            "save_strategy": "epoch",
+            "save_total_limit": 1,
+            "dataloader_pin_memory": not on_cpu,
+        }
 
 
-def train_sft(writer: Writer, prompts: Sequence[str | Prompt], jobs: Sequence[str], *, training: Training,
-              checkpoints: Path) -> tuple[pd.DataFrame, int]:
-    """Train the writer in place on matched (prompt, job) pairs; the loss counts the job's tokens only.
+def train_sft(
+    writer: Writer,
+    prompts: Sequence[str | Prompt],
+    jobs: Sequence[str],
+    *,
+    training: Training,
+    checkpoints: Path,
+) -> tuple[pd.DataFrame, int]:
+    """Train the writer in place on matched (prompt, job) pairs; the loss counts the job's tokens
+    only.
 
-    A killed run goes on from its last checkpoint. Returns the log (step, loss, learning_rate) and the number of pairs
-    left out because they are longer than training.max_tokens. Raises FloatingPointError if the loss diverges.
+    A killed run goes on from its last checkpoint. Returns the log (step, loss, learning_rate) and
+    the number of pairs left out because they are longer than training.max_tokens. Raises
+    FloatingPointError if the loss diverges.
     """
-    pairs = [(prompt_ids(writer.tokenizer, prompt), job_ids(writer.tokenizer, job))
-             for prompt, job in zip(prompts, jobs, strict=True)]
-    short = [(prompt, job) for prompt, job in pairs if len(prompt) + len(job) <= training.max_tokens]
+    pairs = [
+        (prompt_ids(writer.tokenizer, prompt), job_ids(writer.tokenizer, job))
+        for prompt, job in zip(prompts, jobs, strict=True)
+    ]
+    short = [
+        (prompt, job) for prompt, job in pairs if len(prompt) + len(job) <= training.max_tokens
+    ]
     if not short:
-        raise ValueError(f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words")
+        raise ValueError(
+            f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words"
+        )
     require_room(writer.model, [prompt + job for prompt, job in short])
-    rows = Dataset.from_dict({"input_ids": [prompt + job for prompt, job in short],
-                              "completion_mask": [[0] * len(prompt) + [1] * len(job) for prompt, job in short]})
+    rows = Dataset.from_dict(
+        {
+            "input_ids": [prompt + job for prompt, job in short],
+            "completion_mask": [[0] * len(prompt) + [1] * len(job) for prompt, job in short],
+        }
+    )
     disable_progress_bars()  # of datasets: a notebook shows results
     steps = -(-len(short) // training.batch_size)
-    config = SFTConfig(output_dir=str(checkpoints), max_length=None, completion_only_loss=True,
-                       logging_steps=max(1, steps // 4), **training.arguments(writer.model.device))
+    config = SFTConfig(
+        output_dir=str(checkpoints),
+        max_length=None,
+        completion_only_loss=True,
+        logging_steps=max(1, steps // 4),
+        **training.arguments(writer.model.device),
+    )
     adapter = lora(training.lora_rank) if training.lora_rank else None
-    trainer = SFTTrainer(model=writer.model, args=config, train_dataset=rows, processing_class=writer.tokenizer,
-                         peft_config=adapter)
+    trainer = SFTTrainer(
+        model=writer.model,
+        args=config,
+        train_dataset=rows,
+        processing_class=writer.tokenizer,
+        peft_config=adapter,
+    )
     log = run(trainer, writer.model, checkpoints)
     if adapter is not None:
         merged(trainer.model)
     return log, len(pairs) - len(short)
 
 
-def run(trainer: Trainer, model: PreTrainedModel, checkpoints: Path, *,
-        columns: Sequence[str] = ("step", "loss", "learning_rate")) -> pd.DataFrame:
-    """Train `model`, from the last checkpoint where there is one; return these columns of the log, NaN where absent.
+def run(
+    trainer: Trainer,
+    model: PreTrainedModel,
+    checkpoints: Path,
+    *,
+    columns: Sequence[str] = ("step", "loss", "learning_rate"),
+) -> pd.DataFrame:
+    """Train `model`, from the last checkpoint where there is one; return these columns of the log,
+    NaN where absent.
 
     Raises FloatingPointError if the loss diverges.
     """
     trainer.remove_callback(PrinterCallback)
     logging.disable_progress_bar()
     last = last_whole_checkpoint(checkpoints)
-    logger.info("training on %d rows%s", len(trainer.train_dataset), f", from {Path(last).name}" if last else "")
+    logger.info(
+        "training on %d rows%s",
+        len(trainer.train_dataset),
+        f", from {Path(last).name}" if last else "",
+    )
     trainer.train(resume_from_checkpoint=last)
-    model.__dict__.pop("forward", None)  # trl's and accelerate's wrapper: a copy of the model would call the original
+    model.__dict__.pop(
+        "forward", None
+    )  # trl's and accelerate's wrapper: a copy of the model would call the original
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     if not all(math.isfinite(entry["loss"]) for entry in steps):
-        raise FloatingPointError("the loss is no number any more; lower learning_rate. The last checkpoint is in "
-                                 f"{checkpoints}")
+        raise FloatingPointError(
+            "the loss is no number any more; lower learning_rate. The last checkpoint is in "
+            f"{checkpoints}"
+        )
     return pd.DataFrame(steps).reindex(columns=[*columns])

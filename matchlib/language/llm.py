@@ -19,23 +19,30 @@ from matchlib.data.schema import DataError
 from matchlib.retrieval.disk_cache import use_cache
 
 logger = logging.getLogger(__name__)
-REFUSAL = re.compile(r"\W*(?:(?:I[’']?m|I am) (?:sorry|unable|not able)|Sorry, (?:but )?I|I can(?:not|[’']t)|"
-                     r"As an AI)\b", re.I)
+REFUSAL = re.compile(
+    r"\W*(?:(?:I[’']?m|I am) (?:sorry|unable|not able)|Sorry, (?:but )?I|I can(?:not|[’']t)|"
+    r"As an AI)\b",
+    re.I,
+)
 
 
 class LanguageModelError(RuntimeError):
-    """A language model that cannot go on: which, why, and what to do. What was answered until then is kept."""
+    """A language model that cannot go on: which, why, and what to do. What was answered until then
+    is kept."""
 
 
 class Prompt(NamedTuple):
     """system: who the model is and what it must do; user: the task with its data."""
+
     system: str
     user: str
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """temperature 0 takes the likeliest token; max_tokens: of an answer; seed: of the draws, if the service obeys."""
+    """temperature 0 takes the likeliest token; max_tokens: of an answer; seed: of the draws, if the
+    service obeys."""
+
     temperature: float = 0.0
     max_tokens: int = 512
     top_p: float = 1.0
@@ -44,8 +51,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """text: as it came; finish: the service's word for why it ended (stop, length, refusal, content_filter, ...);
+    """text: as it came; finish: the service's word for why it ended (stop, length, refusal,
+    content_filter, ...);
     prompt_tokens, completion_tokens: as the service counts them, 0 where it does not."""
+
     text: str
     finish: str = "stop"
     prompt_tokens: int = 0
@@ -65,12 +74,15 @@ Keep = Callable[[int, Answer], None]
 
 
 class Backend(Protocol):
-    """Who answers: `key` names the model and where it runs; `generate` calls keep(position, answer) for each answer as
-    it comes, perhaps from several threads, and starts no further prompt once stop() is true."""
+    """Who answers: `key` names the model and where it runs; `generate` calls keep(position, answer)
+    for each answer as it comes, perhaps from several threads, and starts no further prompt once
+    stop() is true."""
+
     key: str
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool],
-                 keep: Keep) -> None: ...
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -79,16 +91,21 @@ class Prices:
 
     Raises DataError if only one is given, since the cost would be too low, or one is negative.
     """
+
     price_in: float = 0.0
     price_out: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.price_in, self.price_out) < 0:
-            raise DataError(f"price_in {self.price_in} and price_out {self.price_out}: a price is negative; give what "
-                            f"a million tokens cost")
+            raise DataError(
+                f"price_in {self.price_in} and price_out {self.price_out}: a price is negative; give what "
+                f"a million tokens cost"
+            )
         if (self.price_in == 0) != (self.price_out == 0):
-            raise DataError(f"price_in is {self.price_in} and price_out {self.price_out}: with one price the cost "
-                            f"would be counted too low; give both, of a million tokens of prompts and of answers")
+            raise DataError(
+                f"price_in is {self.price_in} and price_out {self.price_out}: with one price the cost "
+                f"would be counted too low; give both, of a million tokens of prompts and of answers"
+            )
 
     @property
     def given(self) -> bool:
@@ -97,7 +114,9 @@ class Prices:
 
 @dataclass
 class Usage:
-    """What was asked, paid and not usable; `estimated` requests had their tokens estimated, see `estimate_tokens`."""
+    """What was asked, paid and not usable; `estimated` requests had their tokens estimated, see
+    `estimate_tokens`."""
+
     prompts: int = 0
     requests: int = 0
     prompt_tokens: int = 0
@@ -106,7 +125,9 @@ class Usage:
     cost: float = 0.0
     problems: Counter = field(default_factory=Counter)
 
-    def pay(self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool) -> None:
+    def pay(
+        self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool
+    ) -> None:
         """Add one request."""
         self.requests += 1
         self.prompt_tokens += prompt_tokens
@@ -116,32 +137,51 @@ class Usage:
 
     def metrics(self) -> dict[str, float]:
         """For a stage's metrics."""
-        counts = {"prompts": self.prompts, "answered from the cache": self.prompts - self.requests,
-                  "prompt tokens": self.prompt_tokens, "completion tokens": self.completion_tokens,
-                  "requests with estimated tokens": self.estimated, "cost": round(self.cost, 4)}
-        return counts | {f"{problem} answers": self.problems[problem] for problem in ("refused", "truncated", "empty")}
+        counts = {
+            "prompts": self.prompts,
+            "answered from the cache": self.prompts - self.requests,
+            "prompt tokens": self.prompt_tokens,
+            "completion tokens": self.completion_tokens,
+            "requests with estimated tokens": self.estimated,
+            "cost": round(self.cost, 4),
+        }
+        return counts | {
+            f"{problem} answers": self.problems[problem]
+            for problem in ("refused", "truncated", "empty")
+        }
 
 
 class Budget:
-    """The account that all language models of a notebook share: what they may spend together, and what they spent.
+    """The account that all language models of a notebook share: what they may spend together, and
+    what they spent.
 
-    requests, cost: the limits, 0 for none; price_in, price_out: of a million tokens, in the currency of cost, for every
-    model that has no prices of its own. Requests under way when the limit is reached are finished and paid, so the cost
-    may pass the limit by as many requests as a service answers at once (8).
-    Raises DataError on a limit of the cost without prices, which would never stop, and on a negative limit.
+    requests, cost: the limits, 0 for none; price_in, price_out: of a million tokens, in the
+    currency of cost, for every model that has no prices of its own. Requests under way when the
+    limit is reached are finished and paid, so the cost may pass the limit by as many requests as a
+    service answers at once (8).
+    Raises DataError on a limit of the cost without prices, which would never stop, and on a
+    negative limit.
     """
 
-    def __init__(self, *, requests: int = 0, cost: float = 0.0, price_in: float = 0.0, price_out: float = 0.0):
+    def __init__(
+        self, *, requests: int = 0, cost: float = 0.0, price_in: float = 0.0, price_out: float = 0.0
+    ):
         self.requests, self.cost, self.prices = requests, cost, Prices(price_in, price_out)
         self.spent, self._lock = Usage(), Lock()
         if requests < 0 or cost < 0:
-            raise DataError(f"limit_requests {requests} and limit_cost {cost}: a limit is negative; 0 sets none")
+            raise DataError(
+                f"limit_requests {requests} and limit_cost {cost}: a limit is negative; 0 sets none"
+            )
         if cost and not self.prices.given:
-            raise DataError(f"limit_cost is {cost}, but price_in and price_out are 0, so no cost would be counted and "
-                            f"the limit would never stop anything; set both to the price of a million tokens, or "
-                            f"limit_cost: 0")
+            raise DataError(
+                f"limit_cost is {cost}, but price_in and price_out are 0, so no cost would be counted and "
+                f"the limit would never stop anything; set both to the price of a million tokens, or "
+                f"limit_cost: 0"
+            )
 
-    def pay(self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool) -> None:
+    def pay(
+        self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool
+    ) -> None:
         """Add one request of any of the models."""
         with self._lock:
             self.spent.pay(prompt_tokens, completion_tokens, prices, estimated=estimated)
@@ -158,7 +198,9 @@ class Budget:
         """What was spent of what, e.g. "120 requests (limit 500) at a cost of 0.4131 (limit 5)"."""
         requests = f" (limit {self.requests:,})" if self.requests else ""
         cost = f" (limit {self.cost:g})" if self.cost else ""
-        estimated = f", tokens of {self.spent.estimated:,} estimated" if self.spent.estimated else ""
+        estimated = (
+            f", tokens of {self.spent.estimated:,} estimated" if self.spent.estimated else ""
+        )
         return f"{self.spent.requests:,} requests{requests} at a cost of {round(self.spent.cost, 4):g}{cost}{estimated}"
 
 
@@ -168,34 +210,53 @@ BYTES_PER_TOKEN = 3
 def estimate_tokens(text: str) -> int:
     """Tokens of a text where the service counts none: one for every 3 bytes of UTF-8, rounded up.
 
-    An approximation that is rather too high: tokenizers of language models make a token of about 4 bytes of English
-    and of about 3 bytes, one character, of Chinese. A limit stops early rather than late.
+    An approximation that is rather too high: tokenizers of language models make a token of about 4
+    bytes of English and of about 3 bytes, one character, of Chinese. A limit stops early rather
+    than late.
     """
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 class LanguageModel:
-    """A backend with its cache, its bill, and the budget that it shares with the notebook's other models.
+    """A backend with its cache, its bill, and the budget that it shares with the notebook's other
+    models.
 
     prices: the model's own; without them the budget's.
     """
 
-    def __init__(self, backend: Backend, *, sampling: Sampling | None = None, cache: Path | None = None,
-                 budget: Budget | None = None, prices: Prices | None = None):
-        self.backend, self.sampling, self.budget = backend, sampling or Sampling(), budget or Budget()
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        sampling: Sampling | None = None,
+        cache: Path | None = None,
+        budget: Budget | None = None,
+        prices: Prices | None = None,
+    ):
+        self.backend, self.sampling, self.budget = (
+            backend,
+            sampling or Sampling(),
+            budget or Budget(),
+        )
         self.prices = prices if prices and prices.given else self.budget.prices
         self.cache, self.usage = AnswerCache(cache) if cache else None, Usage()
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """One answer a prompt, in order; equal prompts are asked once. Look at `problem` before using a text.
+        """One answer a prompt, in order; equal prompts are asked once. Look at `problem` before
+        using a text.
 
-        Each answer is kept on disk as it comes, so that a killed run goes on where it stopped and a rerun costs
-        nothing. Raises LanguageModelError when the model cannot go on or a limit is reached.
+        Each answer is kept on disk as it comes, so that a killed run goes on where it stopped and a
+        rerun costs nothing. Raises LanguageModelError when the model cannot go on or a limit is
+        reached.
         """
         keys = [self._key(prompt) for prompt in prompts]
         known = self.cache.read(keys) if self.cache else {}
-        missing = list({key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}.items())
-        allowed = missing[:self.budget.allowed_requests()]
+        missing = list(
+            {
+                key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known
+            }.items()
+        )
+        allowed = missing[: self.budget.allowed_requests()]
         self.usage.prompts += len(prompts)
         lock = Lock()
 
@@ -205,11 +266,16 @@ class LanguageModel:
                 if self.cache:
                     self.cache.write(missing[position][0], answer)
                 self._pay(missing[position][1], answer)
-        self.backend.generate([prompt for _, prompt in allowed], self.sampling, self.budget.is_spent, keep)
+
+        self.backend.generate(
+            [prompt for _, prompt in allowed], self.sampling, self.budget.is_spent, keep
+        )
         if unanswered := len({*keys} - {*known}):
-            raise LanguageModelError(f"{unanswered} prompts are left after {self.budget.state()}, where the limit of "
-                                     f"all models of this notebook together is reached; what was answered is kept: "
-                                     f"raise the limit to go on")
+            raise LanguageModelError(
+                f"{unanswered} prompts are left after {self.budget.state()}, where the limit of "
+                f"all models of this notebook together is reached; what was answered is kept: "
+                f"raise the limit to go on"
+            )
         for key in keys:
             if problem := known[key].problem:
                 self.usage.problems[problem] += 1
@@ -224,15 +290,18 @@ class LanguageModel:
             account.pay(prompt_tokens, completion_tokens, self.prices, estimated=uncounted)
 
     def _key(self, prompt: Prompt) -> str:
-        return hashlib.sha256(json.dumps([self.backend.key, prompt, asdict(self.sampling)]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([self.backend.key, prompt, asdict(self.sampling)]).encode()
+        ).hexdigest()
 
 
 class AnswerCache:
     """Answers on disk, one sqlite file: key -> answer. Safe for several processes and kills.
 
-    A damaged file is set aside and a damaged answer asked again, with a note in the log. Raises DataError as
-    `use_cache` does.
+    A damaged file is set aside and a damaged answer asked again, with a note in the log. Raises
+    DataError as `use_cache` does.
     """
+
     CREATE = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)"
 
     def __init__(self, path: Path):
@@ -254,24 +323,35 @@ class AnswerCache:
         if damaged:
             with connection:
                 connection.executemany("DELETE FROM answers WHERE key = ?", damaged)
-            logger.warning("the cache %s held %s damaged answers, which are asked again", self.path, len(damaged))
+            logger.warning(
+                "the cache %s held %s damaged answers, which are asked again",
+                self.path,
+                len(damaged),
+            )
         return found
 
     def write(self, key: str, answer: Answer) -> None:
         """Keep one answer; on the disk when this returns."""
+
         def insert(connection: sqlite3.Connection) -> None:
             with connection:  # commits
-                connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(asdict(answer))))
+                connection.execute(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(asdict(answer)))
+                )
+
         use_cache(self.path, self.CREATE, insert)
 
 
 @dataclass(frozen=True)
 class Canned:
     """Answers from a function, for tests and demonstrations."""
+
     answer: Callable[[Prompt], Answer]
     key: str = "canned"
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+    ) -> None:
         """Answers at once, in order."""
         for position, prompt in enumerate(prompts):
             if stop():
@@ -279,21 +359,32 @@ class Canned:
             keep(position, self.answer(prompt))
 
 
-def language_model_from(generator: str, name: str, *, adapter: str = "", sampling: Sampling | None = None,
-                        budget: Budget | None = None, prices: Prices | None = None) -> LanguageModel | None:
-    """The language model that a notebook's parameters name: few_shot and service ask a service, local runs one here;
-    all else needs none: None.
+def language_model_from(
+    generator: str,
+    name: str,
+    *,
+    adapter: str = "",
+    sampling: Sampling | None = None,
+    budget: Budget | None = None,
+    prices: Prices | None = None,
+) -> LanguageModel | None:
+    """The language model that a notebook's parameters name: few_shot and service ask a service,
+    local runs one here; all else needs none: None.
 
-    budget: one for all models of the notebook; prices: this model's own, if they differ from the budget's.
-    Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the working folder.
+    budget: one for all models of the notebook; prices: this model's own, if they differ from the
+    budget's. Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the
+    working folder.
     """
     if generator not in ("few_shot", "service", "local"):
         return None
     if not name:
-        raise LanguageModelError(f"generator {generator!r} needs a language model; set language_model to "
-                                 + ("a folder" if generator == "local" else "the name that the service knows"))
+        raise LanguageModelError(
+            f"generator {generator!r} needs a language model; set language_model to "
+            + ("a folder" if generator == "local" else "the name that the service knows")
+        )
     from matchlib.language.local import Local
     from matchlib.language.service import Service
+
     backend = Local(name, adapter=adapter or None) if generator == "local" else Service(name)
     cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
     return LanguageModel(backend, sampling=sampling, cache=cache, budget=budget, prices=prices)

@@ -1,4 +1,5 @@
-"""A causal model of transformers that runs here: batched, with its chat template and perhaps a PEFT adapter."""
+"""A causal model of transformers that runs here: batched, with its chat template and perhaps a PEFT
+adapter."""
 
 from __future__ import annotations
 
@@ -22,15 +23,23 @@ from matchlib.retrieval.models import (
 class Local:
     """A causal language model by folder or hub id.
 
-    adapter: folder of a PEFT adapter that the model wears; device: "" picks a GPU where there is one. Prompts longer
-    than the model reads are refused, not cut. With temperature above 0 an answer depends on its batch too, because
-    the draws of a batch come from one seed.
-    Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds pickles or is not
-    whole.
+    adapter: folder of a PEFT adapter that the model wears; device: "" picks a GPU where there is
+    one. Prompts longer than the model reads are refused, not cut. With temperature above 0 an
+    answer depends on its batch too, because the draws of a batch come from one seed.
+    Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds
+    pickles or is not whole.
     """
 
-    def __init__(self, name: str, *, revision: str | None = None, adapter: str | None = None, device: str = "",
-                 precision: str = "auto", batch_size: int = 8):
+    def __init__(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        adapter: str | None = None,
+        device: str = "",
+        precision: str = "auto",
+        batch_size: int = 8,
+    ):
         self.name, self.adapter, self.device, self.precision = name, adapter, device, precision
         self.batch_size, self.folder = batch_size, find_model(name, revision=revision)
         if adapter:
@@ -45,6 +54,7 @@ class Local:
     def _loaded(self):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
         with whole_weights(self.folder):
             tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
             model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.precision)
@@ -52,8 +62,10 @@ class Local:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token is None:
-            raise EncoderError(f"{self.name} has neither an end token nor one for padding, so its answers would never "
-                               f"end; copy the model again, with tokenizer_config.json, or choose another")
+            raise EncoderError(
+                f"{self.name} has neither an end token nor one for padding, so its answers would never "
+                f"end; copy the model again, with tokenizer_config.json, or choose another"
+            )
         if self.adapter:
             model = _with_adapter(model, Path(self.adapter))
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -61,42 +73,66 @@ class Local:
         _refuse_not_finite(self.name, tokenizer, model)
         return tokenizer, model
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
-        """Answers batch by batch, the longest prompts first, so that one that does not fit shows at once."""
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+    ) -> None:
+        """Answers batch by batch, the longest prompts first, so that one that does not fit shows at
+        once."""
         texts = [self._text(prompt) for prompt in prompts]
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         for start in range(0, len(order), self.batch_size):
             if stop():
                 return
-            batch = order[start:start + self.batch_size]
-            for position, answer in zip(batch, self._answers([texts[i] for i in batch], sampling), strict=True):
+            batch = order[start : start + self.batch_size]
+            for position, answer in zip(
+                batch, self._answers([texts[i] for i in batch], sampling), strict=True
+            ):
                 keep(position, answer)
 
     def _text(self, prompt: Prompt) -> str:
         tokenizer = self._loaded[0]
         if tokenizer.chat_template is None:
             return f"{prompt.system}\n\n{prompt.user}\n\n"
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+        messages = [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ]
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def _answers(self, texts: list[str], sampling: Sampling) -> list[Answer]:
         import torch
+
         tokenizer, model = self._loaded
-        own = tokenizer.chat_template is not None  # a chat template writes the special tokens itself
-        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not own).to(model.device)
-        width, room = inputs["input_ids"].shape[1], getattr(model.config, "max_position_embeddings", None)
+        own = (
+            tokenizer.chat_template is not None
+        )  # a chat template writes the special tokens itself
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not own).to(
+            model.device
+        )
+        width, room = (
+            inputs["input_ids"].shape[1],
+            getattr(model.config, "max_position_embeddings", None),
+        )
         if room and width + sampling.max_tokens > room:
-            raise LanguageModelError(f"{self.name} reads {room} tokens, but a prompt of {width} and an answer of "
-                                     f"{sampling.max_tokens} are asked for; show fewer or shorter examples, or lower "
-                                     f"max_tokens")
+            raise LanguageModelError(
+                f"{self.name} reads {room} tokens, but a prompt of {width} and an answer of "
+                f"{sampling.max_tokens} are asked for; show fewer or shorter examples, or lower "
+                f"max_tokens"
+            )
         torch.manual_seed(sampling.seed)
         draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
         with torch.inference_mode():
-            out = model.generate(**inputs, max_new_tokens=sampling.max_tokens, pad_token_id=tokenizer.pad_token_id,
-                                 **(draw if sampling.temperature > 0 else {"do_sample": False}))
+            out = model.generate(
+                **inputs,
+                max_new_tokens=sampling.max_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                **(draw if sampling.temperature > 0 else {"do_sample": False}),
+            )
         ends = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        return [self._answer(row[width:].tolist(), ends, n) for row, n in zip(out, lengths, strict=True)]
+        return [
+            self._answer(row[width:].tolist(), ends, n) for row, n in zip(out, lengths, strict=True)
+        ]
 
     def _answer(self, tokens: list[int], ends: set[int], prompt_tokens: int) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in ends), None)
@@ -107,20 +143,27 @@ class Local:
 def _refuse_not_finite(name: str, tokenizer, model) -> None:
     """Raise EncoderError if the model's scores of next tokens are not finite or all the same."""
     import torch
+
     inputs = tokenizer(CHECK_SENTENCES[0], return_tensors="pt").to(model.device)
     with torch.inference_mode():
         scores = model(**inputs).logits[0, -1].float()
     if not scores.isfinite().all():
-        raise EncoderError(f"{name} gives scores that are not finite; its weights or its precision are broken: try "
-                           f"precision float32, or {AGAIN}")
+        raise EncoderError(
+            f"{name} gives scores that are not finite; its weights or its precision are broken: try "
+            f"precision float32, or {AGAIN}"
+        )
     if scores.min() == scores.max():
-        raise EncoderError(f"{name} gives every next token the same score, so its weights are zeros, as a torn "
-                           f"download leaves them; {AGAIN}")
+        raise EncoderError(
+            f"{name} gives every next token the same score, so its weights are zeros, as a torn "
+            f"download leaves them; {AGAIN}"
+        )
 
 
 def _with_adapter(model, adapter: Path):
-    """The model with an adapter's weights. Raises EncoderError where they do not fit it or are not all there."""
+    """The model with an adapter's weights. Raises EncoderError where they do not fit it or are not
+    all there."""
     from peft import PeftModel
+
     with whole_weights(adapter), warnings.catch_warnings():
         # PEFT only warns, and leaves what is missing as it drew it
         warnings.filterwarnings("error", message="Found missing adapter keys")

@@ -18,21 +18,37 @@ TIMEOUT_S = 120
 class Service:
     """One chat model of the service that OPENAI_BASE_URL names, with the key in OPENAI_API_KEY.
 
-    concurrency: requests at once. Time-outs, refused connections, 408, 409, 429 and 5xx are tried again with growing
-    pauses (the client's own). Each request carries its prompt's hash as Idempotency-Key: a service that honours it
-    answers the requests that were on their way at a kill without being paid again.
+    concurrency: requests at once. Time-outs, refused connections, 408, 409, 429 and 5xx are tried
+    again with growing pauses (the client's own). Each request carries its prompt's hash as
+    Idempotency-Key: a service that honours it answers the requests that were on their way at a kill
+    without being paid again.
     """
 
-    def __init__(self, model: str, *, concurrency: int = 8, timeout_s: float = TIMEOUT_S, retries: int = RETRIES):
-        self.model, self.concurrency, self.timeout_s, self.retries = model, concurrency, timeout_s, retries
+    def __init__(
+        self,
+        model: str,
+        *,
+        concurrency: int = 8,
+        timeout_s: float = TIMEOUT_S,
+        retries: int = RETRIES,
+    ):
+        self.model, self.concurrency, self.timeout_s, self.retries = (
+            model,
+            concurrency,
+            timeout_s,
+            retries,
+        )
 
     @cached_property
     def client(self):
         """The openai client. Raises LanguageModelError without a key; a local service takes any."""
         from openai import OpenAI
+
         if not os.environ.get("OPENAI_API_KEY"):
-            raise LanguageModelError("OPENAI_API_KEY is not set, which a service needs; set it in the environment (any "
-                                     "word for a local service), and OPENAI_BASE_URL to the service's address")
+            raise LanguageModelError(
+                "OPENAI_API_KEY is not set, which a service needs; set it in the environment (any "
+                "word for a local service), and OPENAI_BASE_URL to the service's address"
+            )
         return OpenAI(max_retries=self.retries, timeout=self.timeout_s)
 
     @property
@@ -40,14 +56,19 @@ class Service:
         """The service's address and the model's name."""
         return f"{self.client.base_url} {self.model}"
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep) -> None:
-        """Keep every answer as it comes, in the thread that asked, with at most `concurrency` under way.
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+    ) -> None:
+        """Keep every answer as it comes, in the thread that asked, with at most `concurrency` under
+        way.
 
-        When one fails, or Ctrl-C is pressed, nothing more is asked; those under way are waited for and kept, since
-        they are paid, and then the failure is raised.
+        When one fails, or Ctrl-C is pressed, nothing more is asked; those under way are waited for
+        and kept, since they are paid, and then the failure is raised.
         """
+
         def ask(position: int, prompt: Prompt) -> None:
             keep(position, self._ask(prompt, sampling))
+
         under_way: set[Future] = set()
         with ThreadPoolExecutor(self.concurrency) as pool:
             for position, prompt in enumerate(prompts):
@@ -63,26 +84,46 @@ class Service:
 
     def _ask(self, prompt: Prompt, sampling: Sampling) -> Answer:
         import openai
-        messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+
+        messages = [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ]
         mark = hashlib.sha256(json.dumps([self.model, prompt, vars(sampling)]).encode()).hexdigest()
         try:
             answer = self.client.chat.completions.create(
-                model=self.model, messages=messages, temperature=sampling.temperature, top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens, seed=sampling.seed, extra_headers={"Idempotency-Key": mark})
+                model=self.model,
+                messages=messages,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=sampling.seed,
+                extra_headers={"Idempotency-Key": mark},
+            )
             choice = answer.choices[0]
             refusal = getattr(choice.message, "refusal", None)
             usage = answer.usage
-            return Answer(choice.message.content or refusal or "", "refusal" if refusal else choice.finish_reason or "",
-                          getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0)
+            return Answer(
+                choice.message.content or refusal or "",
+                "refusal" if refusal else choice.finish_reason or "",
+                getattr(usage, "prompt_tokens", 0) or 0,
+                getattr(usage, "completion_tokens", 0) or 0,
+            )
         except openai.APIConnectionError as problem:  # also a time-out
-            raise LanguageModelError(f"no answer from {self.client.base_url} after {self.retries} more tries "
-                                     f"({type(problem).__name__}); check OPENAI_BASE_URL and the network: what was "
-                                     f"answered is kept, run again to go on") from None
+            raise LanguageModelError(
+                f"no answer from {self.client.base_url} after {self.retries} more tries "
+                f"({type(problem).__name__}); check OPENAI_BASE_URL and the network: what was "
+                f"answered is kept, run again to go on"
+            ) from None
         except openai.APIStatusError as problem:
-            raise LanguageModelError(f"{self.client.base_url} refused to answer with {self.model} (status "
-                                     f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
-                                     f"OPENAI_API_KEY and your quota: what was answered is kept, run again to go "
-                                     f"on") from None
+            raise LanguageModelError(
+                f"{self.client.base_url} refused to answer with {self.model} (status "
+                f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
+                f"OPENAI_API_KEY and your quota: what was answered is kept, run again to go "
+                f"on"
+            ) from None
         except (AttributeError, IndexError, TypeError, ValueError, openai.APIError) as problem:
-            raise LanguageModelError(f"{self.client.base_url} gave an answer that is no chat completion "
-                                     f"({type(problem).__name__}); is OPENAI_BASE_URL right, with its /v1?") from None
+            raise LanguageModelError(
+                f"{self.client.base_url} gave an answer that is no chat completion "
+                f"({type(problem).__name__}); is OPENAI_BASE_URL right, with its /v1?"
+            ) from None

@@ -1,8 +1,11 @@
-"""Model cards: what a trained encoder is, in Hugging Face's form, and where its bias audit is found.
+"""Model cards: what a trained encoder is, in Hugging Face's form, and where its bias audit is
+found.
 
-A card is written when the encoder is, before anyone could have audited it, and a finished stage's folder does not
-change. So an audit lies in the stage that made it, as AUDIT_FILE, under the hash of the weights and settings that were
-audited: it is found from the encoder in the stages beside its own, and never taken for that of one trained anew.
+A card is written when the encoder is, before anyone could have audited it, and a finished stage's
+folder does not change. So an audit lies in the stage that made it, as AUDIT_FILE, under the hash of
+the weights and settings that were
+audited: it is found from the encoder in the stages beside its own, and never taken for that of one
+trained anew.
 """
 
 from __future__ import annotations
@@ -27,30 +30,58 @@ alone.
 """
 
 
-def write_card(folder: Path, *, base_model: str = "", facts: Mapping[str, Any] | None = None,
-               parameters: Mapping[str, Any] | None = None, log: pd.DataFrame | None = None) -> None:
-    """Write README.md into an encoder's folder: a YAML header (with `audit: unaudited`) and the facts as text.
+def write_card(
+    folder: Path,
+    *,
+    base_model: str = "",
+    facts: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    log: pd.DataFrame | None = None,
+) -> None:
+    """Write README.md into an encoder's folder: a YAML header (with `audit: unaudited`) and the
+    facts as text.
 
-    facts: what it was trained on, by name; parameters: of the training; log: its frame (see training.fit), of which
-    each measure is given as it came and at its highest. What is not given is said to be unknown; no text is quoted.
+    facts: what it was trained on, by name; parameters: of the training; log: its frame (see
+    training.fit), of which each measure is given as it came and at its highest. What is not given
+    is said to be unknown; no text is quoted.
     """
-    header = {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity",
-              "tags": ["sentence-transformers", "feature-extraction", "matchlib", "resume-job-matching"],
-              **({"base_model": base_model} if base_model else {}), "audit": UNAUDITED}
-    audit = (f"Unaudited when this card was written. An audit that came later lies in `{AUDIT_FILE}` of a stage beside "
-             f"this one; `matchlib rank` prints it.")
-    parts = [f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n", "# Encoder for resumes and jobs\n",
-             "## Base model\n", f"{base_model or 'Unknown.'}\n", "## Data\n", _listed(facts),
-             "## Training\n", _listed(parameters), "## Figures\n", _listed(None if log is None else _figures(log)),
-             "## Limits\n", _LIMITS, "## Bias audit\n", f"{audit}\n"]
+    header = {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "feature-extraction", "matchlib", "resume-job-matching"],
+        **({"base_model": base_model} if base_model else {}),
+        "audit": UNAUDITED,
+    }
+    audit = (
+        f"Unaudited when this card was written. An audit that came later lies in `{AUDIT_FILE}` of a stage beside "
+        f"this one; `matchlib rank` prints it."
+    )
+    parts = [
+        f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n",
+        "# Encoder for resumes and jobs\n",
+        "## Base model\n",
+        f"{base_model or 'Unknown.'}\n",
+        "## Data\n",
+        _listed(facts),
+        "## Training\n",
+        _listed(parameters),
+        "## Figures\n",
+        _listed(None if log is None else _figures(log)),
+        "## Limits\n",
+        _LIMITS,
+        "## Bias audit\n",
+        f"{audit}\n",
+    ]
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 def _listed(values: Mapping[str, Any] | None) -> str:
     if not values:
         return "Unknown.\n"
-    shown = {name: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
-             for name, value in values.items()}
+    shown = {
+        name: f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
+        for name, value in values.items()
+    }
     return "".join(f"- {name}: {value or 'none'}\n" for name, value in shown.items())
 
 
@@ -58,37 +89,54 @@ def _figures(log: pd.DataFrame) -> dict[str, float]:
     found = {}
     for measure in log.columns.difference(["step", "loss", "learning_rate"], sort=False):
         values = log.dropna(subset=[measure])
-        found |= {f"validation {measure}, {when}": float(part.max()) for when, part in (
-            ("as it came", values.loc[values["step"] == 0, measure]),
-            ("highest after", values.loc[values["step"] > 0, measure])) if len(part)}
+        found |= {
+            f"validation {measure}, {when}": float(part.max())
+            for when, part in (
+                ("as it came", values.loc[values["step"] == 0, measure]),
+                ("highest after", values.loc[values["step"] > 0, measure]),
+            )
+            if len(part)
+        }
     return found
 
 
 def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
-    """Enter an audit's summary (e.g. {"column": "gender", "flags": 0, "n": 400}) of an encoder's folder into `file`.
+    """Enter an audit's summary (e.g. {"column": "gender", "flags": 0, "n": 400}) of an encoder's
+    folder into `file`.
 
-    file: AUDIT_FILE of the auditing stage, `stage.path("audit.json")`; it may hold the audits of several encoders.
+    file: AUDIT_FILE of the auditing stage, `stage.path("audit.json")`; it may hold the audits of
+    several encoders.
     """
     audits = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     beside = file.with_name(f"{file.name}.part")
-    beside.write_text(json.dumps({**audits, hash_model(encoder): dict(summary)}, indent=1), encoding="utf-8")
+    beside.write_text(
+        json.dumps({**audits, hash_model(encoder): dict(summary)}, indent=1), encoding="utf-8"
+    )
     beside.rename(file)
 
 
 def audit_status(encoder: Path) -> str:
-    """What is known of an encoder's bias audits: "unaudited", or every summary and where it was found.
+    """What is known of an encoder's bias audits: "unaudited", or every summary and where it was
+    found.
 
-    Looked for in the finished stages beside the encoder's own, then in the header of its card, where whoever publishes
-    an encoder may write it (`audit: {column: gender, flags: 0}`).
+    Looked for in the finished stages beside the encoder's own, then in the header of its card,
+    where whoever publishes an encoder may write it (`audit: {column: gender, flags: 0}`).
     """
-    found = sorted(file for file in encoder.resolve().parent.parent.glob(f"*/{AUDIT_FILE}")
-                   if (file.parent / "manifest.json").exists())
+    found = sorted(
+        file
+        for file in encoder.resolve().parent.parent.glob(f"*/{AUDIT_FILE}")
+        if (file.parent / "manifest.json").exists()
+    )
     own = hash_model(encoder) if found else ""
     summaries = {file: json.loads(file.read_text(encoding="utf-8")).get(own) for file in found}
     if told := [f"{_in_words(summary)} ({file})" for file, summary in summaries.items() if summary]:
         return f"audited: {'; '.join(told)}"
     summary = _header(encoder / "README.md").get("audit")
-    return f"audited: {_in_words(summary)} (by its card)" if isinstance(summary, Mapping) else UNAUDITED
+    return (
+        f"audited: {_in_words(summary)} (by its card)"
+        if isinstance(summary, Mapping)
+        else UNAUDITED
+    )
 
 
 def _in_words(summary: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Stage 1: train an encoder on accepted pairs with ConFit v2's loss, on the SentenceTransformerTrainer."""
+"""Stage 1: train an encoder on accepted pairs with ConFit v2's loss, on the
+SentenceTransformerTrainer."""
 
 from __future__ import annotations
 
@@ -19,34 +20,60 @@ from matchlib.retrieval.evaluation import qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import search_dense
 
 
-def obstacle(encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, least_pairs: int) -> str:
+def obstacle(
+    encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, least_pairs: int
+) -> str:
     """Why nothing should be trained, in a sentence; "" if nothing stands in the way."""
     if encoder.is_endpoint:
         return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
     if len(pairs.rows) < max(least_pairs, 2):
-        return (f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks "
-                f"for (least_pairs).")
+        return (
+            f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks "
+            f"for (least_pairs)."
+        )
     if not (valid_labels["label"] == 1).any():
         return "There is no accepted validation pair to choose a model by."
     return ""
 
 
 class RankingEvaluator(SentenceEvaluator):
-    """Validation nDCG@10, the mean of both directions, on the accepted pairs of the validation split."""
+    """Validation nDCG@10, the mean of both directions, on the accepted pairs of the validation
+    split."""
 
-    def __init__(self, jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame, *, job_prompt: str = "",
-                 resume_prompt: str = ""):
+    def __init__(
+        self,
+        jobs: pd.DataFrame,
+        resumes: pd.DataFrame,
+        labels: pd.DataFrame,
+        *,
+        job_prompt: str = "",
+        resume_prompt: str = "",
+    ):
         super().__init__()
         self.primary_metric = "ndcg"
         self.jobs = jobs[jobs["job_id"].isin(labels["job_id"])]
         self.resumes = resumes[resumes["resume_id"].isin(labels["resume_id"])]
         self.labels, self.prompts = labels, (job_prompt, resume_prompt)
 
-    def __call__(self, model, output_path=None, epoch: float = -1, steps: int = -1) -> dict[str, float]:
+    def __call__(
+        self, model, output_path=None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
         job_vectors = embed(model, [self.prompts[0] + text for text in self.jobs["text"]])
         resume_vectors = embed(model, [self.prompts[1] + text for text in self.resumes["text"]])
-        sides = {"rank_resumes": (self.jobs["job_id"], job_vectors, self.resumes["resume_id"], resume_vectors),
-                 "rank_jobs": (self.resumes["resume_id"], resume_vectors, self.jobs["job_id"], job_vectors)}
+        sides = {
+            "rank_resumes": (
+                self.jobs["job_id"],
+                job_vectors,
+                self.resumes["resume_id"],
+                resume_vectors,
+            ),
+            "rank_jobs": (
+                self.resumes["resume_id"],
+                resume_vectors,
+                self.jobs["job_id"],
+                job_vectors,
+            ),
+        }
         scores = {}
         for task, (queries, query_vectors, candidates, candidate_vectors) in sides.items():
             hits = search_dense(query_vectors, candidate_vectors)
@@ -57,39 +84,79 @@ class RankingEvaluator(SentenceEvaluator):
         return scores
 
 
-def train_contrastive(model: SentenceTransformer, pairs: Pairs, *, settings: Settings, checkpoints: Path,
-                      evaluator: RankingEvaluator | None = None, job_prompt: str = "",
-                      resume_prompt: str = "") -> pd.DataFrame:
-    """Train `model` in place on accepted pairs; the details, the checkpoints and the log are those of `training.fit`.
+def train_contrastive(
+    model: SentenceTransformer,
+    pairs: Pairs,
+    *,
+    settings: Settings,
+    checkpoints: Path,
+    evaluator: RankingEvaluator | None = None,
+    job_prompt: str = "",
+    resume_prompt: str = "",
+) -> pd.DataFrame:
+    """Train `model` in place on accepted pairs; the details, the checkpoints and the log are those
+    of `training.fit`.
 
-    Started by `accelerate launch`, each process takes its share of every batch; see `distributed.train_on_processes`.
+    Started by `accelerate launch`, each process takes its share of every batch; see
+    `distributed.train_on_processes`.
     Returns the log: step, loss, learning_rate, ndcg, ndcg_rank_resumes, ndcg_rank_jobs.
     Raises DataError with fewer than 2 pairs and FloatingPointError if the loss diverges.
     """
     if len(pairs.rows) < 2:
-        raise DataError(f"{len(pairs.rows)} accepted pairs to train on; at least 2 are needed, check labels and split")
-    loss = ConFitLoss(model, torch.tensor(pairs.positives), n_jobs=len(pairs.job_texts),
-                      n_resumes=len(pairs.resume_texts), temperature=settings.temperature)
-    return fit(model, pairs, loss, settings=settings, checkpoints=checkpoints, evaluator=evaluator,
-               job_prompt=job_prompt, resume_prompt=resume_prompt)
+        raise DataError(
+            f"{len(pairs.rows)} accepted pairs to train on; at least 2 are needed, check labels and split"
+        )
+    loss = ConFitLoss(
+        model,
+        torch.tensor(pairs.positives),
+        n_jobs=len(pairs.job_texts),
+        n_resumes=len(pairs.resume_texts),
+        temperature=settings.temperature,
+    )
+    return fit(
+        model,
+        pairs,
+        loss,
+        settings=settings,
+        checkpoints=checkpoints,
+        evaluator=evaluator,
+        job_prompt=job_prompt,
+        resume_prompt=resume_prompt,
+    )
 
 
-def rank_changes(before: Encoder, after: Encoder, jobs: pd.DataFrame, resumes: pd.DataFrame,
-                 labels: pd.DataFrame) -> pd.DataFrame:
-    """Where each accepted resume stood and stands in its job's ranking, from the largest rise to the largest fall.
+def rank_changes(
+    before: Encoder, after: Encoder, jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame
+) -> pd.DataFrame:
+    """Where each accepted resume stood and stands in its job's ranking, from the largest rise to
+    the largest fall.
 
     Returns a frame rank before, rank after, job, resume (texts).
     """
     accepted = labels[labels["label"] == 1]
     pairs = accepted.merge(jobs[["job_id", "text"]], on="job_id").merge(
-        resumes[["resume_id", "text"]], on="resume_id", suffixes=("_job", "_resume"))
+        resumes[["resume_id", "text"]], on="resume_id", suffixes=("_job", "_resume")
+    )
     job_at = pd.Series(range(len(jobs)), index=jobs["job_id"]).loc[pairs["job_id"]].to_numpy()
-    resume_at = pd.Series(range(len(resumes)), index=resumes["resume_id"]).loc[pairs["resume_id"]].to_numpy()
+    resume_at = (
+        pd.Series(range(len(resumes)), index=resumes["resume_id"])
+        .loc[pairs["resume_id"]]
+        .to_numpy()
+    )
     ranks = []
     for encoder in (before, after):
-        scores = encoder.encode_jobs(list(jobs["text"])) @ encoder.encode_resumes(list(resumes["text"])).T
+        scores = (
+            encoder.encode_jobs(list(jobs["text"]))
+            @ encoder.encode_resumes(list(resumes["text"])).T
+        )
         own = scores[job_at, resume_at]
         ranks.append((scores[job_at] > own[:, None]).sum(axis=1) + 1)
-    table = pd.DataFrame({"rank before": ranks[0], "rank after": ranks[1], "job": pairs["text_job"],
-                          "resume": pairs["text_resume"]})
+    table = pd.DataFrame(
+        {
+            "rank before": ranks[0],
+            "rank after": ranks[1],
+            "job": pairs["text_job"],
+            "resume": pairs["text_resume"],
+        }
+    )
     return table.iloc[np.argsort(np.log(ranks[1] / ranks[0]), kind="stable")].reset_index(drop=True)

@@ -1,7 +1,9 @@
-"""Hard negatives from an encoder's own ranking: runner-up mining (ConFit v2, arXiv 2502.12361, 3.3) and its rivals.
+"""Hard negatives from an encoder's own ranking: runner-up mining (ConFit v2, arXiv 2502.12361, 3.3)
+and its rivals.
 
-Scores come as rows: a function that starts an iteration over the (N,) scores of one query after the other, so that a
-(Q, N) matrix is never in memory. Every miner returns a frame of numbers, `as_table` turns them into ids.
+Scores come as rows: a function that starts an iteration over the (N,) scores of one query after the
+other, so that a (Q, N) matrix is never in memory. Every miner returns a frame of numbers,
+`as_table` turns them into ids.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ BLOCK_BYTES = 2**27
 
 
 def dense_rows(queries: np.ndarray, candidates: np.ndarray) -> Rows:
-    """Inner products of queries (Q, dim) and candidates (N, dim), computed by blocks of queries, yielded one by one."""
+    """Inner products of queries (Q, dim) and candidates (N, dim), computed by blocks of queries,
+    yielded one by one."""
     _require_finite(queries, candidates)
     size = max(1, BLOCK_BYTES // (4 * len(candidates)))
 
     def rows() -> Iterator[np.ndarray]:
         for start in range(0, len(queries), size):
-            yield from queries[start:start + size] @ candidates.T
+            yield from queries[start : start + size] @ candidates.T
+
     return rows
 
 
@@ -37,24 +41,39 @@ def keyword_rows(queries: Sequence[str], candidates: Sequence[str], **options: s
 
 
 def ensemble_rows(members: Sequence[Rows]) -> Rows:
-    """Minus the mean percentile that several encoders give a candidate: no encoder's scale of scores counts."""
+    """Minus the mean percentile that several encoders give a candidate: no encoder's scale of
+    scores counts."""
+
     def rows() -> Iterator[np.ndarray]:
         for scores in zip(*(member() for member in members), strict=True):
             yield -np.mean([ranks_of(row) for row in scores], axis=0) / len(scores[0])
+
     return rows
 
 
-def runner_ups(rows: Rows, *, low: float, high: float, n: int, rng: np.random.Generator,
-               masks: Sequence[np.ndarray] | None = None, pools: Sequence[np.ndarray] | None = None,
-               scope: str = "query") -> pd.DataFrame:
-    """Draw n candidates a query, without repeats, from its percentile band low..high of all that are not masked.
+def runner_ups(
+    rows: Rows,
+    *,
+    low: float,
+    high: float,
+    n: int,
+    rng: np.random.Generator,
+    masks: Sequence[np.ndarray] | None = None,
+    pools: Sequence[np.ndarray] | None = None,
+    scope: str = "query",
+) -> pd.DataFrame:
+    """Draw n candidates a query, without repeats, from its percentile band low..high of all that
+    are not masked.
 
-    The band of a query with c candidates is ranks int(low c) .. int(high c) - 1, counted from 0, equal scores in the
-    order of the candidates; where that is empty or, by rounding, the top one, the nearest rank below the top (a pool
-    of 20 has no 3-4%, but never its best candidate instead). A query with fewer than 2 candidates raises DataError.
-    masks: (Q,) positions that may not be drawn and do not count; pools: (Q,) positions to choose from.
-    scope: "query" ranks each query's candidates (the authors' code); "all" takes the same band of the scores of all
-    pairs (their text), where a query may have fewer than n or none, and scores equal to the band's ends belong to it.
+    The band of a query with c candidates is ranks int(low c) .. int(high c) - 1, counted from 0,
+    equal scores in the order of the candidates; where that is empty or, by rounding, the top one,
+    the nearest rank below the top (a pool of 20 has no 3-4%, but never its best candidate instead).
+    A query with fewer than 2 candidates raises DataError.
+    masks: (Q,) positions that may not be drawn and do not count; pools: (Q,) positions to choose
+    from.
+    scope: "query" ranks each query's candidates (the authors' code); "all" takes the same band of
+    the scores of all pairs (their text), where a query may have fewer than n or none, and scores
+    equal to the band's ends belong to it.
     Returns query, candidate (positions), score, rank (from 1), percentile (rank / c).
     """
     check_band(low, high)
@@ -70,20 +89,33 @@ def runner_ups(rows: Rows, *, low: float, high: float, n: int, rng: np.random.Ge
         if stop > start:
             best = _best(scores, stop)[start:]
             drawn = np.sort(rng.choice(len(best), min(n, len(best)), replace=False, shuffle=False))
-            parts.append((query, positions[best[drawn]], scores[best[drawn]], start + drawn + 1, len(scores)))
+            parts.append(
+                (query, positions[best[drawn]], scores[best[drawn]], start + drawn + 1, len(scores))
+            )
     return as_frame(parts)
 
 
-def sampled_runner_ups(queries: np.ndarray, candidates: np.ndarray, *, low: float, high: float, n: int,
-                       rng: np.random.Generator, masks: Sequence[np.ndarray] | None = None, sample: int = 8192,
-                       block: int = 1024) -> pd.DataFrame:
-    """runner_ups of a uniform draw of `sample` candidates for every `block` of queries; the cost leaves out N.
+def sampled_runner_ups(
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    *,
+    low: float,
+    high: float,
+    n: int,
+    rng: np.random.Generator,
+    masks: Sequence[np.ndarray] | None = None,
+    sample: int = 8192,
+    block: int = 1024,
+) -> pd.DataFrame:
+    """runner_ups of a uniform draw of `sample` candidates for every `block` of queries; the cost
+    leaves out N.
 
-    A rank band of a uniform sample is a uniform draw of about the same band of the whole: a pick that stands at
-    percentile p of m sampled candidates stands at p +- sqrt(p (1 - p) / m) of all (one standard error of the
-    binomial; p = .035, m = 8192: .0020), so with m = 8192 hardly one in a million lies a whole point off the band.
-    queries (Q, dim), candidates (N, dim) float32; masks as in runner_ups. Memory beyond them: sample x (dim + block)
-    numbers. Returns runner_ups' frame; score is exact, rank (among all) and percentile are the sample's estimates.
+    A rank band of a uniform sample is a uniform draw of about the same band of the whole: a pick
+    that stands at percentile p of m sampled candidates stands at p +- sqrt(p (1 - p) / m) of all
+    (one standard error of the binomial; p = .035, m = 8192: .0020), so with m = 8192 hardly one in
+    a million lies a whole point off the band. queries (Q, dim), candidates (N, dim) float32; masks
+    as in runner_ups. Memory beyond them: sample x (dim + block) numbers. Returns runner_ups' frame;
+    score is exact, rank (among all) and percentile are the sample's estimates.
     """
     check_band(low, high)
     if sample < 2:
@@ -92,19 +124,32 @@ def sampled_runner_ups(queries: np.ndarray, candidates: np.ndarray, *, low: floa
     parts = []
     for first in range(0, len(queries), block):
         drawn = np.sort(rng.choice(len(candidates), min(sample, len(candidates)), replace=False))
-        part, inside = queries[first:first + block], None
+        part, inside = queries[first : first + block], None
         if masks is not None:
-            inside = [_places(drawn, mask) for mask in masks[first:first + block]]
+            inside = [_places(drawn, mask) for mask in masks[first : first + block]]
         some = np.ascontiguousarray(candidates[drawn])
         picks = runner_ups(dense_rows(part, some), low=low, high=high, n=n, rng=rng, masks=inside)
-        parts.append(picks.assign(query=picks["query"] + first, candidate=drawn[picks["candidate"]],
-                                  rank=np.ceil(picks["percentile"] * len(candidates)).astype(int)))
+        parts.append(
+            picks.assign(
+                query=picks["query"] + first,
+                candidate=drawn[picks["candidate"]],
+                rank=np.ceil(picks["percentile"] * len(candidates)).astype(int),
+            )
+        )
     return pd.concat(parts, ignore_index=True)
 
 
-def top_ranked(rows: Rows, *, k: int, n: int, rng: np.random.Generator, masks: Sequence[np.ndarray] | None = None,
-               pools: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
-    """Draw n of the k best candidates of every query, masked ones left out; columns as in runner_ups."""
+def top_ranked(
+    rows: Rows,
+    *,
+    k: int,
+    n: int,
+    rng: np.random.Generator,
+    masks: Sequence[np.ndarray] | None = None,
+    pools: Sequence[np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """Draw n of the k best candidates of every query, masked ones left out; columns as in
+    runner_ups."""
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
         best = _best(scores, min(k, len(scores)))
@@ -113,8 +158,14 @@ def top_ranked(rows: Rows, *, k: int, n: int, rng: np.random.Generator, masks: S
     return as_frame(parts)
 
 
-def random_candidates(rows: Rows, *, n: int, rng: np.random.Generator, masks: Sequence[np.ndarray] | None = None,
-                      pools: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
+def random_candidates(
+    rows: Rows,
+    *,
+    n: int,
+    rng: np.random.Generator,
+    masks: Sequence[np.ndarray] | None = None,
+    pools: Sequence[np.ndarray] | None = None,
+) -> pd.DataFrame:
     """Draw n candidates of every query from all that are not masked; columns as in runner_ups."""
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
@@ -123,40 +174,78 @@ def random_candidates(rows: Rows, *, n: int, rng: np.random.Generator, masks: Se
     return as_frame(parts)
 
 
-def known_positives(queries: pd.DataFrame, query_id: str, candidates: pd.DataFrame, candidate_id: str,
-                    labels: pd.DataFrame) -> list[np.ndarray]:
-    """(Q,) candidates that are no negatives of a query, for `masks`: accepted by it or by a query with its text, any
-    with the text of such a candidate, and any with the query's own text.
+def known_positives(
+    queries: pd.DataFrame,
+    query_id: str,
+    candidates: pd.DataFrame,
+    candidate_id: str,
+    labels: pd.DataFrame,
+) -> list[np.ndarray]:
+    """(Q,) candidates that are no negatives of a query, for `masks`: accepted by it or by a query
+    with its text, any with the text of such a candidate, and any with the query's own text.
 
     queries, candidates: jobs and resumes or the reverse; labels: job_id, resume_id, label.
     """
     accepted = labels[labels["label"] == 1]
     text_of_query = queries.set_index(query_id)["text"]
     text_of_candidate = candidates.set_index(candidate_id)["text"]
-    accepted = accepted[accepted[query_id].isin(text_of_query.index)
-                        & accepted[candidate_id].isin(text_of_candidate.index)]
-    wanted = pd.DataFrame({"query": text_of_query.loc[accepted[query_id]].to_numpy(),
-                           "candidate": text_of_candidate.loc[accepted[candidate_id]].to_numpy()})
+    accepted = accepted[
+        accepted[query_id].isin(text_of_query.index)
+        & accepted[candidate_id].isin(text_of_candidate.index)
+    ]
+    wanted = pd.DataFrame(
+        {
+            "query": text_of_query.loc[accepted[query_id]].to_numpy(),
+            "candidate": text_of_candidate.loc[accepted[candidate_id]].to_numpy(),
+        }
+    )
     texts = wanted.groupby("query")["candidate"].agg(set).to_dict()
-    places = pd.Series(range(len(candidates))).groupby(candidates["text"].to_numpy()).agg(np.array).to_dict()
+    places = (
+        pd.Series(range(len(candidates)))
+        .groupby(candidates["text"].to_numpy())
+        .agg(np.array)
+        .to_dict()
+    )
     nothing = np.empty(0, dtype=int)
-    return [np.sort(np.concatenate([nothing, *(places.get(text, nothing) for text in texts.get(own, set()) | {own})]))
-            for own in queries["text"]]
+    return [
+        np.sort(
+            np.concatenate(
+                [nothing, *(places.get(text, nothing) for text in texts.get(own, set()) | {own})]
+            )
+        )
+        for own in queries["text"]
+    ]
 
 
-def as_table(picks: pd.DataFrame, query_ids: Sequence[str], candidate_ids: Sequence[str], *, task: str,
-             miner: str) -> pd.DataFrame:
-    """The one table of every miner: query_id, candidate_id, task, score, rank, percentile, miner; never text."""
-    return pd.DataFrame({"query_id": np.asarray(query_ids, dtype=object)[picks["query"]],
-                         "candidate_id": np.asarray(candidate_ids, dtype=object)[picks["candidate"]], "task": task,
-                         **{name: picks[name].to_numpy() for name in ("score", "rank", "percentile")}, "miner": miner})
+def as_table(
+    picks: pd.DataFrame,
+    query_ids: Sequence[str],
+    candidate_ids: Sequence[str],
+    *,
+    task: str,
+    miner: str,
+) -> pd.DataFrame:
+    """The one table of every miner: query_id, candidate_id, task, score, rank, percentile, miner;
+    never text."""
+    return pd.DataFrame(
+        {
+            "query_id": np.asarray(query_ids, dtype=object)[picks["query"]],
+            "candidate_id": np.asarray(candidate_ids, dtype=object)[picks["candidate"]],
+            "task": task,
+            **{name: picks[name].to_numpy() for name in ("score", "rank", "percentile")},
+            "miner": miner,
+        }
+    )
 
 
 def band(n: int, low: float, high: float) -> tuple[int, int]:
-    """First rank and end, from 0, of the percentile band of n candidates; never empty, see runner_ups."""
+    """First rank and end, from 0, of the percentile band of n candidates; never empty, see
+    runner_ups."""
     if n < 2:
-        raise DataError(f"{n} candidates are left to mine from; runner-ups need at least 2: bring larger pools, or "
-                        f"leave the query out")
+        raise DataError(
+            f"{n} candidates are left to mine from; runner-ups need at least 2: bring larger pools, or "
+            f"leave the query out"
+        )
     start, stop = int(low * n), int(high * n)
     if low > 0 or stop <= start:  # the top is in the band by rounding only
         start = min(max(start, 1), n - 1)
@@ -166,23 +255,34 @@ def band(n: int, low: float, high: float) -> tuple[int, int]:
 def check_band(low: float, high: float) -> None:
     """Raise DataError unless 0 <= low < high <= 1."""
     if not 0 <= low < high <= 1:
-        raise DataError(f"the band {low}..{high} is none; low and high are shares of the candidates, 0 <= low < high "
-                        f"<= 1, such as 0.03 and 0.04")
+        raise DataError(
+            f"the band {low}..{high} is none; low and high are shares of the candidates, 0 <= low < high "
+            f"<= 1, such as 0.03 and 0.04"
+        )
 
 
 def _unmasked(rows: Rows, masks, pools) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(query, positions, scores) of what may be drawn. Raises ValueError on a score that is not finite."""
-    per_query = zip(rows(), masks or repeat(()), pools if pools is not None else repeat(None), strict=False)
+    """(query, positions, scores) of what may be drawn. Raises ValueError on a score that is not
+    finite."""
+    per_query = zip(
+        rows(), masks or repeat(()), pools if pools is not None else repeat(None), strict=False
+    )
     everything = np.empty(0, dtype=int)
     for query, (row, mask, pool) in enumerate(per_query):
         if len(everything) != len(row):
             everything = np.arange(len(row))
         positions = everything if pool is None else np.sort(pool)
         if len(mask):
-            positions = np.delete(everything, mask) if pool is None else positions[~np.isin(positions, mask)]
+            positions = (
+                np.delete(everything, mask)
+                if pool is None
+                else positions[~np.isin(positions, mask)]
+            )
         scores = row if len(positions) == len(row) else row[positions]
         if not np.isfinite(scores @ scores):  # a tenth of the cost of looking at each
-            raise ValueError(f"query {query} has a score that is not finite; nothing is mined from a broken model")
+            raise ValueError(
+                f"query {query} has a score that is not finite; nothing is mined from a broken model"
+            )
         yield query, positions, scores
 
 
@@ -203,11 +303,14 @@ def ranks_of(row: np.ndarray) -> np.ndarray:
 
 
 def _ends_over_all(rows: Rows, masks, pools, low: float, high: float) -> tuple[float, float]:
-    """The scores at which the band over all pairs begins and ends, exactly, by two counting passes over the bits."""
+    """The scores at which the band over all pairs begins and ends, exactly, by two counting passes
+    over the bits."""
+
     def keys() -> Iterator[np.ndarray]:  # integers in the reverse order of the scores
         for _, _, scores in _unmasked(rows, masks, pools):
             bits = scores.astype(np.float32).view(np.int32).astype(np.int64)
-            yield 2**31 - 1 - np.where(bits < 0, -2**31 - bits, bits)
+            yield 2**31 - 1 - np.where(bits < 0, -(2**31) - bits, bits)
+
     coarse = np.zeros(2**16, dtype=np.int64)
     for key in keys():
         coarse += np.bincount(key >> 16, minlength=2**16)
@@ -221,8 +324,10 @@ def _ends_over_all(rows: Rows, masks, pools, low: float, high: float) -> tuple[f
     found = []
     for rank, b in zip(wanted, bins, strict=True):
         within = rank - (total[b] - coarse[b])
-        bits = 2**31 - 1 - ((b << 16) + int(np.searchsorted(np.cumsum(fine[b]), within, side="right")))
-        found.append(float(np.int32(bits if bits >= 0 else -2**31 - bits).view(np.float32)))
+        bits = (
+            2**31 - 1 - ((b << 16) + int(np.searchsorted(np.cumsum(fine[b]), within, side="right")))
+        )
+        found.append(float(np.int32(bits if bits >= 0 else -(2**31) - bits).view(np.float32)))
     return found[0], found[1]
 
 
@@ -237,8 +342,10 @@ def _places(drawn: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def as_frame(parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]]) -> pd.DataFrame:
     """runner_ups' frame from (query, candidates, scores, ranks, number of candidates), one a query."""
     sizes = [len(candidates) for _, candidates, _, _, _ in parts]
-    columns = [np.concatenate([np.empty(0, dtype=kind), *(part[i] for part in parts)])
-               for i, kind in ((1, int), (2, np.float32), (3, int))]
+    columns = [
+        np.concatenate([np.empty(0, dtype=kind), *(part[i] for part in parts)])
+        for i, kind in ((1, int), (2, np.float32), (3, int))
+    ]
     frame = pd.DataFrame(dict(zip(("candidate", "score", "rank"), columns, strict=True)))
     frame.insert(0, "query", np.repeat([part[0] for part in parts], sizes).astype(int))
     return frame.assign(percentile=frame["rank"] / np.repeat([part[4] for part in parts], sizes))
@@ -247,5 +354,7 @@ def as_frame(parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]]) -
 def _require_finite(*matrices: np.ndarray) -> None:
     for matrix in matrices:
         if not np.isfinite(matrix).all():
-            raise ValueError(f"embedding {int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])} is not finite; the "
-                             f"model or its input is broken, so nothing is mined")
+            raise ValueError(
+                f"embedding {int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])} is not finite; the "
+                f"model or its input is broken, so nothing is mined"
+            )

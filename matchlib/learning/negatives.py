@@ -1,4 +1,5 @@
-"""Hard negatives by name, both directions, and how false and how hard they are where the truth is known."""
+"""Hard negatives by name, both directions, and how false and how hard they are where the truth is
+known."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ MINERS = ("runner_ups", "sampled_runner_ups", "bm25", "random", "rejected")
 class Direction:
     """One task's queries and candidates of the training split.
 
-    query_vectors, candidate_vectors: one (n, dim) matrix an encoder; masks: (Q,) candidates that are no negatives;
+    query_vectors, candidate_vectors: one (n, dim) matrix an encoder; masks: (Q,) candidates that
+    are no negatives;
     rejected: (query, candidate) positions of the rejected pairs.
     """
+
     task: str
     query_ids: Sequence[str]
     candidate_ids: Sequence[str]
@@ -35,48 +38,86 @@ class Direction:
 
 
 def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -> list[Direction]:
-    """Both tasks on jobs, resumes and labels of the training split; only documents that a label names ask.
+    """Both tasks on jobs, resumes and labels of the training split; only documents that a label
+    names ask.
 
-    Raises DataError, with the document's id, on an embedding that is not finite or of another length.
+    Raises DataError, with the document's id, on an embedding that is not finite or of another
+    length.
     """
-    documents = {"jobs": train["jobs"].reset_index(drop=True), "resumes": train["resumes"].reset_index(drop=True)}
+    documents = {
+        "jobs": train["jobs"].reset_index(drop=True),
+        "resumes": train["resumes"].reset_index(drop=True),
+    }
     ids, vectors = {"jobs": "job_id", "resumes": "resume_id"}, {"jobs": [], "resumes": []}
     for encoder in encoders:
         dim = None  # of the jobs' embeddings, for the resumes'
         for side, encode in (("jobs", encoder.encode_jobs), ("resumes", encoder.encode_resumes)):
-            matrix = check_vectors(encode(list(documents[side]["text"])), documents[side][ids[side]], dim=dim)
+            matrix = check_vectors(
+                encode(list(documents[side]["text"])), documents[side][ids[side]], dim=dim
+            )
             vectors[side].append(matrix)
             dim = matrix.shape[1]
     found = []
-    for task, asking, asked in (("rank_resumes", "jobs", "resumes"), ("rank_jobs", "resumes", "jobs")):
+    for task, asking, asked in (
+        ("rank_resumes", "jobs", "resumes"),
+        ("rank_jobs", "resumes", "jobs"),
+    ):
         queries, candidates = documents[asking], documents[asked]
         labelled = np.flatnonzero(queries[ids[asking]].isin(train["labels"][ids[asking]]))
         queries = queries.iloc[labelled].reset_index(drop=True)
-        place = (pd.Series(range(len(frame)), index=frame[ids[side]])
-                 for frame, side in ((queries, asking), (candidates, asked)))
+        place = (
+            pd.Series(range(len(frame)), index=frame[ids[side]])
+            for frame, side in ((queries, asking), (candidates, asked))
+        )
         rejected = train["labels"][train["labels"]["label"] == 0]
-        pairs = [numbers.loc[rejected[ids[side]]] for numbers, side in zip(place, (asking, asked), strict=True)]
-        found.append(Direction(
-            task, list(queries[ids[asking]]), list(candidates[ids[asked]]), list(queries["text"]),
-            list(candidates["text"]), [matrix[labelled] for matrix in vectors[asking]], vectors[asked],
-            mining.known_positives(queries, ids[asking], candidates, ids[asked], train["labels"]),
-            np.column_stack(pairs)))
+        pairs = [
+            numbers.loc[rejected[ids[side]]]
+            for numbers, side in zip(place, (asking, asked), strict=True)
+        ]
+        found.append(
+            Direction(
+                task,
+                list(queries[ids[asking]]),
+                list(candidates[ids[asked]]),
+                list(queries["text"]),
+                list(candidates["text"]),
+                [matrix[labelled] for matrix in vectors[asking]],
+                vectors[asked],
+                mining.known_positives(
+                    queries, ids[asking], candidates, ids[asked], train["labels"]
+                ),
+                np.column_stack(pairs),
+            )
+        )
     return found
 
 
 def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
     """Raise DataError if further encoders were named for a miner that takes one encoder, or none."""
     if members and miner != "runner_ups":
-        raise DataError(f"member_stages names {', '.join(members)}, but the miner {miner!r} does not read them, so "
-                        f"they would be ignored; set member_stages: {{}}, or miner: runner_ups")
+        raise DataError(
+            f"member_stages names {', '.join(members)}, but the miner {miner!r} does not read them, so "
+            f"they would be ignored; set member_stages: {{}}, or miner: runner_ups"
+        )
 
 
-def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: float = 0.04, n: int = 1, seed: int = 1,
-         scope: str = "query", sample: int = 8192, top: int = 10) -> pd.DataFrame:
-    """n hard negatives for every query of every direction, by one of MINERS, as the table of `mining.as_table`.
+def mine(
+    part: Sequence[Direction],
+    miner: str,
+    *,
+    low: float = 0.03,
+    high: float = 0.04,
+    n: int = 1,
+    seed: int = 1,
+    scope: str = "query",
+    sample: int = 8192,
+    top: int = 10,
+) -> pd.DataFrame:
+    """n hard negatives for every query of every direction, by one of MINERS, as the table of
+    `mining.as_table`.
 
-    low, high, scope: of runner_ups; sample: of sampled_runner_ups, which takes the first encoder; top: of bm25. With
-    several encoders runner_ups take the mean of their percentiles.
+    low, high, scope: of runner_ups; sample: of sampled_runner_ups, which takes the first encoder;
+    top: of bm25. With several encoders runner_ups take the mean of their percentiles.
     """
     if miner not in MINERS:
         raise DataError(f"miner {miner!r} is not one of {', '.join(MINERS)}")
@@ -90,7 +131,11 @@ def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: floa
         if miner == "sampled_runner_ups":
             picks = mining.sampled_runner_ups(*vectors[0], **band, sample=sample)
         elif miner == "runner_ups":
-            whole = rows if len(vectors) == 1 else mining.ensemble_rows([mining.dense_rows(*v) for v in vectors])
+            whole = (
+                rows
+                if len(vectors) == 1
+                else mining.ensemble_rows([mining.dense_rows(*v) for v in vectors])
+            )
             picks = mining.runner_ups(whole, **band, scope=scope)
         elif miner == "bm25":
             keywords = mining.keyword_rows(direction.query_texts, direction.candidate_texts)
@@ -99,48 +144,78 @@ def mine(part: Sequence[Direction], miner: str, *, low: float = 0.03, high: floa
             picks = mining.random_candidates(rows, n=n, rng=rng, masks=direction.masks)
         else:
             picks = _rejected(direction, rows)
-        tables.append(mining.as_table(picks, direction.query_ids, direction.candidate_ids, task=direction.task,
-                                      miner=name))
+        tables.append(
+            mining.as_table(
+                picks, direction.query_ids, direction.candidate_ids, task=direction.task, miner=name
+            )
+        )
     return pd.concat(tables, ignore_index=True)
 
 
-def false_negatives(mined: pd.DataFrame, truth: pd.DataFrame, part: Sequence[Direction],
-                    clusters: Mapping[str, pd.Series] | None = None) -> pd.DataFrame:
-    """How many of the mined negatives truly fit, and how hard they are for the first encoder of `part`.
+def false_negatives(
+    mined: pd.DataFrame,
+    truth: pd.DataFrame,
+    part: Sequence[Direction],
+    clusters: Mapping[str, pd.Series] | None = None,
+) -> pd.DataFrame:
+    """How many of the mined negatives truly fit, and how hard they are for the first encoder of
+    `part`.
 
-    truth: job_id, resume_id of every true fit; clusters: task -> query_id -> cluster, where queries are alike; without
-    it the negatives of one query are one. Returns miner, task, n, n_clusters, false_share, low, high (95%, of
-    `share_interval`), cosine (the encoder's mean, whatever the miner scored by), percentile (mean of the miner's), one
-    row a miner and task.
+    truth: job_id, resume_id of every true fit; clusters: task -> query_id -> cluster, where queries
+    are alike; without it the negatives of one query are one. Returns miner, task, n, n_clusters,
+    false_share, low, high (95%, of `share_interval`), cosine (the encoder's mean, whatever the
+    miner scored by), percentile (mean of the miner's), one row a miner and task.
     """
     fits = set(zip(truth["job_id"], truth["resume_id"], strict=True))
     rows, vectors = [], {}
     for direction in part:
-        vectors[direction.task] = (dict(zip(direction.query_ids, direction.query_vectors[0], strict=True)),
-                                   dict(zip(direction.candidate_ids, direction.candidate_vectors[0], strict=True)))
+        vectors[direction.task] = (
+            dict(zip(direction.query_ids, direction.query_vectors[0], strict=True)),
+            dict(zip(direction.candidate_ids, direction.candidate_vectors[0], strict=True)),
+        )
     for (miner, task), picks in mined.groupby(["miner", "task"], sort=False):
-        job_side, resume_side = ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
+        job_side, resume_side = (
+            ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
+        )
         pairs = zip(picks[job_side], picks[resume_side], strict=True)
         false = np.array([pair in fits for pair in pairs], dtype=float)
         alike = picks["query_id"] if clusters is None else picks["query_id"].map(clusters[task])
         interval = share_interval(false, alike.to_numpy())
         asking, asked = vectors[task]
-        cosines = [asking[q] @ asked[c] for q, c in zip(picks["query_id"], picks["candidate_id"], strict=True)]
-        rows.append({"miner": miner, "task": task, "n": len(picks), "n_clusters": interval["n_clusters"],
-                     "false_share": interval["value"], "low": interval["low"], "high": interval["high"],
-                     "cosine": float(np.mean(cosines)), "percentile": picks["percentile"].mean()})
+        cosines = [
+            asking[q] @ asked[c]
+            for q, c in zip(picks["query_id"], picks["candidate_id"], strict=True)
+        ]
+        rows.append(
+            {
+                "miner": miner,
+                "task": task,
+                "n": len(picks),
+                "n_clusters": interval["n_clusters"],
+                "false_share": interval["value"],
+                "low": interval["low"],
+                "high": interval["high"],
+                "cosine": float(np.mean(cosines)),
+                "percentile": picks["percentile"].mean(),
+            }
+        )
     return pd.DataFrame(rows)
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[str], *, dim: int | None = None) -> np.ndarray:
-    """The vectors; raises DataError with the id of the first that is not finite, or if they are not of length dim."""
+    """The vectors; raises DataError with the id of the first that is not finite, or if they are not
+    of length dim."""
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
-        raise DataError(f"the embedding of {list(ids)[broken[0]]!r} is not finite; the model or its precision is "
-                        f"broken, so nothing is mined")
+        raise DataError(
+            f"the embedding of {list(ids)[broken[0]]!r} is not finite; the model or its precision is "
+            f"broken, so nothing is mined"
+        )
     if vectors.shape[1] != (dim or vectors.shape[1]) or len(vectors) != len(ids):
-        raise DataError(f"{len(vectors)} embeddings of length {vectors.shape[1]} for {len(ids)} documents and length "
-                        f"{dim}; clear the cache of embeddings and encode again")
+        raise DataError(
+            f"{len(vectors)} embeddings of length {vectors.shape[1]} for {len(ids)} documents and length "
+            f"{dim}; clear the cache of embeddings and encode again"
+        )
     return vectors
 
 

@@ -1,4 +1,5 @@
-"""What every training of an encoder shares: settings, checkpoints, resuming, the choice of the best checkpoint."""
+"""What every training of an encoder shares: settings, checkpoints, resuming, the choice of the best
+checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +16,11 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, LoraModel
 from safetensors.torch import load_file, load_model, save_model
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from torch.utils.data import RandomSampler
@@ -32,13 +37,17 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; the paper's values are lr 1e-5, 10 epochs, batch 4 x 2 pairs, warm-up .05, weight decay .01,
-    temperature .01 (E5) or .05 (Jina), at most 2 hard negatives a batch and side.
+    """How to train; the paper's values are lr 1e-5, 10 epochs, batch 4 x 2 pairs, warm-up .05,
+    weight decay .01, temperature .01 (E5) or .05 (Jina), at most 2 hard negatives a batch and side.
 
-    batch_size, hard_negatives: of the whole batch, over all processes. lora_rank: 0 trains the weights themselves.
-    gradient_checkpointing: computes activations twice instead of keeping them, for long texts and small GPUs.
-    bf16: mixed precision on a GPU that has it; off, training is in float32 on every device, so that figures compare.
+    batch_size, hard_negatives: of the whole batch, over all processes. lora_rank: 0 trains the
+    weights themselves.
+    gradient_checkpointing: computes activations twice instead of keeping them, for long texts and
+    small GPUs.
+    bf16: mixed precision on a GPU that has it; off, training is in float32 on every device, so that
+    figures compare.
     """
+
     learning_rate: float = 1e-5
     epochs: float = 10.0
     batch_size: int = 8
@@ -56,20 +65,25 @@ class Settings:
 
 
 class EpochSampler(DefaultBatchSampler):
-    """Random batches drawn anew from seed and epoch, so that a resumed run sees the batches it would have seen."""
+    """Random batches drawn anew from seed and epoch, so that a resumed run sees the batches it
+    would have seen."""
 
     def __iter__(self):
         self.generator.manual_seed(self.seed + self.epoch)
         yield from super().__iter__()
 
-    def __init__(self, dataset, batch_size: int, drop_last: bool, generator: torch.Generator, seed: int, **_):
-        super().__init__(RandomSampler(dataset, generator=generator), batch_size=batch_size, drop_last=drop_last)
+    def __init__(
+        self, dataset, batch_size: int, drop_last: bool, generator: torch.Generator, seed: int, **_
+    ):
+        super().__init__(
+            RandomSampler(dataset, generator=generator), batch_size=batch_size, drop_last=drop_last
+        )
         self.generator, self.seed = generator, seed
 
 
 class _Trainer(SentenceTransformerTrainer):
-    """The trainer without model cards, which quote training texts, and with checkpoints of weights alone: they load
-    into the model being trained, whether or not it wears an adapter."""
+    """The trainer without model cards, which quote training texts, and with checkpoints of weights
+    alone: they load into the model being trained, whether or not it wears an adapter."""
 
     def add_model_card_callback(self, default_args_dict: dict) -> None:
         pass
@@ -83,16 +97,30 @@ class _Trainer(SentenceTransformerTrainer):
         load_model(self.model, Path(checkpoint) / WEIGHTS, device=str(self.model.device))
 
 
-def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, settings: Settings, checkpoints: Path,
-        evaluator: SentenceEvaluator | None = None, job_prompt: str = "", resume_prompt: str = "") -> pd.DataFrame:
-    """Train `model` in place by `loss` on batches of `pairs`; leave it with the checkpoint that validates best.
+def fit(
+    model: SentenceTransformer,
+    pairs: Pairs,
+    loss: torch.nn.Module,
+    *,
+    settings: Settings,
+    checkpoints: Path,
+    evaluator: SentenceEvaluator | None = None,
+    job_prompt: str = "",
+    resume_prompt: str = "",
+) -> pd.DataFrame:
+    """Train `model` in place by `loss` on batches of `pairs`; leave it with the checkpoint that
+    validates best.
 
-    The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and the log says so.
-    With settings.lora_rank the adapter is merged into the weights at the end, so that any loader reads the model.
+    The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and
+    the log says so. With settings.lora_rank the adapter is merged into the weights at the end, so
+    that any loader reads the model.
 
-    evaluator: returns its measures by name; the checkpoint with the highest `primary_metric` is kept.
-    checkpoints: a folder kept between runs; a run that was killed goes on from its last checkpoint, bit for bit.
-    Returns the log: a frame step, loss, learning_rate and the evaluator's measures (NaN where a row has none).
+    evaluator: returns its measures by name; the checkpoint with the highest `primary_metric` is
+    kept.
+    checkpoints: a folder kept between runs; a run that was killed goes on from its last checkpoint,
+    bit for bit.
+    Returns the log: a frame step, loss, learning_rate and the evaluator's measures (NaN where a row
+    has none).
     Raises FloatingPointError if the loss diverges.
     """
     adapter = _add_lora(model, settings.lora_rank) if settings.lora_rank else None
@@ -102,12 +130,30 @@ def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, sett
         model[0].auto_model.activation_checkpointing_enable()
     last = last_whole_checkpoint(checkpoints)
     arguments = _arguments(settings, len(pairs.rows), checkpoints, model, evaluator, last)
-    collator = PairCollator(model, pairs, -(-settings.hard_negatives // arguments.world_size), settings.chunk_size,
-                            job_prompt, resume_prompt)
-    trainer = _Trainer(model=model, args=arguments, train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}),
-                       loss=loss, data_collator=collator, evaluator=evaluator)
-    trainer.remove_callback(PrinterCallback)  # the log is returned; a notebook needs no lines of dicts
-    logger.info("training on %d pairs%s", len(pairs.rows), f", going on from {Path(last).name}" if last else "")
+    collator = PairCollator(
+        model,
+        pairs,
+        -(-settings.hard_negatives // arguments.world_size),
+        settings.chunk_size,
+        job_prompt,
+        resume_prompt,
+    )
+    trainer = _Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict({"label": pairs.rows.tolist()}),
+        loss=loss,
+        data_collator=collator,
+        evaluator=evaluator,
+    )
+    trainer.remove_callback(
+        PrinterCallback
+    )  # the log is returned; a notebook needs no lines of dicts
+    logger.info(
+        "training on %d pairs%s",
+        len(pairs.rows),
+        f", going on from {Path(last).name}" if last else "",
+    )
     trainer.train(resume_from_checkpoint=last)
     if evaluator is not None:
         _check_best(model, Path(trainer.state.best_model_checkpoint))
@@ -119,35 +165,73 @@ def fit(model: SentenceTransformer, pairs: Pairs, loss: torch.nn.Module, *, sett
 
 
 def _add_lora(model: SentenceTransformer, rank: int) -> LoraModel:
-    """Wear a low-rank adapter on every linear layer (LoRA, arXiv 2106.09685; alpha = 2 rank, dropout .05)."""
+    """Wear a low-rank adapter on every linear layer (LoRA, arXiv 2106.09685; alpha = 2 rank,
+    dropout .05)."""
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear")
     return LoraModel(model[0].auto_model, {"default": config}, "default")
 
 
-def _arguments(settings: Settings, n_pairs: int, checkpoints: Path, model: SentenceTransformer,
-               evaluator: SentenceEvaluator | None, last: str | None) -> SentenceTransformerTrainingArguments:
+def _arguments(
+    settings: Settings,
+    n_pairs: int,
+    checkpoints: Path,
+    model: SentenceTransformer,
+    evaluator: SentenceEvaluator | None,
+    last: str | None,
+) -> SentenceTransformerTrainingArguments:
     if model.device.index and not torch.distributed.is_initialized():
-        raise ValueError(f"training uses the first GPU it sees, not {model.device}; set CUDA_VISIBLE_DEVICES="
-                         f"{model.device.index} and device: cuda")
+        raise ValueError(
+            f"training uses the first GPU it sees, not {model.device}; set CUDA_VISIBLE_DEVICES="
+            f"{model.device.index} and device: cuda"
+        )
     processes = int(os.environ.get("WORLD_SIZE", 1))
     if settings.batch_size % processes:
-        raise ValueError(f"batch_size {settings.batch_size} cannot be shared by {processes} processes; "
-                         f"make it a multiple")
+        raise ValueError(
+            f"batch_size {settings.batch_size} cannot be shared by {processes} processes; "
+            f"make it a multiple"
+        )
     steps = max(1, round(settings.epochs * -(-n_pairs // settings.batch_size)))
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
     if settings.bf16 and (on_cpu or not torch.cuda.is_bf16_supported()):
-        raise ValueError(f"bf16 is set, but training runs on {model.device}, which is no GPU with bfloat16; set "
-                         f"bf16: false")
-    choose = {} if evaluator is None else {"eval_strategy": "steps", "eval_steps": every, "eval_on_start": last is None,
-                                           "load_best_model_at_end": True, "greater_is_better": True,
-                                           "metric_for_best_model": f"eval_{evaluator.primary_metric}"}
+        raise ValueError(
+            f"bf16 is set, but training runs on {model.device}, which is no GPU with bfloat16; set "
+            f"bf16: false"
+        )
+    choose = (
+        {}
+        if evaluator is None
+        else {
+            "eval_strategy": "steps",
+            "eval_steps": every,
+            "eval_on_start": last is None,
+            "load_best_model_at_end": True,
+            "greater_is_better": True,
+            "metric_for_best_model": f"eval_{evaluator.primary_metric}",
+        }
+    )
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(checkpoints), max_steps=steps, per_device_train_batch_size=settings.batch_size // processes,
-        learning_rate=settings.learning_rate, warmup_steps=settings.warmup, weight_decay=settings.weight_decay,
-        seed=settings.seed, data_seed=settings.seed, use_cpu=on_cpu, bf16=settings.bf16, save_strategy="steps",
-        save_steps=every, save_total_limit=2, logging_steps=max(1, every // 5), logging_nan_inf_filter=False,
-        report_to="none", batch_sampler=EpochSampler, disable_tqdm=True, dataloader_pin_memory=not on_cpu, **choose)
+        output_dir=str(checkpoints),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size // processes,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        use_cpu=on_cpu,
+        bf16=settings.bf16,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        logging_steps=max(1, every // 5),
+        logging_nan_inf_filter=False,
+        report_to="none",
+        batch_sampler=EpochSampler,
+        disable_tqdm=True,
+        dataloader_pin_memory=not on_cpu,
+        **choose,
+    )
     if processes == 1 and arguments.n_gpu > 1:
         arguments._n_gpu = 1  # else the trainer would spread batches by DataParallel, whose masks see one share only
     return arguments
@@ -165,7 +249,8 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 
 def freeze_layers(model: SentenceTransformer, n: int) -> None:
-    """Freeze the embeddings and the lowest `n` transformer layers. Raises ValueError if there are fewer."""
+    """Freeze the embeddings and the lowest `n` transformer layers. Raises ValueError if there are
+    fewer."""
     backbone = model[0].auto_model
     layers = next((m for m in backbone.modules() if isinstance(m, torch.nn.ModuleList)), [])
     if n > len(layers):
@@ -182,26 +267,38 @@ def _check_best(model: SentenceTransformer, checkpoint: Path) -> None:
     saved = load_file(checkpoint / WEIGHTS)
     loaded = model.state_dict()
     if any(not torch.equal(loaded[name].cpu(), value) for name, value in saved.items()):
-        raise RuntimeError(f"the best checkpoint {checkpoint} was not loaded; remove its folder and train again")
+        raise RuntimeError(
+            f"the best checkpoint {checkpoint} was not loaded; remove its folder and train again"
+        )
 
 
 def _log_row(entry: dict) -> dict:
     spent = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_loss")
-    measures = {name.removeprefix("eval_"): entry[name] for name in sorted(entry)
-                if name.startswith("eval_") and name not in spent}
-    return {"step": entry["step"], **{name: entry[name] for name in ("loss", "learning_rate") if name in entry},
-            **measures}
+    measures = {
+        name.removeprefix("eval_"): entry[name]
+        for name in sorted(entry)
+        if name.startswith("eval_") and name not in spent
+    }
+    return {
+        "step": entry["step"],
+        **{name: entry[name] for name in ("loss", "learning_rate") if name in entry},
+        **measures,
+    }
 
 
-def save_encoder(model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None,
-                 **card: Any) -> None:
-    """Save a plain sentence-transformers folder, written beside and renamed; SentenceTransformer(folder) loads it.
+def save_encoder(
+    model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None, **card: Any
+) -> None:
+    """Save a plain sentence-transformers folder, written beside and renamed;
+    SentenceTransformer(folder) loads it.
 
-    prompts: kept in the folder by name, for model.encode(..., prompt_name="job"). card: what the model card beside the
-    weights says, see `card.write_card`.
+    prompts: kept in the folder by name, for model.encode(..., prompt_name="job"). card: what the
+    model card beside the weights says, see `card.write_card`.
     """
     model.prompts |= {name: prompt for name, prompt in (prompts or {}).items() if prompt}
-    if model.tokenizer.is_fast:  # else the file keeps how its last text was cut and padded, or that there was none
+    if (
+        model.tokenizer.is_fast
+    ):  # else the file keeps how its last text was cut and padded, or that there was none
         model.tokenizer.backend_tokenizer.no_truncation()
         model.tokenizer.backend_tokenizer.no_padding()
     beside = folder.with_name(folder.name + ".part")

@@ -11,13 +11,21 @@ from matchlib.retrieval.evaluation import mean_interval
 from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines, score_matrix
 
 
-def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferences: pd.DataFrame, *, seed: int,
-                      clusters: pd.Series | None = None) -> pd.DataFrame:
-    """Share of preferences that each system orders rightly for the own job, for a random other job, and on hard pairs.
+def compare_contrasts(
+    systems: Mapping[str, BothWays],
+    corpus: Corpus,
+    preferences: pd.DataFrame,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Share of preferences that each system orders rightly for the own job, for a random other job,
+    and on hard pairs.
 
-    preferences: job_id, resume_a, resume_b, preferred (a or b; ties are left out). Hard: the better resume has no
-    more lines than the other. Returns one row a system: n, own, own_low, own_high, other, own_minus_other with its
-    interval, hard_n, hard, hard_low, hard_high; "length" stands for the number of lines alone.
+    preferences: job_id, resume_a, resume_b, preferred (a or b; ties are left out). Hard: the better
+    resume has no more lines than the other. Returns one row a system: n, own, own_low, own_high,
+    other, own_minus_other with its interval, hard_n, hard, hard_low, hard_high; "length" stands for
+    the number of lines alone.
     """
     decided = preferences[preferences["preferred"] != "tie"]
     job = _positions(corpus.jobs["job_id"], decided["job_id"])
@@ -26,8 +34,11 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     better, worse = np.where(a_wins, a, b), np.where(a_wins, b, a)
     lines = count_lines(corpus.resumes["text"])
     hard = lines[better] <= lines[worse]
-    # Sorted by jobs in random order and shifted by the busiest job's pairs, no pair meets its own job again.
-    order = np.argsort(np.random.default_rng(seed).permutation(len(corpus.jobs))[job], kind="stable")
+    # Sorted by jobs in random order and shifted by the busiest job's pairs, no pair meets its own
+    # job again.
+    order = np.argsort(
+        np.random.default_rng(seed).permutation(len(corpus.jobs))[job], kind="stable"
+    )
     other = np.empty_like(job)
     other[order] = job[np.roll(order, np.bincount(job).max())]
     alike = (decided["job_id"] if clusters is None else decided["job_id"].map(clusters)).to_numpy()
@@ -40,14 +51,22 @@ def compare_contrasts(systems: Mapping[str, BothWays], corpus: Corpus, preferenc
     return pd.DataFrame(rows)
 
 
-def _row(own: np.ndarray, control: np.ndarray, hard: np.ndarray, alike: np.ndarray) -> dict[str, float]:
+def _row(
+    own: np.ndarray, control: np.ndarray, hard: np.ndarray, alike: np.ndarray
+) -> dict[str, float]:
     row = {"n": len(own), "n_clusters": len(np.unique(alike))}
-    chosen = {"own": (own, alike), "own_minus_other": (own - control, alike), "hard": (own[hard], alike[hard])}
+    chosen = {
+        "own": (own, alike),
+        "own_minus_other": (own - control, alike),
+        "hard": (own[hard], alike[hard]),
+    }
     for name, (values, groups) in chosen.items():
         interval = {"value": np.nan, "low": np.nan, "high": np.nan}
         if len(values):
             interval = mean_interval(values, groups)
-        least = -1 if name == "own_minus_other" else 0  # no share lies outside [0, 1], no difference outside [-1, 1]
+        least = (
+            -1 if name == "own_minus_other" else 0
+        )  # no share lies outside [0, 1], no difference outside [-1, 1]
         low, high = np.clip([interval["low"], interval["high"]], least, 1)
         row |= {name: interval["value"], f"{name}_low": low, f"{name}_high": high}
     return row | {"other": control.mean(), "hard_n": int(hard.sum())}

@@ -1,4 +1,5 @@
-"""Cache databases on disk: one that is damaged is set aside and made anew, what cannot be mended is one sentence."""
+"""Cache databases on disk: one that is damaged is set aside and made anew, what cannot be mended is
+one sentence."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ class _DamagedError(Exception):
 def use_cache(path: Path, create: str, action: Callable[[sqlite3.Connection], Result]) -> Result:
     """What action(connection) gives; where the database turns out to be damaged, that of a new one.
 
-    create: the CREATE TABLE IF NOT EXISTS statement. The action may be called twice: what it has done must not be lost
-    or done again. Raises DataError where the folder cannot be written, the disk is full, or another process holds the
-    database.
+    create: the CREATE TABLE IF NOT EXISTS statement. The action may be called twice: what it has
+    done must not be lost or done again. Raises DataError where the folder cannot be written, the
+    disk is full, or another process holds the database.
     """
     for _ in range(2):
         try:
@@ -39,7 +40,9 @@ def use_cache(path: Path, create: str, action: Callable[[sqlite3.Connection], Re
                 return action(connection)
         except _DamagedError as problem:
             _set_aside(path, str(problem))
-    raise DataError(f"the cache {path} was damaged, made anew, and is damaged again; the disk may fail: {ELSEWHERE}")
+    raise DataError(
+        f"the cache {path} was damaged, made anew, and is damaged again; the disk may fail: {ELSEWHERE}"
+    )
 
 
 @contextmanager
@@ -47,8 +50,10 @@ def _opened(path: Path, create: str) -> Iterator[sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise DataError(f"the cache folder {path.parent} cannot be made ({problem.strerror}); {ELSEWHERE}, one that "
-                        f"can be written") from None
+        raise DataError(
+            f"the cache folder {path.parent} cannot be made ({problem.strerror}); {ELSEWHERE}, one that "
+            f"can be written"
+        ) from None
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
             with connection:
@@ -61,16 +66,24 @@ def _opened(path: Path, create: str) -> Iterator[sqlite3.Connection]:
 def _translated(problem: sqlite3.DatabaseError, path: Path) -> Exception:
     """The error to raise for one of sqlite's."""
     code = (getattr(problem, "sqlite_errorcode", None) or 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(sign in str(problem) for sign in OTHER_TABLE):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
+        sign in str(problem) for sign in OTHER_TABLE
+    ):
         return _DamagedError(str(problem))
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return DataError(f"the cache {path} cannot be written ({problem}); {ELSEWHERE}, one that can be written")
+        return DataError(
+            f"the cache {path} cannot be written ({problem}); {ELSEWHERE}, one that can be written"
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return DataError(f"the cache {path} has been locked by another process for {LOCK_SECONDS} s; wait for it or "
-                         f"stop it, or {ELSEWHERE}")
+        return DataError(
+            f"the cache {path} has been locked by another process for {LOCK_SECONDS} s; wait for it or "
+            f"stop it, or {ELSEWHERE}"
+        )
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return DataError(f"the cache {path} cannot be written: {problem} ({_free(path.parent)} free on its disk); free "
-                         f"some space, or {ELSEWHERE}; what was kept until now is kept")
+        return DataError(
+            f"the cache {path} cannot be written: {problem} ({_free(path.parent)} free on its disk); free "
+            f"some space, or {ELSEWHERE}; what was kept until now is kept"
+        )
     return problem
 
 
@@ -92,10 +105,16 @@ def _set_aside(path: Path, problem: str) -> None:
             try:
                 os.replace(file, file.with_name(f"{file.name}.damaged"))
             except OSError as failure:
-                raise DataError(f"the cache {file} is damaged ({problem}) and cannot be moved aside "
-                                f"({failure.strerror}); remove it, or {ELSEWHERE}") from None
-    logger.warning("the cache %s was damaged (%s): it is now %s.damaged, and what it held is made again", path, problem,
-                   path.name)
+                raise DataError(
+                    f"the cache {file} is damaged ({problem}) and cannot be moved aside "
+                    f"({failure.strerror}); remove it, or {ELSEWHERE}"
+                ) from None
+    logger.warning(
+        "the cache %s was damaged (%s): it is now %s.damaged, and what it held is made again",
+        path,
+        problem,
+        path.name,
+    )
 
 
 def _is_damaged(path: Path) -> bool:

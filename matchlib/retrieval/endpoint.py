@@ -1,4 +1,5 @@
-"""Embeddings by an OpenAI-compatible service (OpenAI, vLLM, text-embeddings-inference, Ollama, ...)."""
+"""Embeddings by an OpenAI-compatible service (OpenAI, vLLM, text-embeddings-inference, Ollama,
+...)."""
 
 from __future__ import annotations
 
@@ -17,11 +18,14 @@ TIMEOUT_S = 120
 
 
 class Endpoint:
-    """One embedding model of the service that OPENAI_BASE_URL names, with the key in OPENAI_API_KEY.
+    """One embedding model of the service that OPENAI_BASE_URL names, with the key in
+    OPENAI_API_KEY.
 
-    max_words: texts are cut there, since the service's tokens are unknown here (None: they are sent whole).
-    Time-outs, refused connections, 408, 409, 429 and 5xx are tried again with growing pauses (the client's own).
+    max_words: texts are cut there, since the service's tokens are unknown here (None: they are sent
+    whole). Time-outs, refused connections, 408, 409, 429 and 5xx are tried again with growing
+    pauses (the client's own).
     """
+
     batch_size = 64
 
     def __init__(self, model: str, *, max_words: int | None = None):
@@ -31,46 +35,68 @@ class Endpoint:
     def client(self):
         """The openai client. Raises EncoderError without a key; a local service takes any."""
         from openai import OpenAI
+
         if not os.environ.get("OPENAI_API_KEY"):
-            raise EncoderError("OPENAI_API_KEY is not set, which an endpoint needs; set it in the environment (any "
-                               "word for a local service), and OPENAI_BASE_URL to the service's address")
+            raise EncoderError(
+                "OPENAI_API_KEY is not set, which an endpoint needs; set it in the environment (any "
+                "word for a local service), and OPENAI_BASE_URL to the service's address"
+            )
         return OpenAI(max_retries=RETRIES, timeout=TIMEOUT_S)
 
     @property
     def key(self) -> str:
-        """Hash of the service's address and the model's name; who renames a model keeps its old vectors."""
-        return hashlib.sha256(json.dumps([str(self.client.base_url), self.model]).encode()).hexdigest()
+        """Hash of the service's address and the model's name; who renames a model keeps its old
+        vectors."""
+        return hashlib.sha256(
+            json.dumps([str(self.client.base_url), self.model]).encode()
+        ).hexdigest()
 
     def cut(self, text: str) -> list[str]:
         """A text's passages of max_words words each; at least one."""
         return [text] if self.max_words is None else cut_at_words(text, self.max_words)
 
     def embed(self, texts: list[str]) -> np.ndarray:
-        """(n, dim) float32 unit vectors; one request for `batch_size` texts. Raises EncoderError on any refusal."""
+        """(n, dim) float32 unit vectors; one request for `batch_size` texts. Raises EncoderError on
+        any refusal."""
         shown = [self.cut(text)[0] for text in texts]
-        vectors = [self._request(shown[start:start + self.batch_size])
-                   for start in range(0, len(shown), self.batch_size)]
+        vectors = [
+            self._request(shown[start : start + self.batch_size])
+            for start in range(0, len(shown), self.batch_size)
+        ]
         if len({part.shape[1] for part in vectors}) > 1:
-            raise EncoderError(f"{self.model}: the service gave vectors of different lengths; is the model loaded "
-                               f"twice?")
+            raise EncoderError(
+                f"{self.model}: the service gave vectors of different lengths; is the model loaded "
+                f"twice?"
+            )
         matrix = np.concatenate(vectors)
         norms = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not np.isfinite(matrix).all() or (norms == 0).any():
-            raise EncoderError(f"{self.model}: the service gave vectors that are not finite or are 0; nothing is kept")
+            raise EncoderError(
+                f"{self.model}: the service gave vectors that are not finite or are 0; nothing is kept"
+            )
         return (matrix / norms).astype(np.float32)
 
     def _request(self, texts: list[str]) -> np.ndarray:
         import openai
+
         try:
-            answer = self.client.embeddings.create(model=self.model, input=texts, encoding_format="float")
+            answer = self.client.embeddings.create(
+                model=self.model, input=texts, encoding_format="float"
+            )
         except openai.APIConnectionError as problem:
-            raise EncoderError(f"no answer from {self.client.base_url} ({type(problem).__name__}); check "
-                               f"OPENAI_BASE_URL and the network") from None
+            raise EncoderError(
+                f"no answer from {self.client.base_url} ({type(problem).__name__}); check "
+                f"OPENAI_BASE_URL and the network"
+            ) from None
         except openai.APIStatusError as problem:
-            raise EncoderError(f"{self.client.base_url} refused to embed with {self.model} (status "
-                               f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
-                               f"OPENAI_API_KEY and max_tokens") from None
+            raise EncoderError(
+                f"{self.client.base_url} refused to embed with {self.model} (status "
+                f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
+                f"OPENAI_API_KEY and max_tokens"
+            ) from None
         found = sorted(answer.data, key=lambda item: item.index)
         if [item.index for item in found] != list(range(len(texts))):
-            raise EncoderError(f"{self.model}: {len(found)} vectors came back for {len(texts)} texts; nothing is kept")
+            raise EncoderError(
+                f"{self.model}: {len(found)} vectors came back for {len(texts)} texts; nothing is kept"
+            )
         return np.array([item.embedding for item in found], dtype=np.float64)

@@ -17,10 +17,12 @@ MAX_SPECIAL_TOKENS = 4
 
 
 def is_cut(encoder: Encoder, texts: Sequence[str], *, prompt: str = "") -> np.ndarray:
-    """(n,) bool: whether a text with its prompt is longer than the encoder reads, so that its end counts for nothing.
+    """(n,) bool: whether a text with its prompt is longer than the encoder reads, so that its end
+    counts for nothing.
 
-    Texts with more words than the encoder reads tokens are cut, those with fewer bytes are not; the others are
-    tokenized. Nothing is cut where an encoder reads passages, or an endpoint's service takes texts whole.
+    Texts with more words than the encoder reads tokens are cut, those with fewer bytes are not; the
+    others are tokenized. Nothing is cut where an encoder reads passages, or an endpoint's service
+    takes texts whole.
     """
     whole = [prompt + text for text in texts]
     if encoder.passages is not None:
@@ -37,7 +39,8 @@ def is_cut(encoder: Encoder, texts: Sequence[str], *, prompt: str = "") -> np.nd
 
 
 def _max_tokens(encoder: Encoder) -> int:
-    """Tokens that the model reads, special ones included; the model is loaded only where its files do not say it."""
+    """Tokens that the model reads, special ones included; the model is loaded only where its files
+    do not say it."""
     settings = encoder.folder / "sentence_bert_config.json"
     if settings.exists():
         own_limit = json.loads(settings.read_text(encoding="utf-8")).get("max_seq_length")
@@ -51,18 +54,20 @@ def _count_tokens(encoder: Encoder, texts: list[str]) -> np.ndarray:
     """(n,) number of tokens of each whole text, special ones included."""
     file = encoder.folder / "tokenizer.json"
     count = _fast_counter(file) if file.exists() else _counter_of_model(encoder)
-    parts = [count(texts[start:start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)]
+    parts = [count(texts[start : start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)]
     return np.array([n for part in parts for n in part], dtype=int)
 
 
 def _fast_counter(file: Path):
     from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
 
     def count(texts: list[str]) -> list[int]:
         return [len(encoding) for encoding in tokenizer.encode_batch_fast(texts)]
+
     return count
 
 
@@ -70,5 +75,8 @@ def _counter_of_model(encoder: Encoder):
     tokenizer = encoder.model.tokenizer
 
     def count(texts: list[str]) -> list[int]:
-        return [len(tokens) for tokens in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+        return [
+            len(tokens) for tokens in tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        ]
+
     return count

@@ -1,7 +1,9 @@
-"""What a model's folder must hold: each of its files is looked at before a library loads something else instead.
+"""What a model's folder must hold: each of its files is looked at before a library loads something
+else instead.
 
-Libraries are lenient: without a tokenizer every word is unknown, without some of the weights these are drawn at
-random, and a pickle is loaded where there is no safetensors file. All of that ends with status 0 and a wrong ranking.
+Libraries are lenient: without a tokenizer every word is unknown, without some of the weights these
+are drawn at random, and a pickle is loaded where there is no safetensors file. All of that ends
+with status 0 and a wrong ranking.
 """
 
 from __future__ import annotations
@@ -11,11 +13,24 @@ import struct
 from importlib import import_module
 from pathlib import Path
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
-                   "sentencepiece.bpe.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
-SETTINGS_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                  "generation_config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+SETTINGS_FILES = (
+    "config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 AGAIN = "copy or save the model again, with all its files"
 MIN_SAME_TOKENS = 0.9
@@ -27,7 +42,8 @@ class EncoderError(ValueError):
 
 
 def read_json(path: Path, default: dict | list) -> dict | list:
-    """What a JSON file holds, or the default where there is none. Raises EncoderError if it is of another form."""
+    """What a JSON file holds, or the default where there is none. Raises EncoderError if it is of
+    another form."""
     if not path.exists():
         return default
     _refuse_pointer(path)
@@ -36,18 +52,23 @@ def read_json(path: Path, default: dict | list) -> dict | list:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, type(default)):
-        raise EncoderError(f"{path} ({path.stat().st_size} bytes) is damaged: it holds no JSON of the form that a "
-                           f"model's has; {AGAIN}")
+        raise EncoderError(
+            f"{path} ({path.stat().st_size} bytes) is damaged: it holds no JSON of the form that a "
+            f"model's has; {AGAIN}"
+        )
     return value
 
 
 def check_files(name: str, folder: Path) -> None:
-    """Raise EncoderError where a model needs remote code or pickles, or lacks a file or a part of one."""
+    """Raise EncoderError where a model needs remote code or pickles, or lacks a file or a part of
+    one."""
     modules = _read_modules(folder)
     _refuse_remote_code(name, folder, modules)
     if not any(folder.rglob("*.safetensors")):
-        raise EncoderError(f"{name} holds no .safetensors file ({folder}); matchlib loads no pickled weights: save the "
-                           f"model again with save_pretrained, or choose another")
+        raise EncoderError(
+            f"{name} holds no .safetensors file ({folder}); matchlib loads no pickled weights: save the "
+            f"model again with save_pretrained, or choose another"
+        )
     for file in sorted(folder.rglob("*.safetensors")):
         weight_names(file)
     for place in sorted({folder, *(folder / module["path"] for module in modules)}):
@@ -55,7 +76,9 @@ def check_files(name: str, folder: Path) -> None:
             if (place / file).exists():
                 _check_json(place / file)
     _check_shards(name, folder)
-    transformers = [folder / module["path"] for module in modules if module["type"].endswith(".Transformer")]
+    transformers = [
+        folder / module["path"] for module in modules if module["type"].endswith(".Transformer")
+    ]
     for place in transformers if modules else [folder]:
         _check_transformer(name, place)
     _check_modules(name, folder, modules)
@@ -74,11 +97,15 @@ def weight_names(file: Path) -> set[str]:
         weights.pop("__metadata__", None)
         end = max((facts["data_offsets"][1] for facts in weights.values()), default=0)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError):
-        raise EncoderError(f"{file} ({size:,} bytes) is damaged: it does not begin as a safetensors file does; "
-                           f"{AGAIN}") from None
+        raise EncoderError(
+            f"{file} ({size:,} bytes) is damaged: it does not begin as a safetensors file does; "
+            f"{AGAIN}"
+        ) from None
     if size != 8 + length + end:
-        raise EncoderError(f"{file} has {size:,} bytes, but by its own header {8 + length + end:,}: it was cut off or "
-                           f"written over; {AGAIN}")
+        raise EncoderError(
+            f"{file} has {size:,} bytes, but by its own header {8 + length + end:,}: it was cut off or "
+            f"written over; {AGAIN}"
+        )
     return set(weights)
 
 
@@ -86,37 +113,52 @@ def check_adapter(folder: Path) -> None:
     """Raise EncoderError unless a folder holds a whole PEFT adapter without pickles."""
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / file).exists():
-            raise EncoderError(f"{folder} holds no adapter (no {file}); name the folder that save_pretrained of PEFT "
-                               f"wrote, with its weights as safetensors")
+            raise EncoderError(
+                f"{folder} holds no adapter (no {file}); name the folder that save_pretrained of PEFT "
+                f"wrote, with its weights as safetensors"
+            )
     if not read_json(folder / "adapter_config.json", {}).get("peft_type"):
-        raise EncoderError(f"{folder / 'adapter_config.json'} names no peft_type, so the folder is not a whole "
-                           f"adapter; copy or save it again")
+        raise EncoderError(
+            f"{folder / 'adapter_config.json'} names no peft_type, so the folder is not a whole "
+            f"adapter; copy or save it again"
+        )
     weight_names(folder / "adapter_model.safetensors")
 
 
 def _check_json(file: Path) -> None:
-    """Raise EncoderError if a file is no JSON: libraries do without one of settings that they cannot read."""
+    """Raise EncoderError if a file is no JSON: libraries do without one of settings that they
+    cannot read."""
     _refuse_pointer(file)
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise EncoderError(f"{file} ({file.stat().st_size} bytes) is damaged: it holds no JSON; {AGAIN}") from None
+        raise EncoderError(
+            f"{file} ({file.stat().st_size} bytes) is damaged: it holds no JSON; {AGAIN}"
+        ) from None
 
 
 def _refuse_pointer(file: Path) -> None:
     with file.open("rb") as opened:
         is_pointer = opened.read(len(LFS_POINTER)) == LFS_POINTER
     if is_pointer:
-        raise EncoderError(f"{file} is a Git LFS pointer, not the file itself; fetch the files with: git lfs pull")
+        raise EncoderError(
+            f"{file} is a Git LFS pointer, not the file itself; fetch the files with: git lfs pull"
+        )
 
 
 def _read_modules(folder: Path) -> list[dict]:
-    """The entries of modules.json, [] where there is none. Raises EncoderError unless each has a type and a path."""
+    """The entries of modules.json, [] where there is none. Raises EncoderError unless each has a
+    type and a path."""
     modules = read_json(folder / "modules.json", [])
     for module in modules:
-        if not isinstance(module, dict) or not isinstance(module.get("type"), str) or not isinstance(
-                module.get("path"), str):
-            raise EncoderError(f"{folder / 'modules.json'} is damaged: {module!r} has no type or no path; {AGAIN}")
+        if (
+            not isinstance(module, dict)
+            or not isinstance(module.get("type"), str)
+            or not isinstance(module.get("path"), str)
+        ):
+            raise EncoderError(
+                f"{folder / 'modules.json'} is damaged: {module!r} has no type or no path; {AGAIN}"
+            )
     return modules
 
 
@@ -124,13 +166,19 @@ def _refuse_remote_code(name: str, folder: Path, modules: list[dict]) -> None:
     for place in ["", *(module["path"] for module in modules)]:
         config = read_json(folder / place / "config.json", {})
         architecture = (config.get("architectures") or [""])[0]
-        if "auto_map" in config and not hasattr(import_module("transformers"), architecture):  # seconds to import
-            raise EncoderError(f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
-                               f"which matchlib never runs; choose a model that transformers supports")
+        if "auto_map" in config and not hasattr(
+            import_module("transformers"), architecture
+        ):  # seconds to import
+            raise EncoderError(
+                f"{name} needs remote code ({architecture or 'its own class'} is not in transformers), "
+                f"which matchlib never runs; choose a model that transformers supports"
+            )
     for module in modules:
         if not module["type"].startswith("sentence_transformers."):
-            raise EncoderError(f"{name} needs remote code ({module['type']} in modules.json), which matchlib never "
-                               f"runs; choose a model of sentence-transformers' own modules")
+            raise EncoderError(
+                f"{name} needs remote code ({module['type']} in modules.json), which matchlib never "
+                f"runs; choose a model of sentence-transformers' own modules"
+            )
 
 
 def _check_shards(name: str, folder: Path) -> None:
@@ -143,23 +191,38 @@ def _check_shards(name: str, folder: Path) -> None:
                 raise EncoderError(f"{name} lacks {shard}, which {index.name} names; {AGAIN}")
             wanted = {weight for weight, place in places.items() if place == shard}
             if lost := sorted(wanted - weight_names(index.parent / shard)):
-                raise EncoderError(f"{index.parent / shard} lacks {some(lost)}, which {index.name} places there; "
-                                   f"{AGAIN}")
+                raise EncoderError(
+                    f"{index.parent / shard} lacks {some(lost)}, which {index.name} places there; "
+                    f"{AGAIN}"
+                )
 
 
 def _check_transformer(name: str, place: Path) -> None:
-    """Raise EncoderError where a folder lacks the settings, the weights or the tokenizer of a transformer."""
+    """Raise EncoderError where a folder lacks the settings, the weights or the tokenizer of a
+    transformer."""
     if not read_json(place / "config.json", {}).get("model_type"):
-        raise EncoderError(f"{name}: {place / 'config.json'} is missing or names no model_type, so the folder is not a "
-                           f"whole model; {AGAIN}")
+        raise EncoderError(
+            f"{name}: {place / 'config.json'} is missing or names no model_type, so the folder is not a "
+            f"whole model; {AGAIN}"
+        )
     if not any((place / file).exists() for file in WEIGHT_FILES):
-        others = sorted(file.name for file in place.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-        what = f"only {some(others)}, and matchlib loads no pickled weights" if others else "and no other weights"
-        raise EncoderError(f"{name} has no model.safetensors in {place}, {what}; save the model again with "
-                           f"save_pretrained, or choose another")
+        others = sorted(
+            file.name for file in place.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt")
+        )
+        what = (
+            f"only {some(others)}, and matchlib loads no pickled weights"
+            if others
+            else "and no other weights"
+        )
+        raise EncoderError(
+            f"{name} has no model.safetensors in {place}, {what}; save the model again with "
+            f"save_pretrained, or choose another"
+        )
     if not any((place / file).exists() for file in TOKENIZER_FILES):
-        raise EncoderError(f"{name} has no tokenizer ({', '.join(TOKENIZER_FILES)} are all missing in {place}), and "
-                           f"would read every word as unknown; {AGAIN}")
+        raise EncoderError(
+            f"{name} has no tokenizer ({', '.join(TOKENIZER_FILES)} are all missing in {place}), and "
+            f"would read every word as unknown; {AGAIN}"
+        )
     for file in TOKENIZER_FILES:
         if (place / file).exists():
             _check_tokenizer_file(place / file)
@@ -168,7 +231,9 @@ def _check_transformer(name: str, place: Path) -> None:
 
 def _check_tokenizer_file(file: Path) -> None:
     if file.stat().st_size == 0:
-        raise EncoderError(f"{file} is empty, so the model would read every word as unknown; {AGAIN}")
+        raise EncoderError(
+            f"{file} is empty, so the model would read every word as unknown; {AGAIN}"
+        )
     _refuse_pointer(file)
     if file.suffix == ".json":
         content = read_json(file, {})
@@ -177,7 +242,8 @@ def _check_tokenizer_file(file: Path) -> None:
 
 
 def _compare_vocabularies(place: Path) -> None:
-    """Raise EncoderError if tokenizer.json and vocab.txt, both there, give other numbers to most tokens."""
+    """Raise EncoderError if tokenizer.json and vocab.txt, both there, give other numbers to most
+    tokens."""
     if not (place / "vocab.txt").exists():
         return
     vocabulary = read_json(place / "tokenizer.json", {}).get("model", {}).get("vocab")
@@ -187,12 +253,15 @@ def _compare_vocabularies(place: Path) -> None:
     tokens = [token.rstrip("\r") for token in tokens if token]
     same = sum(vocabulary.get(token) == number for number, token in enumerate(tokens))
     if same < MIN_SAME_TOKENS * max(len(tokens), len(vocabulary)):
-        raise EncoderError(f"{place}: vocab.txt ({len(tokens):,} tokens) and tokenizer.json ({len(vocabulary):,}) are "
-                           f"of two models: only {same:,} tokens have the same number; {AGAIN}")
+        raise EncoderError(
+            f"{place}: vocab.txt ({len(tokens):,} tokens) and tokenizer.json ({len(vocabulary):,}) are "
+            f"of two models: only {same:,} tokens have the same number; {AGAIN}"
+        )
 
 
 def _check_modules(name: str, folder: Path, modules: list[dict]) -> None:
-    """Raise EncoderError where modules.json names a module whose files are missing or whose width does not fit."""
+    """Raise EncoderError where modules.json names a module whose files are missing or whose width
+    does not fit."""
     width, of = None, ""
     for module in modules:
         kind = module["type"].rpartition(".")[2]
@@ -200,16 +269,28 @@ def _check_modules(name: str, folder: Path, modules: list[dict]) -> None:
         if kind in ("Pooling", "Dense") and not (folder / path / "config.json").exists():
             raise EncoderError(f"{name} lacks {path}, which its own files name; {AGAIN}")
         if kind == "Dense" and not (folder / path / "model.safetensors").exists():
-            raise EncoderError(f"{name} has no model.safetensors in {path}, and matchlib loads no pickled weights; "
-                               f"save the model again with save_pretrained, or choose another")
+            raise EncoderError(
+                f"{name} has no model.safetensors in {path}, and matchlib loads no pickled weights; "
+                f"save the model again with save_pretrained, or choose another"
+            )
         config = read_json(folder / path / "config.json", {})
-        takes = _first(config, {"Pooling": ("embedding_dimension", "word_embedding_dimension"),
-                                "Dense": ("in_features",)}.get(kind, ()))
+        takes = _first(
+            config,
+            {
+                "Pooling": ("embedding_dimension", "word_embedding_dimension"),
+                "Dense": ("in_features",),
+            }.get(kind, ()),
+        )
         if width is not None and takes is not None and takes != width:
-            raise EncoderError(f"{name}: {path} takes vectors of {takes} numbers, but {of} gives {width}, so they are "
-                               f"of two models; {AGAIN}")
+            raise EncoderError(
+                f"{name}: {path} takes vectors of {takes} numbers, but {of} gives {width}, so they are "
+                f"of two models; {AGAIN}"
+            )
         if kind == "Transformer":
-            width, of = _first(config, ("hidden_size", "dim", "d_model", "n_embd")), path or "the transformer"
+            width, of = (
+                _first(config, ("hidden_size", "dim", "d_model", "n_embd")),
+                path or "the transformer",
+            )
         elif kind == "Dense":
             width, of = _first(config, ("out_features",)), path
         elif kind == "Pooling":
@@ -217,7 +298,8 @@ def _check_modules(name: str, folder: Path, modules: list[dict]) -> None:
 
 
 def _pooled_width(config: dict) -> int | None:
-    """Numbers in a pooled vector; None where the settings do not say: of several poolings, one follows the other."""
+    """Numbers in a pooled vector; None where the settings do not say: of several poolings, one
+    follows the other."""
     width = _first(config, ("embedding_dimension", "word_embedding_dimension"))
     modes = [key for key, on in config.items() if key.startswith("pooling_mode_") and on is True]
     one = len(modes) == 1 or isinstance(config.get("pooling_mode"), str)

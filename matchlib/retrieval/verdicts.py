@@ -1,14 +1,14 @@
 """The ledger: claims judged over market seeds by one rule.
 
-A seed's value is a system's mean over both tasks and all queries. Over at least LEAST_SEEDS seeds a paired t-interval
-of 95% is taken of system - baseline; several baselines must all be beaten. A claim that something is *above* or *below*
-is tested against 0, one that something is *not below* against minus the margin. The margin is in the measure's own
-unit. All p-values, Holm-adjusted over the named claims, must be at most .05 for a claim to hold: `_verdict`.
-"does not" is read from the interval alone, not adjusted: it says that the effect is below the margin, not that there is
-none.
+A seed's value is a system's mean over both tasks and all queries. Over at least LEAST_SEEDS seeds a
+paired t-interval of 95% is taken of system - baseline; several baselines must all be beaten. A
+claim that something is *above* or *below* is tested against 0, one that something is *not below*
+against minus the margin. The margin is in the measure's own unit. All p-values, Holm-adjusted over
+the named claims, must be at most .05 for a claim to hold: `_verdict`. "does not" is read from the
+interval alone, not adjusted: it says that the effect is below the margin, not that there is none.
 
-Each claim says whether it was planned before its figures (status, since), which null world it has, and whether it
-could fail at all: what a setting enforces is listed and not judged.
+Each claim says whether it was planned before its figures (status, since), which null world it has,
+and whether it could fail at all: what a setting enforces is listed and not judged.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ KINDS = ("above", "below", "not below")
 STATUSES = ("preregistered", "exploratory")
 
 
-def seed_values(boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, channel: str) -> pd.DataFrame:
-    """One row a world, seed and system: the mean of the tasks that have the measure (both, or rank_resumes alone).
+def seed_values(
+    boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, channel: str
+) -> pd.DataFrame:
+    """One row a world, seed and system: the mean of the tasks that have the measure (both, or
+    rank_resumes alone).
 
-    boards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure give no row.
-    Returns world, seed, system, measure, channel, value. Raises DataError if no board has the measure.
+    boards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure give no
+    row.
+    Returns world, seed, system, measure, channel, value. Raises DataError if no board has the
+    measure.
     """
     rows = []
     for (world, seed), board in boards.items():
@@ -48,7 +53,8 @@ def seed_values(boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str,
 
 
 def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str, float]:
-    """Mean of one difference a seed, its 95% t-interval and two-sided p of a true mean of `null`; NaN with one seed."""
+    """Mean of one difference a seed, its 95% t-interval and two-sided p of a true mean of `null`;
+    NaN with one seed."""
     n, mean = len(differences), float(np.mean(differences))
     if n < 2:
         return {"estimate": mean, "low": np.nan, "high": np.nan, "p": np.nan, "seeds": n}
@@ -68,13 +74,15 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
       kind          "above" (default), "below" or "not below"
       baseline_world  where the baselines stand in another world of the same seeds
       measure, channel  where values hold several
-      margin        smallest difference that matters, in the measure's unit; .01 where the measure is nDCG
-      status, since "preregistered" or "exploratory", and the date from which the claim has stood
-      null_world    the world in which the effect must vanish, or "none"
-      could_fail    false where a setting enforces it (default true): listed with the verdict "a setting", not tested
-    Returns claim, world, system, baseline, kind, margin, estimate, low, high, p, p_holm, seeds, verdict (holds, does
-    not, undecided, too few seeds, a setting), status, since, null_world. Raises DataError if a claim lacks one of these
-    or names what was not run, or not for the same seeds.
+      margin        smallest difference that matters, in the measure's unit; .01 where the measure
+      is nDCG status, since "preregistered" or "exploratory", and the date from which the claim has
+      stood null_world    the world in which the effect must vanish, or "none"
+      could_fail    false where a setting enforces it (default true): listed with the verdict "a
+      setting", not tested
+    Returns claim, world, system, baseline, kind, margin, estimate, low, high, p, p_holm, seeds,
+    verdict (holds, does not, undecided, too few seeds, a setting), status, since, null_world.
+    Raises DataError if a claim lacks one of these or names what was not run, or not for the same
+    seeds.
     """
     rows = []
     for claim in claims:
@@ -85,15 +93,35 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
         for name, baseline in _baselines(claim, values, own).items():
             gaps = own - baseline
             if gaps.isna().any():
-                raise DataError(f"claim {claim['claim']!r}: seed {gaps.index[gaps.isna()][0]!r} was run for only one "
-                                f"of {claim['system']!r} and {name!r}; run it for both")
+                raise DataError(
+                    f"claim {claim['claim']!r}: seed {gaps.index[gaps.isna()][0]!r} was run for only one "
+                    f"of {claim['system']!r} and {name!r}; run it for both"
+                )
             rows.append(facts | {"baseline": name, **paired_difference(gaps.to_numpy(), null=null)})
     judged = pd.DataFrame(rows)
     tested = judged["could_fail"].to_numpy(bool)
     judged["p_holm"] = holm(judged["p"].where(tested).to_numpy(float))
     judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
-    return judged[["claim", "world", "system", "baseline", "kind", "margin", "estimate", "low", "high", "p", "p_holm",
-                   "seeds", "verdict", "status", "since", "null_world"]]
+    return judged[
+        [
+            "claim",
+            "world",
+            "system",
+            "baseline",
+            "kind",
+            "margin",
+            "estimate",
+            "low",
+            "high",
+            "p",
+            "p_holm",
+            "seeds",
+            "verdict",
+            "status",
+            "since",
+            "null_world",
+        ]
+    ]
 
 
 def _facts(claim: Mapping[str, Any], values: pd.DataFrame) -> dict[str, Any]:
@@ -102,37 +130,60 @@ def _facts(claim: Mapping[str, Any], values: pd.DataFrame) -> dict[str, Any]:
     if kind not in KINDS:
         raise DataError(f"claim {name!r}: kind {kind!r} is not one of {', '.join(KINDS)}")
     if claim.get("status") not in STATUSES or not claim.get("since"):
-        raise DataError(f"claim {name!r} does not say whether it was planned before its figures; give it a status "
-                        f"({' or '.join(STATUSES)}) and since, a date")
+        raise DataError(
+            f"claim {name!r} does not say whether it was planned before its figures; give it a status "
+            f"({' or '.join(STATUSES)}) and since, a date"
+        )
     if not claim.get("null_world"):
-        raise DataError(f"claim {name!r} names no null_world; name the world in which its effect must vanish, or none")
+        raise DataError(
+            f"claim {name!r} names no null_world; name the world in which its effect must vanish, or none"
+        )
     if ("baselines" in claim) == ("against" in claim):
-        raise DataError(f"claim {name!r} needs either baselines (a list of systems) or against (a number)")
+        raise DataError(
+            f"claim {name!r} needs either baselines (a list of systems) or against (a number)"
+        )
     measure = claim.get("measure", values["measure"].iloc[0])
     margin = claim.get("margin", NDCG_MARGIN if "nDCG" in measure else None)
     if not margin or margin < 0:
-        raise DataError(f"claim {name!r} has no margin for {measure!r}; give it one above 0, in that measure's unit")
-    return {"claim": name, "world": claim["world"], "system": claim["system"], "kind": kind, "margin": float(margin),
-            "could_fail": bool(claim.get("could_fail", True)), "status": claim["status"],
-            "since": str(claim["since"]), "null_world": claim["null_world"]}
+        raise DataError(
+            f"claim {name!r} has no margin for {measure!r}; give it one above 0, in that measure's unit"
+        )
+    return {
+        "claim": name,
+        "world": claim["world"],
+        "system": claim["system"],
+        "kind": kind,
+        "margin": float(margin),
+        "could_fail": bool(claim.get("could_fail", True)),
+        "status": claim["status"],
+        "since": str(claim["since"]),
+        "null_world": claim["null_world"],
+    }
 
 
-def _baselines(claim: Mapping[str, Any], values: pd.DataFrame, own: pd.Series) -> dict[str, pd.Series]:
+def _baselines(
+    claim: Mapping[str, Any], values: pd.DataFrame, own: pd.Series
+) -> dict[str, pd.Series]:
     """What a claim is compared with: display name -> seed -> value."""
     if "against" in claim:
         return {f"{claim['against']:g}": pd.Series(float(claim["against"]), index=own.index)}
     world = claim.get("baseline_world", claim["world"])
     where = "" if world == claim["world"] else f", {world}"
-    return {f"{system}{where}": _of_seeds(values, claim, world, system) for system in claim["baselines"]}
+    return {
+        f"{system}{where}": _of_seeds(values, claim, world, system) for system in claim["baselines"]
+    }
 
 
 def _check_null_world(claim: Mapping[str, Any], values: pd.DataFrame) -> None:
-    """Raise DataError if the contrast that is claimed was not run in the null world that the claim names."""
+    """Raise DataError if the contrast that is claimed was not run in the null world that the claim
+    names."""
     if claim["null_world"] == "none":
         return
     if "baseline_world" in claim:
-        raise DataError(f"claim {claim['claim']!r} compares two worlds, so that {claim['null_world']!r} cannot be its "
-                        f"null_world; write none")
+        raise DataError(
+            f"claim {claim['claim']!r} compares two worlds, so that {claim['null_world']!r} cannot be its "
+            f"null_world; write none"
+        )
     for system in [claim["system"], *claim.get("baselines", [])]:
         _of_seeds(values, claim, claim["null_world"], system)
 
@@ -145,15 +196,23 @@ def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system
     own = values[chosen & values["system"].eq(system)]
     if own.empty:
         there = ", ".join(dict.fromkeys(values.loc[chosen, "system"])) or "nothing"
-        raise DataError(f"claim {claim['claim']!r}: {system!r} was not run in the world {world!r}, which has {there}")
+        raise DataError(
+            f"claim {claim['claim']!r}: {system!r} was not run in the world {world!r}, which has {there}"
+        )
     return own.set_index("seed")["value"]
 
 
 def verdicts(judged: pd.DataFrame) -> pd.DataFrame:
     """One verdict a claim: the worst that it got against its baselines."""
     order = ["does not", "too few seeds", "undecided", "holds", "a setting"]
-    worst = judged.assign(order=judged["verdict"].map(order.index)).sort_values("order", kind="stable")
-    return worst.drop_duplicates("claim").sort_index()[["claim", "world", "verdict"]].reset_index(drop=True)
+    worst = judged.assign(order=judged["verdict"].map(order.index)).sort_values(
+        "order", kind="stable"
+    )
+    return (
+        worst.drop_duplicates("claim")
+        .sort_index()[["claim", "world", "verdict"]]
+        .reset_index(drop=True)
+    )
 
 
 def holm(p: np.ndarray) -> np.ndarray:
