@@ -66,9 +66,17 @@ def is_finished(folder: Path) -> bool:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or not {"parameters", "inputs", "files"} <= manifest.keys():
+    """A stage's manifest. Raises ValueError if it is torn, or another tool's."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("not a stage's manifest") from None
+    sections = ("parameters", "inputs", "files")
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(section), dict) for section in sections):
         raise ValueError("not a stage's manifest")
+    for facts in manifest["files"].values():
+        if not isinstance(facts, dict) or not {"bytes", "sha256"} <= facts.keys():
+            raise ValueError("not a stage's manifest")
     return manifest
 
 
@@ -161,11 +169,16 @@ class Stage:
                 if self.folder.resolve() in Path(file).resolve().parents:
                     raise StageError(f"{key}: {file} lies in the folder that this stage writes anew; copy it elsewhere "
                                      f"and name the copy")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _own_files(self.folder)  # a folder of somebody else's gets no lock either
-        if earlier := _OPEN.pop(self.folder.resolve(), None):
-            earlier.close()  # the cell was run again in the same kernel
-        lock = (self.folder / ".lock").open("a")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _own_files(self.folder)  # a folder of somebody else's gets no lock either
+            if earlier := _OPEN.pop(self.folder.resolve(), None):
+                earlier.close()  # the cell was run again in the same kernel
+            lock = (self.folder / ".lock").open("a")
+        except OSError as problem:
+            raise StageError(f"{self.folder} cannot be written ({problem.strerror}); free some space, or work in a copy "
+                             f"of this repository that can be written, and set the environment variable "
+                             f"MATCHLIB_CACHE to a folder for the cache") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -173,13 +186,13 @@ class Stage:
             raise StageError(f"{self.folder} is being written by another process; wait for it or stop it") from None
         _OPEN[self.folder.resolve()] = lock
         stale = _own_files(self.folder)
-        (self.folder / JOURNAL).write_text("\n".join([self.name, *sorted(stale)]) + "\n", encoding="utf-8")
+        _write_journal(self.folder, [self.name, *sorted(stale)])
         (self.folder / "manifest.json").unlink(missing_ok=True)
         for name in stale:
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         self._written = {"log.txt"}
-        (self.folder / JOURNAL).write_text(f"{self.name}\nlog.txt\n", encoding="utf-8")
+        _write_journal(self.folder, [self.name, "log.txt"])
 
     def __getitem__(self, name: str) -> Finished:
         """The finished stage behind an input parameter."""
@@ -248,6 +261,12 @@ def _files_of(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] * path.is_file()
 
 
+def _write_journal(folder: Path, lines: list[str]) -> None:
+    beside = folder / f"{JOURNAL}.part"
+    beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    beside.replace(folder / JOURNAL)
+
+
 def _own_files(folder: Path) -> set[str]:
     """Names of what a stage of this name left in the folder; StageError where it holds anything else.
 
@@ -255,7 +274,8 @@ def _own_files(folder: Path) -> set[str]:
     """
     own = {f"{folder.name}.html"}
     journal = folder / JOURNAL
-    stage, *names = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else [""]
+    lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.exists() else []
+    stage, *names = lines or [""]  # of zero bytes after a kill or on a full disk
     if stage == folder.name:
         own |= {*names, "manifest.json"}
     if is_finished(folder) and (manifest := _read_manifest(folder)).get("stage") == folder.name:
@@ -283,7 +303,7 @@ def prepare_run(plan: RunPlan) -> None:
         if not (folder / JOURNAL).exists():
             manifest = _read_manifest(folder)
             names = sorted({Path(name).parts[0] for name in manifest["files"]})
-            (folder / JOURNAL).write_text("\n".join([str(manifest.get("stage")), *names]) + "\n", encoding="utf-8")
+            _write_journal(folder, [str(manifest.get("stage")), *names])
         if (folder / "manifest.json").stat().st_mtime > time.time():
             os.utime(folder / "manifest.json")
 

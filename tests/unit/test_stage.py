@@ -70,7 +70,10 @@ def test_a_damaged_file_stops_its_reader_by_name(tmp_path, harm, sentence):
         Finished(folder)
 
 
-@pytest.mark.parametrize("content", ["", '{"files": {', "[]", '{"name": "another tool"}'])
+@pytest.mark.parametrize("content", [
+    "", '{"files": {', "[]", '{"name": "another tool"}', "[" * 100_000,
+    '{"parameters": {}, "inputs": {}, "files": ["a"]}', '{"parameters": null, "inputs": {}, "files": {}}',
+    '{"parameters": {}, "inputs": {}, "files": {"jobs.parquet": 3}}'])
 def test_a_torn_manifest_is_a_sentence(tmp_path, content):
     """A manifest of zero bytes was a traceback for ever."""
     folder = finished(tmp_path)
@@ -95,6 +98,25 @@ def test_opening_again_removes_what_the_stage_wrote(tmp_path):
             ".DS_Store", ".lock", ".stage", "01_data_rules.ipynb", "log.txt"]
         stage.path("stale/old.txt").write_text("x")
     assert set(stage.finish({}, headline="")["files"]) == {"log.txt", "stale/old.txt"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"01_data_rul"])
+def test_a_torn_journal_is_no_traceback(tmp_path, content):
+    """Of a finished stage the manifest tells what is its own; of another, the files are nobody's."""
+    folder = finished(tmp_path)
+    (folder / ".stage").write_bytes(content)
+    assert finished(tmp_path) == folder
+    stage = open_stage(tmp_path)
+    stage.write_table("jobs", pd.DataFrame({"job_id": ["a"]}))
+    (folder / ".stage").write_bytes(content)
+    with pytest.raises(StageError, match="01_data_rules holds jobs.parquet, log.txt, which the stage 01_data_rules did"):
+        open_stage(tmp_path)
+
+
+def test_a_file_in_the_runs_place_is_a_sentence(tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(StageError, match="01_data_rules cannot be written .*MATCHLIB_CACHE"):
+        open_stage(tmp_path)
 
 
 def strange_folder(folder):
