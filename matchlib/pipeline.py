@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -372,6 +373,8 @@ def _imported(source: str, root: Path, seen: set[Path]) -> set[Path]:
 
 KILLED = ("DeadKernelError", "Kernel died")
 """What nbclient says when a kernel ends by itself or is killed, which leaves no error in the notebook."""
+FULL_DISK = 1_000_000
+"""Bytes: a disk with less room is full."""
 LOG_TAIL = 20_000
 """Bytes of a log's end that are looked at."""
 
@@ -408,6 +411,9 @@ def _how_the_log_ends(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - LOG_TAIL))
         text = file.read().decode("utf-8", errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if shutil.disk_usage(log.parent).free < FULL_DISK:
+        # the log, on the same disk, does not get to the end of what went wrong
+        return f"its disk is full; free some space, and run it again (see {log})"
     if any(sign in line for line in lines for sign in KILLED):
         return (f"its kernel was killed, most often because memory ran out; see {log}, and give the stage more memory: "
                 f"fewer stages at a time (--cores 1), a smaller batch, or less data")

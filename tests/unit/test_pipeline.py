@@ -402,3 +402,15 @@ def test_a_file_of_any_name_can_be_checked(tmp_path):
     with pytest.raises(ParameterError, match="must be a name .* or give the run another with --run"):
         load_plan(file)
     assert load_plan(file, "check").stages
+
+
+def test_a_full_disk_is_told_although_the_log_breaks_off(tmp_path, monkeypatch):
+    plan = plan_run({"run": "x", "01_data_rules": {}})
+    monkeypatch.chdir(tmp_path)
+    (plan.folder / "logs").mkdir(parents=True)
+    (plan.folder / "logs" / "01_data_rules.txt").write_text(DEAD[:120])
+    full = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(pipeline.shutil, "disk_usage", lambda folder: full)
+    told = pipeline.why_failed(plan, since=time.time())
+    assert told == ["01_data_rules: its disk is full; free some space, and run it again (see "
+                    "reports/x/logs/01_data_rules.txt)"]
