@@ -176,9 +176,11 @@ class Stage:
                 earlier.close()  # the cell was run again in the same kernel
             lock = (self.folder / ".lock").open("a")
         except OSError as problem:
-            raise StageError(f"{self.folder} cannot be written ({problem.strerror}); free some space, or work in a copy "
-                             f"of this repository that can be written, and set the environment variable "
-                             f"MATCHLIB_CACHE to a folder for the cache") from None
+            raise StageError(
+                f"{self.folder} cannot be written ({problem.strerror}); free some space, or work in "
+                f"a copy of this repository that can be written, and set the environment variable "
+                f"MATCHLIB_CACHE to a folder for the cache"
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

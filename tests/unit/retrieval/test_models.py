@@ -151,6 +151,15 @@ def test_whole_shards_and_modules_load_as_before(folder):
     assert load_model(find_model(str(folder)), device="cpu").encode(["a nurse"]).shape == (1, 8)
 
 
+@pytest.mark.parametrize("name", ["my model", "it's {a} #1 50% Lébeß", "a;b&c $HOME", "*?[x]"])
+def test_a_model_lies_in_any_folder(folder, tmp_path, name):
+    vectors = load_model(folder, device="cpu").encode(["a nurse"])
+    moved = folder.rename(tmp_path / name)
+    found = Encoder(str(moved), device="cpu", cache_dir=tmp_path / f"{name} cache").encode_jobs(["a nurse"])
+    np.testing.assert_allclose(found, vectors / np.linalg.norm(vectors), atol=1e-6)
+    assert list((tmp_path / f"{name} cache").glob("*.sqlite"))
+
+
 def test_the_report_of_transformers_is_put_back(folder):
     from transformers import modeling_utils
     before = modeling_utils.log_state_dict_report
