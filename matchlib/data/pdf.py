@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pypdf import PdfReader
-from pypdf.errors import DependencyError
 from pypdf.generic import ArrayObject, DictionaryObject
 
 from matchlib.data.extract import FEW_LETTERS, Extract, count_letters, has_word
@@ -83,8 +82,6 @@ def read_pdf(file: Path) -> Extract:
         others = _other_parts(reader, pages)
     except DataError:
         raise
-    except DependencyError:  # AES, also where only printing is forbidden
-        raise DataError(f"{file}: encrypted by AES; save it without a password, or install `cryptography`") from None
     except Exception as problem:  # a parser of hostile files raises whatever it trips over
         raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
     text = "\n".join(page.text for page in pages if page.text and not page.problem)
@@ -107,8 +104,6 @@ def _read(reader: PdfReader, number: int, budget: Budget) -> _Page:
         content = read_page(page, budget)
         _judge_doubtful_fonts(content)
         return _page_text(page, content)
-    except DependencyError:
-        raise
     except TooMuch:
         return _Page(problem=_TOO_MUCH)
     except Exception as problem:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from docx import Document
 from docx.oxml import parse_xml
-from pypdf.errors import DependencyError
+from pypdf import PdfWriter
 
 from matchlib.data import documents, word
 from matchlib.data.documents import read_documents
@@ -70,14 +70,16 @@ def test_every_type_is_read(tmp_path):
     assert reading.left_out.empty
 
 
-def test_a_cipher_that_needs_another_package_is_named(tmp_path, monkeypatch):
-    write_pdf(tmp_path / "aes.pdf", "Welder")
-    (tmp_path / "good.txt").write_text("Welder")
-
-    def refuse(*_):
-        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
-    monkeypatch.setattr("matchlib.data.pdf.PdfReader", refuse)
-    assert "encrypted by AES; save it without a password" in reasons(read_documents(tmp_path, "resumes"))["aes.pdf"]
+@pytest.mark.parametrize("cipher", ["RC4-128", "AES-128", "AES-256"])
+def test_a_pdf_that_only_forbids_printing_is_read(tmp_path, cipher):
+    for name, password in (("printing", ""), ("opening", "secret")):
+        write_pdf(tmp_path / f"{name}.pdf", "Welder in Leeds")
+        writer = PdfWriter(clone_from=tmp_path / f"{name}.pdf")
+        writer.encrypt(user_password=password, owner_password="owner", algorithm=cipher)
+        writer.write(tmp_path / f"{name}.pdf")
+    reading = read_documents(tmp_path, "resumes")
+    assert reading.tables["resumes"]["text"].str.strip().tolist() == ["Welder in Leeds"]
+    assert reasons(reading)["opening.pdf"].endswith("encrypted; save it without a password")
 
 
 def test_bad_files_are_listed_and_the_others_read(tmp_path):
