@@ -14,46 +14,8 @@ import numpy as np
 import pandas as pd
 
 from matchlib.analysis.bias import STRATA, audit, codes_of, count_flags, groups_of
-from matchlib.analysis.counterfactual import swap_gender_terms
 from matchlib.data.schema import DataError
 from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, score_queries
-
-SWAPPED = "~swapped"
-"""Ends the id of a resume's swapped copy."""
-
-
-def add_swapped_copies(
-    tables: Mapping[str, pd.DataFrame], split: str = "train"
-) -> dict[str, pd.DataFrame]:
-    """The tables with a copy, gender terms swapped, of each resume of one split that holds any,
-    labelled as it was.
-
-    tables: resumes and labels, perhaps truth, with a split column; the copies' ids end in
-    "~swapped". All other rows and tables are as they were. Protected columns of a copy are those of
-    the person, not of the text. Raises DataError if no text of the split changes: a training on it
-    would be the old one.
-    Source: counterfactual data augmentation, Lu et al. (arXiv 1807.11714).
-    """
-    resumes = tables["resumes"]
-    own = resumes[resumes["split"] == split]
-    texts = own["text"].map(swap_gender_terms)
-    copies = own.assign(text=texts)[texts != own["text"]]
-    if copies.empty:
-        raise DataError(
-            f"no {split} resume holds a gender term that could be swapped, so there is nothing to add"
-        )
-    copied = set(copies["resume_id"])
-    added = {"resumes": copies} | {
-        name: tables[name][tables[name]["resume_id"].isin(copied)]
-        for name in ("labels", "truth")
-        if name in tables
-    }
-    return dict(tables) | {
-        name: pd.concat(
-            [tables[name], rows.assign(resume_id=rows["resume_id"] + SWAPPED)], ignore_index=True
-        )
-        for name, rows in added.items()
-    }
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,29 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from matchlib.analysis.bias import audit, audit_by_unit, audit_slices, codes_of, count_flags, summarise
+from matchlib.analysis.bias import (
+    audit,
+    audit_by_unit,
+    audit_slices,
+    codes_of,
+    count_flags,
+    summarise,
+)
 from matchlib.data.schema import DataError
 
 
 def ranked(orders):
     """A ranking from {query: candidates, best first}."""
-    return pd.DataFrame([(q, c, i) for q, order in orders.items() for i, c in enumerate(order, start=1)],
-                        columns=["query_id", "candidate_id", "rank"])
+    return pd.DataFrame(
+        [(q, c, i) for q, order in orders.items() for i, c in enumerate(order, start=1)],
+        columns=["query_id", "candidate_id", "rank"],
+    )
 
 
 def people(groups, **columns):
-    return pd.DataFrame({"resume_id": [f"r{i}" for i in range(len(groups))], "gender": list(groups), **columns})
+    return pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(len(groups))], "gender": list(groups), **columns}
+    )
 
 
 def value(frame, measure, group, column="value"):
@@ -39,14 +50,24 @@ def world(*, bias, seed, n_jobs=60, n_people=240, kinds=4):
     kind = rng.integers(kinds, size=n_people)
     woman = rng.random(n_people) < np.linspace(0.1, 0.9, kinds)[kind]
     wanted = rng.integers(kinds, size=n_jobs)
-    fit = (wanted[:, None] == kind) + 0.3 * rng.normal(size=n_people) + 0.3 * rng.normal(size=(n_jobs, n_people))
+    fit = (
+        (wanted[:, None] == kind)
+        + 0.3 * rng.normal(size=n_people)
+        + 0.3 * rng.normal(size=(n_jobs, n_people))
+    )
     score = fit + 0.2 * rng.normal(size=fit.shape) + 0.2 * rng.normal(size=n_people) - bias * woman
     resumes = people(np.where(woman, "woman", "man"), occupation=kind.astype(str))
     jobs = [f"j{i}" for i in range(n_jobs)]
-    ranking = ranked({job: resumes["resume_id"].to_numpy()[np.argsort(-row)] for job, row in
-                      zip(jobs, score, strict=True)})
+    ranking = ranked(
+        {
+            job: resumes["resume_id"].to_numpy()[np.argsort(-row)]
+            for job, row in zip(jobs, score, strict=True)
+        }
+    )
     j, r = np.nonzero(fit > np.quantile(fit, 0.97))
-    fits = pd.DataFrame({"job_id": np.array(jobs)[j], "resume_id": resumes["resume_id"].to_numpy()[r]})
+    fits = pd.DataFrame(
+        {"job_id": np.array(jobs)[j], "resume_id": resumes["resume_id"].to_numpy()[r]}
+    )
     return ranking, resumes, {"fit": fits}, pd.Series(wanted.astype(str), index=jobs)
 
 
@@ -63,33 +84,60 @@ def test_measures_by_hand(small):
     assert value(found, "share of the qualified, fit", "a") == 0.5
     assert value(found, "recall at 2, fit", "a") == 1 and value(found, "recall at 2, fit", "b") == 0
     assert value(found, "recall gap, fit", "a") == 1 and value(found, "recall gap, fit", "b") == -1
-    assert value(found, "selection rate", "a") == 0.75 and value(found, "selection rate", "b") == 0.25
+    assert (
+        value(found, "selection rate", "a") == 0.75 and value(found, "selection rate", "b") == 0.25
+    )
     assert value(found, "selection ratio", "b") == pytest.approx(1 / 3)
     assert value(found, "selection ratio", "b", "note") == "under four fifths"
-    assert value(found, "share of the top 2", "a", "n") == 2 and found["p"].isna().all() and not found["flag"].any()
+    assert (
+        value(found, "share of the top 2", "a", "n") == 2
+        and found["p"].isna().all()
+        and not found["flag"].any()
+    )
 
 
 def test_a_group_that_no_ranking_holds_has_no_rate(small):
     ranking, resumes, channels = small
     away = pd.concat([resumes, pd.DataFrame({"resume_id": ["r9"], "gender": ["c"]})])
     fits = pd.concat([channels["fit"], pd.DataFrame({"job_id": ["j0"], "resume_id": ["r9"]})])
-    found = audit(ranking, away, {"fit": fits}, column="gender", k=2, strata=[], smallest=0, n_permutations=0)
-    assert np.isnan(value(found, "selection rate", "c")) and np.isnan(value(found, "selection ratio", "c"))
-    assert value(found, "selection ratio", "b") == pytest.approx(1 / 3) and value(found, "recall at 2, fit", "c") == 0
+    found = audit(
+        ranking, away, {"fit": fits}, column="gender", k=2, strata=[], smallest=0, n_permutations=0
+    )
+    assert np.isnan(value(found, "selection rate", "c")) and np.isnan(
+        value(found, "selection ratio", "c")
+    )
+    assert (
+        value(found, "selection ratio", "b") == pytest.approx(1 / 3)
+        and value(found, "recall at 2, fit", "c") == 0
+    )
 
 
 def test_as_many_tests_are_told_as_were_made():
-    one = pd.DataFrame({"measure": ["share"] * 3 + ["recall gap"] * 3, "group": list("abc") * 2, "value": 0.3,
-                        "expected": 0.3, "p": [0.5, 0.5, 0.5, 0.5, 0.5, np.nan], "p_holm": 1.0, "flag": False,
-                        "comparable": 1.0})
+    one = pd.DataFrame(
+        {
+            "measure": ["share"] * 3 + ["recall gap"] * 3,
+            "group": list("abc") * 2,
+            "value": 0.3,
+            "expected": 0.3,
+            "p": [0.5, 0.5, 0.5, 0.5, 0.5, np.nan],
+            "p_holm": 1.0,
+            "flag": False,
+            "comparable": 1.0,
+        }
+    )
     assert summarise(one).startswith("no flag of 5 tests,")
 
 
 def test_a_qualified_person_whom_the_ranking_left_out_is_missed(small):
     ranking, resumes, channels = small
     cut = ranking[~(ranking["query_id"].eq("j0") & ranking["candidate_id"].eq("r0"))]
-    found = audit(cut, resumes, channels, column="gender", k=2, strata=[], smallest=1, n_permutations=0)
-    assert value(found, "recall at 2, fit", "a") == 0.5 and value(found, "share of the qualified, fit", "a") == 0.5
+    found = audit(
+        cut, resumes, channels, column="gender", k=2, strata=[], smallest=1, n_permutations=0
+    )
+    assert (
+        value(found, "recall at 2, fit", "a") == 0.5
+        and value(found, "share of the qualified, fit", "a") == 0.5
+    )
 
 
 def test_the_interval_of_a_rate_is_the_clustered_one():
@@ -98,11 +146,14 @@ def test_the_interval_of_a_rate_is_the_clustered_one():
     options = {"column": "gender", "k": 1, "strata": [], "smallest": 1, "n_permutations": 0}
     clusters = pd.Series({f"j{i}": i // 2 for i in range(20)})
     fits = {"fit": pd.DataFrame({"job_id": ["j0"], "resume_id": ["r0"]})}
-    once = audit(ranked({f"j{i}": orders[f"j{2 * i}"] for i in range(10)}), people("ab"), fits, **options)
+    once = audit(
+        ranked({f"j{i}": orders[f"j{2 * i}"] for i in range(10)}), people("ab"), fits, **options
+    )
     twice = audit(ranked(orders), people("ab"), fits, **options, clusters=clusters)
     for side in ("value", "low", "high"):
         assert value(twice, "share of the top 1", "a", side) == pytest.approx(
-            value(once, "share of the top 1", "a", side))
+            value(once, "share of the top 1", "a", side)
+        )
     half = 2.262157 * np.std([0, 1] * 5, ddof=1) / math.sqrt(10)  # t with 9 degrees of freedom
     assert value(once, "share of the top 1", "b", "low") == pytest.approx(0.5 - half, abs=1e-6)
 
@@ -113,13 +164,24 @@ def test_rates_are_fairlearns():
     ranking, resumes, channels, wanted = world(bias=0.5, seed=1)
     options = {**HOW, "n_permutations": 0, "smallest": 1}
     found = audit_slices(ranking, wanted, resumes, channels, **options)
-    pairs = ranking.merge(channels["fit"].assign(fit=1), how="left", left_on=["query_id", "candidate_id"],
-                          right_on=["job_id", "resume_id"])
+    pairs = ranking.merge(
+        channels["fit"].assign(fit=1),
+        how="left",
+        left_on=["query_id", "candidate_id"],
+        right_on=["job_id", "resume_id"],
+    )
     frame = fairlearn.MetricFrame(
-        metrics={"selection rate": fairlearn.selection_rate, "recall at 10, fit": fairlearn.true_positive_rate},
-        y_true=pairs["fit"].fillna(0).astype(int), y_pred=(pairs["rank"] <= 10).astype(int),
-        sensitive_features=pairs["candidate_id"].map(resumes.set_index("resume_id")["gender"]).rename("group"),
-        control_features=pairs["query_id"].map(wanted).rename("slice"))
+        metrics={
+            "selection rate": fairlearn.selection_rate,
+            "recall at 10, fit": fairlearn.true_positive_rate,
+        },
+        y_true=pairs["fit"].fillna(0).astype(int),
+        y_pred=(pairs["rank"] <= 10).astype(int),
+        sensitive_features=pairs["candidate_id"]
+        .map(resumes.set_index("resume_id")["gender"])
+        .rename("group"),
+        control_features=pairs["query_id"].map(wanted).rename("slice"),
+    )
     for (part, group), row in frame.by_group.iterrows():
         own = found[found["slice"].eq(part)]
         for measure in row.index:
@@ -129,7 +191,9 @@ def test_rates_are_fairlearns():
 def test_the_order_of_rows_does_not_matter():
     ranking, resumes, channels, clusters = world(bias=0.3, seed=2)
     first = audit(ranking, resumes, channels, **HOW, clusters=clusters)
-    shuffled = [frame.sample(frac=1, random_state=3) for frame in (ranking, resumes, channels["fit"])]
+    shuffled = [
+        frame.sample(frac=1, random_state=3) for frame in (ranking, resumes, channels["fit"])
+    ]
     second = audit(*shuffled[:2], {"fit": shuffled[2]}, **HOW, clusters=clusters)
     exact = ["measure", "group", "value", "low", "high", "n"]
     pd.testing.assert_frame_equal(first[exact], second[exact])
@@ -139,11 +203,17 @@ def test_the_order_of_rows_does_not_matter():
 def test_a_planted_bias_is_flagged_and_its_direction_told():
     ranking, resumes, channels, clusters = world(bias=0.6, seed=3)
     found = audit(ranking, resumes, channels, **HOW, clusters=clusters)
-    assert set(found[found["flag"]]["measure"]) == {"share of the top 10", "share of exposure", "recall gap, fit"}
+    assert set(found[found["flag"]]["measure"]) == {
+        "share of the top 10",
+        "share of exposure",
+        "recall gap, fit",
+    }
     for measure in ("share of the top 10", "share of exposure", "recall gap, fit"):
         assert value(found, measure, "woman") < value(found, measure, "woman", "expected")
     assert value(found, "recall gap, fit", "woman", "p") == pytest.approx(1 / 301)
-    assert value(found, "recall gap, fit", "woman", "p_holm") == pytest.approx(3 / 301)  # three tests, not six
+    assert value(found, "recall gap, fit", "woman", "p_holm") == pytest.approx(
+        3 / 301
+    )  # three tests, not six
 
 
 def test_segregation_alone_is_not_flagged_within_occupations():
@@ -153,7 +223,9 @@ def test_segregation_alone_is_not_flagged_within_occupations():
         ranking, resumes, channels, wanted = world(bias=0, seed=seed, n_jobs=40, n_people=160)
         few = ranking[ranking["query_id"].map(wanted).isin(["0", "1"])]  # the jobs that men do
         for name, strata in (("within", ["occupation"]), ("without", [])):
-            found = audit(few, resumes, channels, **{**HOW, "strata": strata, "n_permutations": 100})
+            found = audit(
+                few, resumes, channels, **{**HOW, "strata": strata, "n_permutations": 100}
+            )
             flags[name] += found["flag"].any()
     assert flags["within"] <= 4 < 18 <= flags["without"]  # P(more than 4 of 20 at .05) is .003
 
@@ -164,13 +236,20 @@ def test_being_in_more_pools_is_no_gift_of_the_ranker():
     odds = np.repeat([0.6, 0.4], 100) / 100
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        pools = {f"j{j}": rng.choice(resumes["resume_id"], 30, replace=False, p=odds) for j in range(60)}
-        fits = pd.DataFrame([(job, resume) for job, pool in pools.items() for resume in rng.choice(pool, 3, False)],
-                            columns=["job_id", "resume_id"])
-        found = audit(ranked(pools), resumes, {"fit": fits}, **HOW | {"strata": [], "n_permutations": 100})
+        pools = {
+            f"j{j}": rng.choice(resumes["resume_id"], 30, replace=False, p=odds) for j in range(60)
+        }
+        fits = pd.DataFrame(
+            [(job, resume) for job, pool in pools.items() for resume in rng.choice(pool, 3, False)],
+            columns=["job_id", "resume_id"],
+        )
+        found = audit(
+            ranked(pools), resumes, {"fit": fits}, **HOW | {"strata": [], "n_permutations": 100}
+        )
         flags += found["flag"].any()
         assert value(found, "share of the top 10", "woman", "expected") == pytest.approx(
-            value(found, "share of the pool", "woman"), abs=0.01)
+            value(found, "share of the pool", "woman"), abs=0.01
+        )
     assert flags <= 5  # P(more than 5 of 30 at .05) is .003
 
 
@@ -178,9 +257,15 @@ def test_who_is_alone_in_a_stratum_is_not_permuted():
     ranking, resumes, channels, _ = world(bias=0.6, seed=3)
     alone = resumes.assign(occupation=resumes["resume_id"])
     found = audit(ranking, alone, channels, **HOW)
-    assert (found["comparable"] == 0).all() and found["p"].isna().all() and not found["flag"].astype(bool).any()
+    assert (
+        (found["comparable"] == 0).all()
+        and found["p"].isna().all()
+        and not found["flag"].astype(bool).any()
+    )
     assert (found["note"] == "nobody to compare with").sum() == 3 * 2
-    half = resumes.assign(occupation=resumes["occupation"].where(resumes.index % 2 == 0, resumes["resume_id"]))
+    half = resumes.assign(
+        occupation=resumes["occupation"].where(resumes.index % 2 == 0, resumes["resume_id"])
+    )
     assert audit(ranking, half, channels, **HOW)["p"].notna().sum() == 3 * 2
 
 
@@ -188,9 +273,19 @@ def test_permutations_stay_within_strata_and_are_uniform():
     """Two strata of (a, b) and (a, a, b): the expected share of the top is the mean over all labellings."""
     ranking = ranked({"j0": ["r0", "r2", "r3", "r4", "r1"]})
     resumes = people("abaab", occupation=list("xxyyy"))
-    found = audit(ranking, resumes, {"fit": pd.DataFrame({"job_id": ["j0"], "resume_id": ["r0"]})}, column="gender",
-                  k=2, strata=["occupation"], smallest=1, n_permutations=20_000)
-    assert value(found, "share of the top 2", "a", "expected") == pytest.approx((1 / 2 + 2 / 3) / 2, abs=0.01)
+    found = audit(
+        ranking,
+        resumes,
+        {"fit": pd.DataFrame({"job_id": ["j0"], "resume_id": ["r0"]})},
+        column="gender",
+        k=2,
+        strata=["occupation"],
+        smallest=1,
+        n_permutations=20_000,
+    )
+    assert value(found, "share of the top 2", "a", "expected") == pytest.approx(
+        (1 / 2 + 2 / 3) / 2, abs=0.01
+    )
 
 
 def test_small_groups_show_no_figure():
@@ -198,7 +293,9 @@ def test_small_groups_show_no_figure():
     resumes["gender"] = resumes["gender"].where(resumes.index >= 5, "")
     found = audit(ranking, resumes, channels, **HOW)
     few = found[found["group"] == "not stated"]
-    assert (few["note"] == "too few").all() and few[["value", "low", "high", "p", "expected"]].isna().all(axis=None)
+    assert (few["note"] == "too few").all() and few[
+        ["value", "low", "high", "p", "expected"]
+    ].isna().all(axis=None)
     assert not few["flag"].any() and (few[few["measure"] == "share of the pool"]["n"] == 5).all()
     assert found[found["group"] == "man"]["value"].notna().all()
 
@@ -220,8 +317,11 @@ def test_three_groups_are_each_tested_against_the_others():
 def test_what_cannot_be_audited_is_said(small):
     ranking, resumes, channels = small
     how = {"column": "gender", "k": 2, "strata": []}
-    for options, message in (({"column": "age"}, "no column 'age'"), ({"k": 4}, "take a smaller k"),
-                             ({"strata": ["industry"]}, "'industry' to hold fixed")):
+    for options, message in (
+        ({"column": "age"}, "no column 'age'"),
+        ({"k": 4}, "take a smaller k"),
+        ({"strata": ["industry"]}, "'industry' to hold fixed"),
+    ):
         with pytest.raises(DataError, match=message):
             audit(ranking, resumes, channels, **{**how, **options})
     with pytest.raises(DataError, match="at least two groups"):
@@ -243,15 +343,28 @@ def test_an_audit_in_a_sentence():
     told = summarise(audit(ranking, resumes, channels, **HOW))
     assert told.startswith("flagged, of 3 tests, ") and ": share of the top 10 of woman" in told
     assert "of man " not in told
-    told = summarise(audit(ranking, resumes.assign(occupation=resumes["resume_id"]), channels, **HOW))
+    told = summarise(
+        audit(ranking, resumes.assign(occupation=resumes["resume_id"]), channels, **HOW)
+    )
     assert told == "nothing could be tested: groups too small, or nobody to compare them with"
-    one = pd.DataFrame({"measure": "share", "group": list("abc"), "value": [0.5, 0.3, 0.2], "expected": [0.4, 0.3, 0.2],
-                        "p": [0.01, 0.5, 0.5], "p_holm": [0.03, 1.0, 1.0], "flag": [True, False, False],
-                        "comparable": [0.9, 0.8, 1.0]})
-    assert summarise(one) == ("flagged, of 3 tests, 80% or more of each group compared: share of a 0.500, 0.400 "
-                              "expected")  # nobody's own loss is large enough to be flagged
+    one = pd.DataFrame(
+        {
+            "measure": "share",
+            "group": list("abc"),
+            "value": [0.5, 0.3, 0.2],
+            "expected": [0.4, 0.3, 0.2],
+            "p": [0.01, 0.5, 0.5],
+            "p_holm": [0.03, 1.0, 1.0],
+            "flag": [True, False, False],
+            "comparable": [0.9, 0.8, 1.0],
+        }
+    )
+    assert summarise(one) == (
+        "flagged, of 3 tests, 80% or more of each group compared: share of a 0.500, 0.400 expected"
+    )  # nobody's own loss is large enough to be flagged
     assert summarise(one.assign(flag=False)) == (
-        "no flag of 3 tests, 80% or more of each group compared (smallest adjusted p 0.03)")
+        "no flag of 3 tests, 80% or more of each group compared (smallest adjusted p 0.03)"
+    )
     told = summarise(audit(ranking, resumes, channels, **HOW, smallest=1_000))
     assert told.startswith("nothing could be tested")
 
@@ -259,16 +372,26 @@ def test_an_audit_in_a_sentence():
 def test_a_slice_that_holds_one_group_has_a_note():
     ranking = ranked({"j0": ["r0", "r1", "r2", "r3"], "j1": ["r0", "r1", "r4"]})
     fits = {"fit": pd.DataFrame({"job_id": ["j0", "j1"], "resume_id": ["r0", "r1"]})}
-    found = audit_slices(ranking, pd.Series({"j0": "both", "j1": "one"}), people("aabba"), fits,
-                         **HOW | {"k": 2, "strata": [], "n_permutations": 10, "smallest": 1})
+    found = audit_slices(
+        ranking,
+        pd.Series({"j0": "both", "j1": "one"}),
+        people("aabba"),
+        fits,
+        **HOW | {"k": 2, "strata": [], "n_permutations": 10, "smallest": 1},
+    )
     alone = found[found["slice"] == "one"]
     assert alone["note"].tolist() == ["no other group"] and alone["group"].tolist() == ["a"]
-    assert alone["value"].isna().all() and set(found[found["slice"] == "both"]["group"]) == {"a", "b"}
+    assert alone["value"].isna().all() and set(found[found["slice"] == "both"]["group"]) == {
+        "a",
+        "b",
+    }
 
 
 def test_flags_are_counted_as_tests_are():
     ranking, resumes, channels, wanted = world(bias=0.6, seed=3)
-    assert count_flags(audit(ranking, resumes, channels, **HOW)) == 3  # six rows, of which half mirror the others
+    assert (
+        count_flags(audit(ranking, resumes, channels, **HOW)) == 3
+    )  # six rows, of which half mirror the others
 
 
 def named_world(*, name_effect, seed, segregated=False):
@@ -278,12 +401,18 @@ def named_world(*, name_effect, seed, segregated=False):
     kind = rng.integers(3, size=240)
     if segregated:  # women are common in one occupation and rare in another
         leans = np.array([0.1, 0.5, 0.9])[kind]
-        names = np.where(rng.random(240) < leans, rng.integers(8, size=240), rng.integers(8, 16, size=240))
+        names = np.where(
+            rng.random(240) < leans, rng.integers(8, size=240), rng.integers(8, 16, size=240)
+        )
     kind = kind.astype(str)
     taste = name_effect * rng.normal(size=16)
     score = rng.normal(size=(60, 240)) + taste[names]
-    resumes = people(np.where(names < 8, "woman", "man"), occupation=kind, given_name=names.astype(str))
-    orders = {f"j{i}": resumes["resume_id"].to_numpy()[np.argsort(-row)] for i, row in enumerate(score)}
+    resumes = people(
+        np.where(names < 8, "woman", "man"), occupation=kind, given_name=names.astype(str)
+    )
+    orders = {
+        f"j{i}": resumes["resume_id"].to_numpy()[np.argsort(-row)] for i, row in enumerate(score)
+    }
     return ranked(orders), resumes
 
 
@@ -322,9 +451,15 @@ def test_a_test_over_names_adds_up_to_the_audit():
     ranking, resumes = named_world(name_effect=0.6, seed=1)
     names = audit_by_unit(ranking, resumes, unit="given_name", **HOW).set_index("group")
     persons = audit(ranking, resumes, {}, **HOW | {"n_permutations": 3_000})
-    gap = value(persons, "share of the top 10", "woman") - value(persons, "share of the top 10", "woman", "expected")
+    gap = value(persons, "share of the top 10", "woman") - value(
+        persons, "share of the top 10", "woman", "expected"
+    )
     assert names.loc["woman", "excess"] == pytest.approx(gap, abs=0.003)
-    assert names["excess"].sum() == pytest.approx(0) and names["n_units"].tolist() == [8, 8] and names["n"].sum() == 240
+    assert (
+        names["excess"].sum() == pytest.approx(0)
+        and names["n_units"].tolist() == [8, 8]
+        and names["n"].sum() == 240
+    )
     with pytest.raises(DataError, match="no column 'name'"):
         audit_by_unit(ranking, resumes, unit="name", **HOW)
     with pytest.raises(DataError, match="stands in two groups"):

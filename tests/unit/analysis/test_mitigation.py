@@ -1,4 +1,4 @@
-"""Copies with swapped terms, erasure that leaves a probe at chance, reranking by hand, and the frontier."""
+"""Erasure that leaves a probe at chance, reranking by hand, and the frontier."""
 
 import numpy as np
 import pandas as pd
@@ -6,37 +6,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from matchlib.analysis.mitigation import (
-    add_swapped_copies,
     board,
     expected_shares,
     fit_eraser,
     frontier,
     rerank_to_shares,
 )
-from matchlib.data.market import Market
 from matchlib.data.schema import DataError
 from matchlib.retrieval.verdicts import seed_values
-
-
-def test_copies_are_of_training_resumes_that_hold_a_term_and_carry_their_labels():
-    tables = Market(2, occupations=4, gender_proxies=0.5, true_fit_share=0.05).tables(
-        {"train": (20, 40), "valid": (5, 10)})
-    added = add_swapped_copies(tables)
-    resumes = added["resumes"][len(tables["resumes"]):].set_index("resume_id")
-    hinted = tables["resumes"].query("split == 'train' and (text.str.contains('club') or text.str.contains('leave'))")
-    assert list(resumes.index) == [f"{i}~swapped" for i in hinted["resume_id"]] and 0 < len(hinted) < 40
-    for one in hinted.itertuples():
-        changed = resumes.loc[f"{one.resume_id}~swapped", "text"]
-        assert changed != one.text and len(set(changed.split()) ^ set(one.text.split())) == 2
-    for name in ("labels", "truth"):
-        before = tables[name][tables[name]["resume_id"].isin(hinted["resume_id"])]
-        after = added[name][len(tables[name]):]
-        assert after["resume_id"].str.removesuffix("~swapped").tolist() == before["resume_id"].tolist()
-        assert len(before) and (after["split"] == "train").all()
-        pd.testing.assert_frame_equal(added[name][:len(tables[name])], tables[name])
-    assert added["jobs"] is tables["jobs"]
-    with pytest.raises(DataError, match="nothing to add"):
-        add_swapped_copies(Market(2, occupations=4).tables({"train": (2, 5)}))
 
 
 def planted(n, dim=12, seed=0):
@@ -59,7 +36,9 @@ def test_after_erasure_a_linear_probe_is_at_chance():
     probe = LogisticRegression(max_iter=1_000)
     assert probe.fit(x[train], groups[train]).score(x[test], groups[test]) > chance + 0.25
     assert probe.fit(erased[train], groups[train]).score(erased[test], groups[test]) < chance + 0.03
-    np.testing.assert_allclose(np.cov(erased[train].T, groups[train] == "woman")[:-1, -1], 0, atol=1e-4)
+    np.testing.assert_allclose(
+        np.cov(erased[train].T, groups[train] == "woman")[:-1, -1], 0, atol=1e-4
+    )
     # and the least change: what is not correlated with the group stays, in whitened coordinates one direction goes
     assert np.linalg.matrix_rank(eraser.kept) == x.shape[1] - 1
     np.testing.assert_allclose(eraser.kept @ eraser.kept, eraser.kept, atol=1e-5)  # a projection
@@ -71,7 +50,9 @@ def test_erased_embeddings_are_of_length_one_again():
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     eraser = fit_eraser(unit, groups)
     for strength in (0.0, 0.5, 1.0):
-        np.testing.assert_allclose(np.linalg.norm(eraser.erase(unit, strength=strength), axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(
+            np.linalg.norm(eraser.erase(unit, strength=strength), axis=1), 1, atol=1e-6
+        )
     assert (np.linalg.norm(eraser.project(unit), axis=1) < 0.99).any()
     np.testing.assert_allclose(eraser.erase(unit, strength=0), unit, atol=1e-6)
 
@@ -93,7 +74,10 @@ def test_erasure_within_strata_keeps_the_strata():
     x[:, 1] += 3 * kind
     probe = LogisticRegression(max_iter=1_000)
     kept, lost = (fit_eraser(x, groups, strata=strata).project(x) for strata in (kind, None))
-    assert probe.fit(kept, kind).score(kept, kind) > 0.9 and probe.fit(lost, kind).score(lost, kind) < 0.6
+    assert (
+        probe.fit(kept, kind).score(kept, kind) > 0.9
+        and probe.fit(lost, kind).score(lost, kind) < 0.6
+    )
     x[:, 1] += 2 * (groups == "woman")
     erased = fit_eraser(x, groups, strata=kind).project(x)
     for code in (0, 1):
@@ -112,23 +96,35 @@ def test_erasure_where_some_directions_do_not_vary():
 
 
 def ranked(order):
-    return pd.DataFrame({"query_id": "j0", "candidate_id": list(order), "rank": range(1, len(order) + 1)})
+    return pd.DataFrame(
+        {"query_id": "j0", "candidate_id": list(order), "rank": range(1, len(order) + 1)}
+    )
 
 
 GROUPS = pd.Series(dict(zip("abcdef", ["m", "m", "m", "m", "w", "w"], strict=True)))
 
 
-@pytest.mark.parametrize("k, strength, expected", [
-    (4, 1.0, "aebfcd"),  # w is owed one place of 2, two of 4
-    (4, 0.5, "abcedf"),  # and one of 4
-    (2, 1.0, "aebcdf"),  # from rank 3 on as it was
-    (4, 0.0, "abcdef"),
-    (6, 1.0, "aebfcd"),  # no w is left for the sixth place
-])
+@pytest.mark.parametrize(
+    "k, strength, expected",
+    [
+        (4, 1.0, "aebfcd"),  # w is owed one place of 2, two of 4
+        (4, 0.5, "abcedf"),  # and one of 4
+        (2, 1.0, "aebcdf"),  # from rank 3 on as it was
+        (4, 0.0, "abcdef"),
+        (6, 1.0, "aebfcd"),  # no w is left for the sixth place
+    ],
+)
 def test_reranking_by_hand(k, strength, expected):
     targets = pd.DataFrame({"m": [0.5], "w": [0.5]}, index=["j0"])
     found = rerank_to_shares(ranked("abcdef"), GROUPS, targets, k=k, strength=strength)
-    assert "".join(found["candidate_id"]) == expected and found["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert "".join(found["candidate_id"]) == expected and found["rank"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
@@ -141,10 +137,14 @@ def test_floors_hold_for_three_groups(strength):
         targets = pd.DataFrame([groups.value_counts(normalize=True)], index=["j0"])
         found = rerank_to_shares(ranked(groups.index), groups, targets, k=10, strength=strength)
         top = pd.get_dummies(groups[found["candidate_id"]].reset_index(drop=True)).cumsum().head(10)
-        floors = np.floor(strength * np.outer(range(1, 11), targets[top.columns].to_numpy()[0]) + 1e-9)
+        floors = np.floor(
+            strength * np.outer(range(1, 11), targets[top.columns].to_numpy()[0]) + 1e-9
+        )
         assert (top.to_numpy() >= floors).all()
         for name in groups.unique():  # within a group the order stays
-            assert [c for c in found["candidate_id"] if groups[c] == name] == list(groups[groups == name].index)
+            assert [c for c in found["candidate_id"] if groups[c] == name] == list(
+                groups[groups == name].index
+            )
 
 
 def test_reranking_wants_a_group_and_a_share_for_everybody():
@@ -155,38 +155,90 @@ def test_reranking_wants_a_group_and_a_share_for_everybody():
 
 def test_expected_shares_by_hand():
     """The top 2 hold one of stratum x (half women) and one of y (a third)."""
-    resumes = pd.DataFrame({"resume_id": list("abcde"), "gender": list("mwmmw"), "occupation": list("xxyyy")})
-    found = expected_shares(ranked("aceb" "d"), resumes, column="gender", k=2, strata=["occupation"])
-    assert found.loc["j0", "w"] == pytest.approx((1 / 2 + 1 / 3) / 2) and found.sum(axis=1).item() == pytest.approx(1)
+    resumes = pd.DataFrame(
+        {"resume_id": list("abcde"), "gender": list("mwmmw"), "occupation": list("xxyyy")}
+    )
+    found = expected_shares(ranked("acebd"), resumes, column="gender", k=2, strata=["occupation"])
+    assert found.loc["j0", "w"] == pytest.approx((1 / 2 + 1 / 3) / 2) and found.sum(
+        axis=1
+    ).item() == pytest.approx(1)
 
 
 def test_a_frontier_shows_the_gap_and_its_price():
     """A biased order, the same order without the bias, and a random one: the gap goes in both, the quality in one."""
     rng = np.random.default_rng(0)
     n_jobs, n_people = 60, 200
-    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(n_people)], "gender": ["man", "woman"] * 100})
+    resumes = pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(n_people)], "gender": ["man", "woman"] * 100}
+    )
     fit = rng.normal(size=(n_jobs, n_people))
-    scores = {("none", 0.0): fit - (resumes["gender"] == "woman").to_numpy(), ("cured", 1.0): fit,
-              ("random", 1.0): rng.normal(size=fit.shape)}
-    rankings = {key: pd.DataFrame({"query_id": np.repeat([f"j{i}" for i in range(n_jobs)], n_people),
-                                   "candidate_id": resumes["resume_id"].to_numpy()[np.argsort(-score)].ravel(),
-                                   "rank": np.tile(np.arange(1, n_people + 1), n_jobs)})
-                for key, score in scores.items()}
+    scores = {
+        ("none", 0.0): fit - (resumes["gender"] == "woman").to_numpy(),
+        ("cured", 1.0): fit,
+        ("random", 1.0): rng.normal(size=fit.shape),
+    }
+    rankings = {
+        key: pd.DataFrame(
+            {
+                "query_id": np.repeat([f"j{i}" for i in range(n_jobs)], n_people),
+                "candidate_id": resumes["resume_id"].to_numpy()[np.argsort(-score)].ravel(),
+                "rank": np.tile(np.arange(1, n_people + 1), n_jobs),
+            }
+        )
+        for key, score in scores.items()
+    }
     j, r = np.nonzero(fit > 1.6)
-    channels = {"fit": pd.DataFrame({"job_id": [f"j{i}" for i in j], "resume_id": [f"r{i}" for i in r]})}
-    table = frontier(rankings, resumes, channels, column="gender", group="woman", k=10, strata=[],
-                     n_permutations=200).set_index("mitigation")
+    channels = {
+        "fit": pd.DataFrame({"job_id": [f"j{i}" for i in j], "resume_id": [f"r{i}" for i in r]})
+    }
+    table = frontier(
+        rankings,
+        resumes,
+        channels,
+        column="gender",
+        group="woman",
+        k=10,
+        strata=[],
+        n_permutations=200,
+    ).set_index("mitigation")
     assert table.loc["none", "gap"] < -0.3 and (table["gap"].drop("none").abs() < 0.1).all()
-    assert table.loc["none", "p"] < 0.05 and np.isnan(table.loc["none", "cost"]) and (table["group"] == "woman").all()
-    assert table.loc["none", "excess"] < -0.3 and (table["excess"].drop("none").abs() < 4 * table["chance"][1:]).all()
+    assert (
+        table.loc["none", "p"] < 0.05
+        and np.isnan(table.loc["none", "cost"])
+        and (table["group"] == "woman").all()
+    )
+    assert (
+        table.loc["none", "excess"] < -0.3
+        and (table["excess"].drop("none").abs() < 4 * table["chance"][1:]).all()
+    )
     assert (table["chance"] > 0.005).all()
     assert table.loc["cured", "cost"] < -0.1 and table.loc["random", "cost"] > 0.5
     assert table.loc["cured", "change_low"] > 0 and (table["n"] == 60).all()
-    few = frontier(rankings, resumes, channels, column="gender", group="woman", k=10, strata=[], n_permutations=0,
-                   smallest=5_000)
-    assert few["gap"].isna().all() and (few["note"] == "too few").all() and few["value"].notna().all()
+    few = frontier(
+        rankings,
+        resumes,
+        channels,
+        column="gender",
+        group="woman",
+        k=10,
+        strata=[],
+        n_permutations=0,
+        smallest=5_000,
+    )
+    assert (
+        few["gap"].isna().all() and (few["note"] == "too few").all() and few["value"].notna().all()
+    )
     with pytest.raises(DataError, match="group 'women' is not in gender; it has man, woman"):
-        frontier(rankings, resumes, channels, column="gender", group="women", k=10, strata=[], n_permutations=0)
+        frontier(
+            rankings,
+            resumes,
+            channels,
+            column="gender",
+            group="women",
+            k=10,
+            strata=[],
+            n_permutations=0,
+        )
 
 
 def test_an_excess_keeps_its_sign_so_that_seeds_average_to_none():
@@ -194,15 +246,31 @@ def test_an_excess_keeps_its_sign_so_that_seeds_average_to_none():
     excesses, chances = [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(60)], "gender": ["man", "woman"] * 30})
+        resumes = pd.DataFrame(
+            {"resume_id": [f"r{i}" for i in range(60)], "gender": ["man", "woman"] * 30}
+        )
         order = np.argsort(rng.normal(size=(20, 60)))
-        ranking = pd.DataFrame({"query_id": np.repeat([f"j{i}" for i in range(20)], 60),
-                                "candidate_id": resumes["resume_id"].to_numpy()[order].ravel(),
-                                "rank": np.tile(np.arange(1, 61), 20)})
+        ranking = pd.DataFrame(
+            {
+                "query_id": np.repeat([f"j{i}" for i in range(20)], 60),
+                "candidate_id": resumes["resume_id"].to_numpy()[order].ravel(),
+                "rank": np.tile(np.arange(1, 61), 20),
+            }
+        )
         j, r = np.nonzero(rng.random((20, 60)) < 0.1)
-        channels = {"fit": pd.DataFrame({"job_id": [f"j{i}" for i in j], "resume_id": [f"r{i}" for i in r]})}
-        row = frontier({("none", 0.0): ranking}, resumes, channels, column="gender", group="woman", k=10, strata=[],
-                       n_permutations=100).iloc[0]
+        channels = {
+            "fit": pd.DataFrame({"job_id": [f"j{i}" for i in j], "resume_id": [f"r{i}" for i in r]})
+        }
+        row = frontier(
+            {("none", 0.0): ranking},
+            resumes,
+            channels,
+            column="gender",
+            group="woman",
+            k=10,
+            strata=[],
+            n_permutations=100,
+        ).iloc[0]
         excesses.append(row["excess"])
         chances.append(row["chance"])
     signed, absolute = np.mean(excesses), np.mean(np.abs(excesses))
@@ -210,20 +278,53 @@ def test_an_excess_keeps_its_sign_so_that_seeds_average_to_none():
 
 
 def test_the_ledger_reads_audits_and_remedies():
-    audits = pd.DataFrame({"system": ["stage1", "stage1", "raw"], "measure": ["share", "pool", "share"],
-                           "group": "woman", "value": [0.4, 0.5, 0.5], "expected": [0.5, np.nan, 0.5],
-                           "flag": [True, False, False]})
-    treated = pd.DataFrame({"mitigation": ["untreated", "erasure"], "strength": [0.0, 0.5], "channel": "true_fit",
-                            "group": "woman", "excess": [-0.2, np.nan], "measure": "nDCG@10",
-                            "value": [0.6, 0.5]})
-    swapped = pd.DataFrame({"system": "raw", "measure": ["places up", "score shift"], "group": "woman",
-                            "value": [3.0, 0.1]})
+    audits = pd.DataFrame(
+        {
+            "system": ["stage1", "stage1", "raw"],
+            "measure": ["share", "pool", "share"],
+            "group": "woman",
+            "value": [0.4, 0.5, 0.5],
+            "expected": [0.5, np.nan, 0.5],
+            "flag": [True, False, False],
+        }
+    )
+    treated = pd.DataFrame(
+        {
+            "mitigation": ["untreated", "erasure"],
+            "strength": [0.0, 0.5],
+            "channel": "true_fit",
+            "group": "woman",
+            "excess": [-0.2, np.nan],
+            "measure": "nDCG@10",
+            "value": [0.6, 0.5],
+        }
+    )
+    swapped = pd.DataFrame(
+        {
+            "system": "raw",
+            "measure": ["places up", "score shift"],
+            "group": "woman",
+            "value": [3.0, 0.1],
+        }
+    )
     boards = {("shown", "1"): board(audits, treated, swapped)}
-    read = {measure: seed_values(boards, measure=measure, channel=channel).set_index("system")["value"].to_dict()
-            for measure, channel in (("excess of woman: share", "audit"), ("flags", "audit"), ("nDCG@10", "true_fit"),
-                                     ("excess of woman: recall gap", "true_fit"),
-                                     ("places up when swapped: woman", "swapped"))}
-    assert read == {"excess of woman: share": {"stage1": pytest.approx(-0.1), "raw": 0.0},
-                    "flags": {"stage1": 1.0, "raw": 0.0}, "nDCG@10": {"untreated": 0.6, "erasure at 0.5": 0.5},
-                    "excess of woman: recall gap": {"untreated": -0.2}, "places up when swapped: woman": {"raw": 3.0}}
+    read = {
+        measure: seed_values(boards, measure=measure, channel=channel)
+        .set_index("system")["value"]
+        .to_dict()
+        for measure, channel in (
+            ("excess of woman: share", "audit"),
+            ("flags", "audit"),
+            ("nDCG@10", "true_fit"),
+            ("excess of woman: recall gap", "true_fit"),
+            ("places up when swapped: woman", "swapped"),
+        )
+    }
+    assert read == {
+        "excess of woman: share": {"stage1": pytest.approx(-0.1), "raw": 0.0},
+        "flags": {"stage1": 1.0, "raw": 0.0},
+        "nDCG@10": {"untreated": 0.6, "erasure at 0.5": 0.5},
+        "excess of woman: recall gap": {"untreated": -0.2},
+        "places up when swapped: woman": {"raw": 3.0},
+    }
     assert board(pd.DataFrame(), pd.DataFrame(), pd.DataFrame()).empty
