@@ -241,7 +241,7 @@ def named_files(key: str, value: Any) -> list[str]:
                 for file in named_files(key, item)]
     if not isinstance(value, str) or not value:
         return []
-    names_folder = key in ("path", "adapter", "reader", "judge", "model_name") or key.endswith("_model")
+    names_folder = key in ("path", "adapter", "reader", "judge", "model_name_or_path") or key.endswith("_model")
     try:
         if names_folder and Path(value).is_dir():
             return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())

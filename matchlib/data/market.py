@@ -41,7 +41,7 @@ NAMES_PER_GENDER = 200
 
 
 @dataclass(frozen=True)
-class Dials:
+class MarketConfig:
     """The market's settings; every one is a share or probability unless its comment says otherwise."""
     labels_per_job: float = 4.0  # mean number of applicants a job, 1 .. 2 * mean - 1
     application_selectivity: float = 12.0  # 0: people apply anywhere; higher: only where they think they fit
@@ -74,17 +74,17 @@ NULL_WORLDS: dict[str, dict[str, float]] = {
 
 
 class Market:
-    """A named, seeded market. The same seed and dials give the same bytes, however many documents are drawn."""
+    """A named, seeded market. The same seed and settings give the same bytes, however many documents are drawn."""
 
-    def __init__(self, seed: int = 1, **dials: float):
-        known = {field.name for field in fields(Dials)}
-        if unknown := sorted(set(dials) - known):
-            raise DataError(f"market: unknown dial {unknown[0]!r}; the dials are {', '.join(sorted(known))}")
-        self.seed, self.dials = seed, Dials(**dials)
+    def __init__(self, seed: int = 1, **settings: float):
+        known = {field.name for field in fields(MarketConfig)}
+        if unknown := sorted(set(settings) - known):
+            raise DataError(f"market: unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}")
+        self.seed, self.config = seed, MarketConfig(**settings)
         self.graphs = {wording: load_graph(wording) for wording in ("seen", "held_out")}
         self.graph = self.graphs["seen"]
         self.occupations = self._largest_occupations()
-        sizes = np.array([o.size for o in self.occupations]) ** self.dials.concentration
+        sizes = np.array([o.size for o in self.occupations]) ** self.config.concentration
         self._occupation_cdf = np.cumsum(sizes / sizes.sum()).tolist()
         self.skill_index = {skill: i for i, skill in enumerate(self.graph.skills)}
         # People name skills by the canonical name in tables, by any wording in texts.
@@ -95,7 +95,7 @@ class Market:
         frame = pd.DataFrame([(o.id, o.family, -o.size) for o in self.graph.occupations.values()],
                              columns=["id", "family", "order"]).sort_values(["order", "id"])
         frame["turn"] = frame.groupby("family").cumcount()
-        chosen = frame.sort_values(["turn", "order", "id"])["id"][:int(self.dials.occupations)]
+        chosen = frame.sort_values(["turn", "order", "id"])["id"][:int(self.config.occupations)]
         return [self.graph.occupations[occupation] for occupation in chosen]
 
     def given_names(self, split: str) -> dict[str, tuple[str, ...]]:
@@ -107,9 +107,9 @@ class Market:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of version, seed, dials, names and graph: two markets with equal fingerprints are the same."""
-        names = [self.given_names(split) for split in ("train", "test")] if self.dials.gender_shown else []
-        world = {"version": VERSION, "seed": self.seed, "dials": asdict(self.dials), "names": names,
+        """Hash of version, seed, settings, names and graph: two markets with equal fingerprints are the same."""
+        names = [self.given_names(split) for split in ("train", "test")] if self.config.gender_shown else []
+        world = {"version": VERSION, "seed": self.seed, "settings": asdict(self.config), "names": names,
                  "graph": hashlib.sha256(GRAPH_FILE.read_bytes()).hexdigest()}
         return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()
 
@@ -121,7 +121,7 @@ class Market:
         for i in range(start, start + n):
             rng = Random(f"{VERSION}/{self.seed}/{split}/resume/{i}")
             person = self._person(rng, split)
-            text = wording.resume(person, rng, detail=round(self.dials.detail * self.dials.length_ratio))
+            text = wording.resume(person, rng, detail=round(self.config.detail * self.config.length_ratio))
             yield {"resume_id": f"r-{split}-{i:06d}", "text": text,
                    "title": self.graph.occupations[person["occupation"]].name, "occupation": person["occupation"],
                    "industry": person["industry"], "city": person["city"], "region": person["region"],
@@ -135,7 +135,7 @@ class Market:
         for i in range(start, start + n):
             rng = Random(f"{VERSION}/{self.seed}/{split}/job/{i}")
             job = self._job(rng)
-            yield {"job_id": f"j-{split}-{i:06d}", "text": wording.job(job, rng, detail=self.dials.detail),
+            yield {"job_id": f"j-{split}-{i:06d}", "text": wording.job(job, rng, detail=self.config.detail),
                    "title": self.graph.occupations[job["occupation"]].name, "occupation": job["occupation"],
                    "industry": job["industry"], "city": job["city"], "region": job["region"],
                    "remote": job["remote"], "seniority": job["seniority"], "degree": job["degree"],
@@ -153,8 +153,8 @@ class Market:
     def _wording(self, split: str) -> Wording:
         if split not in APPLICATION_SPLITS:
             raise ValueError(f"split {split!r} is not one of {APPLICATION_SPLITS}")
-        return Wording(self.graphs, alias_gap=self.dials.alias_gap, title_gap=self.dials.title_gap,
-                       unseen=self.dials.unseen_wording if split == "test" else 0.0)
+        return Wording(self.graphs, alias_gap=self.config.alias_gap, title_gap=self.config.title_gap,
+                       unseen=self.config.unseen_wording if split == "test" else 0.0)
 
     def _names(self, skills: list[str]) -> str:
         return "; ".join(self.graph.skills[skill].name for skill in skills)
@@ -180,12 +180,12 @@ class Market:
         chosen += rng.sample(optional, min(len(optional), rng.randint(1, 3)))
         rng.shuffle(chosen)
         lean = _uniform(f"lean/{occupation.id}") - 0.5
-        woman = rng.random() < 0.5 + self.dials.segregation * lean
+        woman = rng.random() < 0.5 + self.config.segregation * lean
         person["gender"] = "woman" if woman else "man"
         person["skills"] = chosen
-        shown = rng.random() < self.dials.gender_shown
+        shown = rng.random() < self.config.gender_shown
         person["name"] = rng.choice(self.given_names(split)[person["gender"]]) if shown else ""
-        person["proxy"] = rng.choice(PROXIES[person["gender"]]) if rng.random() < self.dials.gender_proxies else ""
+        person["proxy"] = rng.choice(PROXIES[person["gender"]]) if rng.random() < self.config.gender_proxies else ""
         return person
 
     def _job(self, rng: Random) -> dict:
@@ -208,11 +208,11 @@ class Market:
     def channels(self, jobs: pd.DataFrame, resumes: pd.DataFrame) -> dict[str, np.ndarray]:
         """rule, text_fit and true_score, each a (J, R) float array; a pair truly fits above `threshold`."""
         rule = self.rule.holds(jobs, resumes).astype(float)
-        c = self.dials.rule_text_correlation
+        c = self.config.rule_text_correlation
         text_fit = (1 - c) * self._coverage(jobs, resumes) + c * rule
         hidden = self._hidden(jobs["job_id"])[:, :1] * self._hidden(resumes["resume_id"])[:, :1].T
         hidden = hidden + self._hidden(resumes["resume_id"])[:, 1][None, :]
-        score = RULE_WEIGHT * rule + TEXT_WEIGHT * text_fit + self.dials.out_of_scope * hidden
+        score = RULE_WEIGHT * rule + TEXT_WEIGHT * text_fit + self.config.out_of_scope * hidden
         return {"rule": rule, "text_fit": text_fit, "true_score": score}
 
     def _coverage(self, jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
@@ -241,7 +241,7 @@ class Market:
         """The true score above which a pair truly fits, so that true_fit_share of random pairs do."""
         # Fillers and wording do not enter the score, so any split would do; this one is nobody's data.
         scores = self.channels(self.jobs(300, "calibration"), self.resumes(900, "calibration"))["true_score"]
-        return float(np.quantile(scores, 1 - self.dials.true_fit_share))
+        return float(np.quantile(scores, 1 - self.config.true_fit_share))
 
     def true_fits(self, jobs: pd.DataFrame, resumes: pd.DataFrame, *, block: int = 256) -> pd.DataFrame:
         """All pairs that truly fit: a frame job_id, resume_id."""
@@ -264,16 +264,16 @@ class Market:
             part = jobs.iloc[start:start + block]
             channels = self.channels(part, resumes)
             perceived = RULE_WEIGHT * channels["rule"] + TEXT_WEIGHT * channels["text_fit"]
-            wish = self.dials.application_selectivity * perceived + rng.gumbel(size=perceived.shape)
-            n_labels = rng.integers(1, max(2, round(2 * self.dials.labels_per_job)), size=len(part))
+            wish = self.config.application_selectivity * perceived + rng.gumbel(size=perceived.shape)
+            n_labels = rng.integers(1, max(2, round(2 * self.config.labels_per_job)), size=len(part))
             for i, n in enumerate(n_labels):
                 applicants = np.argsort(-wish[i], kind="stable")[:n]
-                score = channels["true_score"][i, applicants] - self.dials.gender_bias * woman[applicants]
+                score = channels["true_score"][i, applicants] - self.config.gender_bias * woman[applicants]
                 coin, heads = rng.random((2, len(applicants)))
-                accepted = np.where(coin < self.dials.acceptance_noise, heads < 0.5, score > self.threshold)
-                if self.dials.unlabelled_fits < 1:
+                accepted = np.where(coin < self.config.acceptance_noise, heads < 0.5, score > self.threshold)
+                if self.config.unlabelled_fits < 1:
                     others = np.setdiff1d(np.flatnonzero(channels["true_score"][i] > self.threshold), applicants)
-                    others = others[rng.random(len(others)) >= self.dials.unlabelled_fits]
+                    others = others[rng.random(len(others)) >= self.config.unlabelled_fits]
                     applicants = np.concatenate([applicants, others])
                     accepted = np.concatenate([accepted, np.ones(len(others), dtype=bool)])
                 rows += [(part["job_id"].iloc[i], resumes["resume_id"].iloc[r], int(a))
@@ -308,4 +308,4 @@ def _uniform(key: str) -> float:
 
 def market_of(parameters: Mapping[str, Any]) -> Market | None:
     """The market that the parameters of notebook 01 name; None if its tables come from elsewhere."""
-    return Market(parameters["seed"], **parameters["dials"]) if parameters["source"] == "market" else None
+    return Market(parameters["seed"], **parameters["market_settings"]) if parameters["source"] == "market" else None

@@ -48,7 +48,7 @@ def read_source(parameters: Mapping[str, Any]) -> Reading:
 
 
 def _read_market(p: Mapping[str, Any]) -> Reading:
-    market = Market(p["seed"], **p["dials"])
+    market = Market(p["seed"], **p["market_settings"])
     sizes = {split: (p[f"{split}_jobs"], p[f"{split}_resumes"]) for split in ("train", "valid", "test")}
     if min(min(pair) for pair in sizes.values()) < 1:
         raise DataError(f"market: every split needs jobs and resumes, got {sizes}; set train_jobs and the like above 0")

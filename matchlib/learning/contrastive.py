@@ -21,15 +21,15 @@ from matchlib.retrieval.search import search_dense
 
 
 def obstacle(
-    encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, least_pairs: int
+    encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, min_train_pairs: int
 ) -> str:
     """Why nothing should be trained, in a sentence; "" if nothing stands in the way."""
     if encoder.is_endpoint:
-        return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
-    if len(pairs.rows) < max(least_pairs, 2):
+        return f"{encoder.model_name_or_path} runs elsewhere, so it cannot be trained here."
+    if len(pairs.rows) < max(min_train_pairs, 2):
         return (
-            f"{len(pairs.rows):,} accepted training pairs are fewer than the {least_pairs:,} that training asks "
-            f"for (least_pairs)."
+            f"{len(pairs.rows):,} accepted training pairs are fewer than the {min_train_pairs:,} that training asks "
+            f"for (min_train_pairs)."
         )
     if not (valid_labels["label"] == 1).any():
         return "There is no accepted validation pair to choose a model by."

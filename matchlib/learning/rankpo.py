@@ -70,7 +70,7 @@ def obstacle(encoder: Encoder, train: pd.DataFrame | None, valid: pd.DataFrame |
     """Why nothing should be trained, in a sentence; "" if nothing stands in the way. train, valid:
     judged pairs."""
     if encoder.is_endpoint:
-        return f"{encoder.model_name} runs elsewhere, so it cannot be trained here."
+        return f"{encoder.model_name_or_path} runs elsewhere, so it cannot be trained here."
     for name, judged in (("training", train), ("validation", valid)):
         if judged is None or not (judged["preferred"] != "tie").any():
             return f"There is no decided preference on {name} jobs."
@@ -169,7 +169,7 @@ def train_rankpo(
     once, before training; objectives with a reference need it, others refuse it. replay: weight of
     the contrastive term. Raises ValueError on what does not fit together, see `refuse_ignored`.
     """
-    refuse_ignored(objective, loss_settings, reference=reference.model_name if reference else "")
+    refuse_ignored(objective, loss_settings, reference=reference.model_name_or_path if reference else "")
     margins, pairs = None, preferences.pairs
     if OBJECTIVES[objective].uses_reference:
         if reference is None:

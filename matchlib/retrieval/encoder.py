@@ -34,7 +34,7 @@ POOLINGS = ("mean", "cls", "lasttoken")
 PASSAGES = ("mean", "max")
 PRECISIONS = ("float32", "bfloat16", "float16")
 ENDPOINT = "endpoint:"
-"""A model_name that starts so is a model of the OpenAI-compatible endpoint that the environment
+"""A model_name_or_path that starts so is a model of the OpenAI-compatible endpoint that the environment
 names."""
 BATCH_SIZE = 16
 """Texts a forward pass: small batches of like lengths pad least, and two cores are full at 16."""
@@ -46,7 +46,7 @@ KEPT_AT_ONCE = 4_096
 class Encoder:
     """An embedding model with everything that decides its vectors.
 
-    model_name: "all-MiniLM-L6-v2" (packaged, works offline), a local folder, a hub id, or
+    model_name_or_path: "all-MiniLM-L6-v2" (packaged, works offline), a local folder, a hub id, or
     "endpoint:<model>".
     max_tokens: texts are cut there (None: the model's own limit); of an endpoint, words as
     `data.words` counts them.
@@ -58,7 +58,7 @@ class Encoder:
     none. revision: commit of a hub id.
     """
 
-    model_name: str = OFFLINE_MODEL
+    model_name_or_path: str = OFFLINE_MODEL
     max_tokens: int | None = 256
     pooling: str | None = None
     job_prompt: str = ""
@@ -81,7 +81,7 @@ class Encoder:
     @property
     def is_endpoint(self) -> bool:
         """Whether a service encodes; such a model cannot be trained here."""
-        return self.model_name.startswith(ENDPOINT)
+        return self.model_name_or_path.startswith(ENDPOINT)
 
     @property
     def runs_on(self) -> str:
@@ -92,7 +92,7 @@ class Encoder:
     def folder(self) -> Path:
         """The folder with the model's files; a hub id is fetched once. Refuses models that need
         remote code."""
-        return find_model(self.model_name, revision=self.revision)
+        return find_model(self.model_name_or_path, revision=self.revision)
 
     @cached_property
     def model(self) -> SentenceTransformer:
@@ -108,7 +108,7 @@ class Encoder:
     @cached_property
     def endpoint(self) -> Endpoint:
         """The service behind an "endpoint:" model; its address and key come from the environment."""
-        return Endpoint(self.model_name.removeprefix(ENDPOINT), max_words=self.max_tokens)
+        return Endpoint(self.model_name_or_path.removeprefix(ENDPOINT), max_words=self.max_tokens)
 
     @cached_property
     def key(self) -> str:
@@ -175,7 +175,7 @@ def encoder_from(parameters: Mapping[str, Any], folder: Path | None = None) -> E
     if folder is not None:
         return Encoder(str(folder), None, None, **how)
     return Encoder(
-        p["model_name"],
+        p["model_name_or_path"],
         p["max_tokens"],
         p["pooling"] or None,
         revision=p["revision"] or None,
@@ -190,7 +190,7 @@ def trained_encoder(stage: Any) -> Encoder:
     Raises EncoderError if the stage trains none.
     """
     origin = stage
-    while "model_name" not in origin.manifest["parameters"]:
+    while "model_name_or_path" not in origin.manifest["parameters"]:
         if "stage1" not in origin.manifest["inputs"]:
             raise EncoderError(
                 f"{stage.folder} trains no encoder; name the folder of a 02_contrastive or 05_rankpo"

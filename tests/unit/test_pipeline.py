@@ -119,7 +119,7 @@ def test_broken_params_files_are_refused(tmp_path, text, sentence):
 
 
 def test_parameters_travel_with_their_types():
-    stage = plan_run({"run": "x", "01_data_rules": {"dials": {"alias_gap": 0.5}, "rule_names": []}}).stages[0]
+    stage = plan_run({"run": "x", "01_data_rules": {"market_settings": {"alias_gap": 0.5}, "rule_names": []}}).stages[0]
     encoded = stage.command.split(" -b ")[1].split()[0]
     assert yaml.safe_load(base64.b64decode(encoded)) == stage.parameters
 
@@ -206,13 +206,13 @@ def test_parameters_cell_must_hold_literals(repository):
     ("01_data_rules: {seed: 1}\n01_data_rules: {seed: 2}\n", "'01_data_rules' stands in line 1 and again in line 2"),
     ("01_data_rules:\n  seed: 1\n  seed: 2\n", "'seed' stands in line 2 and again in line 3"),
     ("01_data_rules: {seed: 1, seed: 2}\n", "'seed' stands in line 1 and again in line 1"),
-    ("01_data_rules: {dials: {a: 1, b: 2, a: 3}}\n", "'a' stands in line 1 and again"),
+    ("01_data_rules: {market_settings: {a: 1, b: 2, a: 3}}\n", "'a' stands in line 1 and again"),
     ("01_data_rules: [seed]\n", "01_data_rules is .*a list; expected a mapping"),
     ("01_data_rules: 3\n", "01_data_rules is 3, a int; expected a mapping"),
     ("1: {}\n", "the key 1 is a int"), ("base: p.yaml\n", "leads back to a file"), ("base: [a]\n", "path of a params"),
     ("base: other.yaml\nonly: 3\n", "a list of sections"), ("run: [a]\n", "expected a name"),
     ("run: yes\n", "expected a name"), ("a: 2024-13-45\n", "not valid YAML"),
-    ("01_data_rules: &a {dials: *a}\n", "not valid YAML"),
+    ("01_data_rules: &a {market_settings: *a}\n", "not valid YAML"),
     ("01_data_rules: {" + "[" * 5000 + "\n", "not valid YAML"), ("sweep: 3\n", "a list of entries")])
 def test_settings_of_the_wrong_shape_are_one_sentence(tmp_path, text, sentence):
     """A repeated section silently won, and `check` approved the simulated market; the others were tracebacks."""
@@ -234,7 +234,7 @@ def test_files_that_are_based_on_each_other_and_folders_are_refused(tmp_path):
     ({"seed": -1}, "a seed is a whole number from 0"), ({"seed": 2**32}, "a seed is"),
     ({"rule_names": [["place"]]}, "write one flat list"), ({"rule_names": [1]}, "its items are names"),
     ({"jobs_columns": {"text": 0}}, "names of columns"), ({"jobs_columns": {"text": ["a", 1]}}, "names of columns"),
-    ({"dials": {1: 2}}, "its keys are names"), ({"test_share": float("nan")}, "a finite number"),
+    ({"market_settings": {1: 2}}, "its keys are names"), ({"test_share": float("nan")}, "a finite number"),
     ({"test_share": float("inf")}, "a finite number"), ({1: 2}, "unknown parameter 1")])
 def test_values_of_the_wrong_content_are_one_sentence(given, sentence):
     with pytest.raises(ParameterError, match=sentence):
@@ -249,7 +249,7 @@ def test_names_that_are_no_folder_of_their_own_are_refused(name):
 
 
 @pytest.mark.parametrize("change", ["01_data_rules.seed=[", "01_data_rules.seed", "01_data_rules=3", "run.a=1",
-                                    "01_data_rules.dials={a: 1, a: 2}", "01_data_rules.seed="])
+                                    "01_data_rules.market_settings={a: 1, a: 2}", "01_data_rules.seed="])
 def test_a_broken_change_is_one_sentence(tmp_path, change):
     from matchlib.cli import load_plan
     (tmp_path / "p.yaml").write_text("01_data_rules: {}\n")
@@ -365,7 +365,7 @@ def test_a_run_of_a_strange_place_goes_through_snakemake(tmp_path):
     python.chmod(0o755)
     data = place / "my data {own} #2"
     data.mkdir()
-    market = {"dials": {"occupations": 4, "true_fit_share": 0.05}, "train_jobs": 24, "train_resumes": 40,
+    market = {"market_settings": {"occupations": 4, "true_fit_share": 0.05}, "train_jobs": 24, "train_resumes": 40,
               "valid_jobs": 8, "valid_resumes": 20, "test_jobs": 12, "test_resumes": 30}
     (data / "own {x} #3.yaml").write_text(yaml.safe_dump({"01_data_rules": market}, allow_unicode=True))
     shown = ("import sys; sys.executable = sys.argv.pop(1); from matchlib.cli import main; "

@@ -272,7 +272,7 @@ def test_a_stage_that_trains_no_encoder_is_named(tmp_path):
 def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path, below):
     stage, audit = tmp_path / "02_contrastive", tmp_path / "10_bias_analysis"
     shutil.copytree(tiny_model_folder, stage / "encoder")
-    parameters = {"model_name": "base", "job_prompt": "job: ", "resume_prompt": "", "device": "",
+    parameters = {"model_name_or_path": "base", "job_prompt": "job: ", "resume_prompt": "", "device": "",
                   "precision": "float32", "passages": "mean"}
     (stage / "manifest.json").write_text(json.dumps({"parameters": parameters, "files": {}, "inputs": {}}))
     audit.mkdir()

@@ -259,10 +259,10 @@ def test_files_in_dicts_lists_and_model_folders_count(tmp_path):
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "model.safetensors").write_text("weights")
     (tmp_path / "sheet.csv").write_text("x")
-    parameters = {"model_name": str(tmp_path / "encoder"), "sheets": [str(tmp_path / "sheet.csv")],
+    parameters = {"model_name_or_path": str(tmp_path / "encoder"), "sheets": [str(tmp_path / "sheet.csv")],
                   "by_name": {"a": str(tmp_path / "sheet.csv")}, "language": "en", "long": "x" * 5000, "null": "a\0b"}
     before = hash_sources(parameters)
-    assert set(before) == {"model_name", "sheets", "by_name"}
+    assert set(before) == {"model_name_or_path", "sheets", "by_name"}
     (tmp_path / "encoder" / "model.safetensors").write_text("others")
     (tmp_path / "sheet.csv").write_text("y")
     after = hash_sources(parameters)

@@ -26,14 +26,14 @@ def test_arms_share_what_does_not_vary_and_one_board_collects_them():
 
 def test_values_are_crossed_and_whole_worlds_repeated():
     everything = [name for name in BASE if name != "run"]
-    worlds = {"stages": everything, "over": [{"market": {}, "null": {"01_data_rules": {"dials": {"detail": 2}}}},
+    worlds = {"stages": everything, "over": [{"market": {}, "null": {"01_data_rules": {"market_settings": {"detail": 2}}}},
                                              {s: {"01_data_rules": {"seed": s}} for s in (1, 2)}]}
     plan = {stage.name: stage for stage in plan_run(unfold(BASE | {"sweep": [BANDS | {}, worlds | {
         "stages": ["01_data_rules", "02_contrastive", "04_runner_up_mining-top", "04_runner_up_mining-band",
                    "02_contrastive-rum-top", "02_contrastive-rum-band", "11_leaderboard"]}]}, source="p")).stages}
     assert len(plan) == 7 * 4
     assert plan["01_data_rules-null-2"].parameters["seed"] == 2
-    assert plan["01_data_rules-null-2"].parameters["dials"] == {"detail": 2}
+    assert plan["01_data_rules-null-2"].parameters["market_settings"] == {"detail": 2}
     assert plan["02_contrastive-rum-top-null-2"].inputs == [
         "reports/x/01_data_rules-null-2", "reports/x/04_runner_up_mining-top-null-2"]
     board = plan["11_leaderboard-market-1"].parameters

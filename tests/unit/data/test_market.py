@@ -1,4 +1,4 @@
-"""The simulated market: the same bytes for the same seed, dials that do what they say, null worlds that are null."""
+"""The simulated market: the same bytes for the same seed, settings that do what they say, null worlds that are null."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ def market() -> Market:
 
 @pytest.fixture(scope="module")
 def tables(market) -> dict[str, pd.DataFrame]:
-    """About the size of the demo, at default dials."""
+    """About the size of the demo, at default settings."""
     return market.tables({"train": (500, 1200), "valid": (60, 200), "test": (200, 600)})
 
 
@@ -103,7 +103,7 @@ def test_splits_share_no_document_and_the_fingerprint_names_the_world(market):
 
 
 def test_an_unknown_dial_or_split_raises():
-    with pytest.raises(DataError, match="unknown dial 'alias_gab'; the dials are acceptance_noise, alias_gap, .*title"):
+    with pytest.raises(DataError, match="unknown setting 'alias_gab'; the settings are acceptance_noise, alias_gap, .*title"):
         Market(1, alias_gab=0.5)
     with pytest.raises(ValueError, match="split 'dev' is not one of"):
         Market(1).jobs(1, "dev")
@@ -274,7 +274,7 @@ def test_detail_and_length_ratio_count_filler_lines(detail, ratio):
         assert (lines[1] - lines[0] == extra).all()
 
 
-# ---- the world's dials ---------------------------------------------------------------------------------
+# ---- the settings of the market ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [1.0, 2.0, 3.5, 6.0])
@@ -285,9 +285,9 @@ def test_labels_per_job_is_the_mean(n):
     assert a_job.mean() == pytest.approx(n, abs=4 * (2 * n - 1) / np.sqrt(12 * 400))
 
 
-def label_world(**dials) -> tuple[pd.DataFrame, np.ndarray, Market]:
+def label_world(**settings) -> tuple[pd.DataFrame, np.ndarray, Market]:
     """Labels of a small world with their true scores."""
-    world = Market(1, **({"occupations": 6, "true_fit_share": 0.3} | dials))
+    world = Market(1, **({"occupations": 6, "true_fit_share": 0.3} | settings))
     jobs, resumes = world.jobs(250), world.resumes(300)
     labels = world.labels(jobs, resumes, "train")
     scores = world.channels(jobs, resumes)["true_score"]
@@ -336,8 +336,8 @@ def test_out_of_scope_weighs_traits_that_no_document_shows():
 def test_rule_text_correlation_draws_text_fit_to_the_rule():
     jobs, resumes = Market(1, occupations=4).jobs(80), Market(1, occupations=4).resumes(120)
     found = []
-    for dial in (0, 0.5, 1):
-        channels = Market(1, rule_text_correlation=dial).channels(jobs, resumes)
+    for setting in (0, 0.5, 1):
+        channels = Market(1, rule_text_correlation=setting).channels(jobs, resumes)
         found.append(np.corrcoef(channels["rule"].ravel(), channels["text_fit"].ravel())[0, 1])
     assert 0 < found[0] < 0.5 and found[0] + 0.2 < found[1] < 0.95 and found[2] == pytest.approx(1)
 
@@ -359,13 +359,13 @@ def test_concentration_is_an_exponent_on_sizes():
     assert len(set(sizes)) > 1
 
 
-def women_by_occupation(**dials) -> pd.Series:
-    people = Market(1, occupations=10, concentration=0, **dials).resumes(3_000)
+def women_by_occupation(**settings) -> pd.Series:
+    people = Market(1, occupations=10, concentration=0, **settings).resumes(3_000)
     return (people["gender"] == "woman").groupby(people["occupation"]).mean()
 
 
 def test_segregation_leans_occupations_apart_and_leaves_the_whole():
-    even, half, apart = (women_by_occupation(segregation=dial) for dial in (0, 0.5, 1))
+    even, half, apart = (women_by_occupation(segregation=setting) for setting in (0, 0.5, 1))
     assert abs(even - 0.5).max() < 0.1  # three standard errors of 300
     assert even.std() < half.std() < apart.std() and apart.max() - apart.min() > 0.4
     np.testing.assert_allclose(half - 0.5, (apart - 0.5) / 2, atol=0.12)
@@ -387,12 +387,12 @@ def test_gender_bias_rejects_women_alone():
     assert stats.fisher_exact(pd.crosstab(women, results[0.0]["label"])).pvalue > 0.001
 
 
-@pytest.mark.parametrize("dial, words", [
+@pytest.mark.parametrize("setting, words", [
     ("gender_shown", {gender: [f"Name: {name}" for name in names] for gender, names in NAMES.items()}),
     ("gender_proxies", PROXIES)])
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_names_and_proxies_show_the_gender_as_often_as_asked(dial, words, share):
-    people = Market(1, **{dial: share}).resumes(400)
+def test_names_and_proxies_show_the_gender_as_often_as_asked(setting, words, share):
+    people = Market(1, **{setting: share}).resumes(400)
     lines = people["text"].str.split("\n").map(set)
     shown = [any(phrase in found for phrase in words[gender])
              for gender, found in zip(people["gender"], lines, strict=True)]
@@ -438,8 +438,8 @@ def test_names_are_each_markets_own_and_the_test_has_none_of_training():
 # ---- null worlds ---------------------------------------------------------------------------------------
 
 
-def acceptance_p(**dials) -> float:
-    labels, scores, world = label_world(**dials)
+def acceptance_p(**settings) -> float:
+    labels, scores, world = label_world(**settings)
     return stats.chi2_contingency(pd.crosstab(scores > world.threshold, labels["label"])).pvalue
 
 

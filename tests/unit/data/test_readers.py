@@ -293,11 +293,11 @@ def test_an_unknown_source_is_named():
 
 def test_the_market_is_a_source():
     sizes = {f"{split}_{side}": 12 for split in ("train", "valid", "test") for side in ("jobs", "resumes")}
-    tables, notes = source({"source": "market", "seed": 1, "dials": {"occupations": 3}, **sizes})
+    tables, notes = source({"source": "market", "seed": 1, "market_settings": {"occupations": 3}, **sizes})
     assert set(tables) == {"jobs", "resumes", "labels", "truth"} and len(tables["jobs"]) == 36
     assert "fingerprint" in notes[0]
-    with pytest.raises(DataError, match="unknown dial 'alias_gab'"):
-        source({"source": "market", "seed": 1, "dials": {"alias_gab": 1}, **sizes})
+    with pytest.raises(DataError, match="unknown setting 'alias_gab'"):
+        source({"source": "market", "seed": 1, "market_settings": {"alias_gab": 1}, **sizes})
 
 
 # ---- RJDB ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Slots: two wordings that share nothing, drawn as often as the dial says."""
+"""Slots: two wordings that share nothing, drawn as often as the setting says."""
 
 import re
 from random import Random

@@ -329,7 +329,7 @@ def test_the_key_changes_with_everything_that_decides_an_embedding(encoder, tiny
     (other / "model.safetensors").write_bytes(weights)
     changed = [replace(encoder, **change) for change in
                ({"max_tokens": 32}, {"max_tokens": None}, {"pooling": "cls"}, {"precision": "bfloat16"},
-                {"model_name": str(other)})]
+                {"model_name_or_path": str(other)})]
     assert len({encoder.key, *(variant.key for variant in changed)}) == 6
     assert replace(encoder, job_prompt="query: ").key == encoder.key  # the prompt is part of the text
 

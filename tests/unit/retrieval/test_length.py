@@ -44,7 +44,7 @@ def test_a_model_without_these_files_is_asked_itself(encoder, tiny_model_folder,
     copy = tmp_path / "model"
     shutil.copytree(tiny_model_folder, copy)
     (copy / "sentence_bert_config.json").unlink(missing_ok=True)
-    bare = replace(encoder, model_name=str(copy))
+    bare = replace(encoder, model_name_or_path=str(copy))
     assert is_cut(bare, TEXTS).tolist() == is_cut(encoder, TEXTS).tolist()
 
 
