@@ -35,7 +35,7 @@ def in_words(figure: Figure) -> str:
 
 def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
     """Histogram of words a document, one colour a table; the last percent is left out."""
-    words = pd.concat([pd.DataFrame({"words": text.str.split().str.len(), "table": _label(name)})
+    words = pd.concat([pd.DataFrame({"words": text.map(lambda one: len(one.split())), "table": _label(name)})
                        for name, text in texts.items()], ignore_index=True)
     figure, axes = plt.subplots(figsize=(7, 2.8))
     shown = words[words["words"] <= words["words"].quantile(0.99)]
