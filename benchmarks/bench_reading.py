@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.reading import read_facts
+from matchlib.analysis.facts import extract_facts
 from matchlib.data.market import Market
 from matchlib.data.rules import split_items
 from matchlib.retrieval.encoder import Encoder
@@ -27,7 +27,7 @@ def skills(found: pd.Series, true: pd.Series) -> tuple[float, float]:
     return hits / max(sum(len(f) for f, _ in pairs), 1), hits / sum(len(t) for _, t in pairs)
 
 
-def measure(split: str, read=read_facts) -> pd.DataFrame:
+def measure(split: str, read=extract_facts) -> pd.DataFrame:
     """One row a table: how well the reader reads it."""
     rows = []
     for name in ("jobs", "resumes"):
@@ -51,11 +51,11 @@ def measure(split: str, read=read_facts) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    alike = partial(read_facts, encoder=Encoder(max_tokens=None))
+    alike = partial(extract_facts, encoder=Encoder(max_tokens=None))
     table = pd.concat(
         [
             measure(split, read).assign(reader=name)
-            for name, read in (("phrases", read_facts), ("and likeness", alike))
+            for name, read in (("phrases", extract_facts), ("and likeness", alike))
             for split in ("train", "test")
         ]
     )

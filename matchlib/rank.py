@@ -18,9 +18,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from matchlib.analysis.explain import COLUMNS as EXPLAINED
-from matchlib.analysis.explain import explain_pairs
-from matchlib.analysis.reading import read_facts
+from matchlib.analysis.explain import EXPLANATION_COLUMNS, explain_pairs
+from matchlib.analysis.facts import extract_facts
 from matchlib.data.files import without_formulas
 from matchlib.data.normal import plain
 from matchlib.data.rules import Rule, describe_unmatched_cities, rules_by_name
@@ -66,7 +65,7 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():
         yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {', '.join(rules)}"
-    reasons = pd.DataFrame(columns=list(EXPLAINED)) if explain else None
+    reasons = pd.DataFrame(columns=list(EXPLANATION_COLUMNS)) if explain else None
     if explain and len(ranking):
         yield f"explaining {len(ranking):,} pairs, from their texts alone"
         reasons = explain_ranking(ranking, jobs, resumes, ranker.encoder, task=task)
@@ -168,7 +167,7 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
             empty = given == ""
             if not empty.any():
                 continue
-            found = read_facts(frame.loc[empty, "text"].tolist())[column].str.lower().to_numpy()
+            found = extract_facts(frame.loc[empty, "text"].tolist())[column].str.lower().to_numpy()
             filled = given.copy()
             filled[empty] = found
             if (filled == "").all():

@@ -125,7 +125,7 @@ def from_columns(jobs: pd.DataFrame, resumes: pd.DataFrame) -> tuple[pd.DataFram
 
 
 def with_regions(facts: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
-    """Facts as `reading.read_facts` gives them, by id, with the region of the cities that the
+    """Facts as `facts.extract_facts` gives them, by id, with the region of the cities that the
     market knows."""
     return facts.assign(region=facts["city"].map(dict(CITIES)).fillna("")).set_index(pd.Index(ids))
 

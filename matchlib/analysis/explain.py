@@ -1,141 +1,175 @@
-"""Explanations: what speaks for and against a pair of job and resume, from their texts alone."""
+"""Explanations: the arguments for and against a pair of job and resume, from their texts alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.reading import Piece, cut, read_facts
+from matchlib.analysis.facts import Segment, extract_facts, split_segments
 from matchlib.data.rules import same_place, split_items
 from matchlib.retrieval.encoder import Encoder
 
-COLUMNS = ("matched_skills", "missing_skills", "years_asked", "years_held", "place", "nearest")
+EXPLANATION_COLUMNS = (
+    "matched_skills",
+    "missing_skills",
+    "required_years",
+    "resume_years",
+    "place",
+    "nearest",
+)
 MAX_REQUIREMENTS = 12
 """Statements of a job that are explained; longer adverts repeat themselves."""
-MAX_STATEMENTS = 80
-"""Statements of a resume among which the nearest is sought."""
-SHOWN = 120
+MAX_RESUME_STATEMENTS = 80
+"""Statements of a resume that are compared with the requirements."""
+MAX_SHOWN_CHARACTERS = 120
 """Characters of a statement that are shown."""
 
 
 def explain_pairs(
-    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder
+    pairs: pd.DataFrame,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    encoder: Encoder,
 ) -> pd.DataFrame:
-    """Explain each of the pairs (job_id, resume_id): a frame with COLUMNS, row by row.
+    """Explain each of the pairs (job_id, resume_id): a frame with EXPLANATION_COLUMNS, row by row.
 
-    matched_skills: skills the job names and the resume has; missing_skills: must-haves that the
-    resume does not name;
-    years_asked, years_held: Int64, missing where the text names none; place: "both in Leeds",
-    "Leeds against Exeter", "remote" or "" where one is unknown; nearest: for each requirement the
-    resume's nearest statement and their cosine. Read from the texts alone (see `reading`),
-    structured columns are not looked at. Every distinct statement of the pairs' documents is
-    encoded once, which is what an explanation costs.
+    matched_skills: skills that the job names and the resume has; missing_skills: required skills
+    that the resume does not name; required_years, resume_years: Int64, missing where the text names
+    none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown;
+    nearest: for each requirement the resume's most similar statement and their cosine.
+
+    All is extracted from the texts (see `facts`), structured columns are not read. The cost is that
+    of encoding every distinct statement of the pairs' documents once.
     """
-    jobs, resumes = (
-        frame[frame[key].isin(set(pairs[key]))].drop_duplicates(key).set_index(key)["text"]
-        for frame, key in ((jobs, "job_id"), (resumes, "resume_id"))
-    )
-    job_facts, resume_facts = (
-        read_facts(texts.tolist(), encoder=encoder).set_index(texts.index)
-        for texts in (jobs, resumes)
-    )
-    nearest = _Nearest(jobs, resumes, encoder)
+    job_texts = _texts_by_id(jobs, "job_id", pairs)
+    resume_texts = _texts_by_id(resumes, "resume_id", pairs)
+    job_facts = _facts_by_id(job_texts, encoder)
+    resume_facts = _facts_by_id(resume_texts, encoder)
+    nearest_statements = _NearestStatements(job_texts, resume_texts, encoder)
     rows = []
-    asked_of, held_of = job_facts.to_dict("index"), resume_facts.to_dict("index")
-    for job, resume in zip(pairs["job_id"], pairs["resume_id"], strict=True):
-        asked, held = asked_of[job], held_of[resume]
-        has = set(_all_skills(held))
-        rows.append(
-            (
-                "; ".join(skill for skill in _all_skills(asked) if skill in has),
-                "; ".join(skill for skill in split_items(asked["skills"]) if skill not in has),
-                asked["years"],
-                held["years"],
-                _place(asked, held),
-                nearest.of(job, resume),
-            )
-        )
-    frame = pd.DataFrame(rows, columns=list(COLUMNS), index=pairs.index)
-    return frame.astype({"years_asked": "Int64", "years_held": "Int64"})
+    for job_id, resume_id in zip(pairs["job_id"], pairs["resume_id"], strict=True):
+        row = _compare_facts(job_facts[job_id], resume_facts[resume_id])
+        row["nearest"] = nearest_statements.describe(job_id, resume_id)
+        rows.append(row)
+    explained = pd.DataFrame(rows, columns=list(EXPLANATION_COLUMNS), index=pairs.index)
+    return explained.astype({"required_years": "Int64", "resume_years": "Int64"})
+
+
+def _texts_by_id(documents: pd.DataFrame, key: str, pairs: pd.DataFrame) -> pd.Series:
+    needed = documents[documents[key].isin(pairs[key])]
+    return needed.drop_duplicates(key).set_index(key)["text"]
+
+
+def _facts_by_id(texts: pd.Series, encoder: Encoder) -> dict[str, dict]:
+    facts = extract_facts(texts.tolist(), encoder=encoder)
+    return facts.set_index(texts.index).to_dict("index")
+
+
+def _compare_facts(job_facts: Mapping, resume_facts: Mapping) -> dict[str, object]:
+    resume_skills = set(_all_skills(resume_facts))
+    required_skills = split_items(job_facts["skills"])
+    matched = [skill for skill in _all_skills(job_facts) if skill in resume_skills]
+    missing = [skill for skill in required_skills if skill not in resume_skills]
+    return {
+        "matched_skills": "; ".join(matched),
+        "missing_skills": "; ".join(missing),
+        "required_years": job_facts["years"],
+        "resume_years": resume_facts["years"],
+        "place": _compare_places(job_facts, resume_facts),
+    }
+
+
+def _all_skills(facts: Mapping) -> Sequence[str]:
+    return split_items(f"{facts['skills']}; {facts['nice_skills']}")
+
+
+def _compare_places(job_facts: Mapping, resume_facts: Mapping) -> str:
+    is_remote = "yes" in (job_facts["remote"], resume_facts["remote"])
+    both_known = job_facts["city"] and resume_facts["city"]
+    if is_remote or both_known:
+        return same_place().why(job_facts, resume_facts)
+    return ""
 
 
 def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
     """A few rows turned for reading: a column for each, their fields below one another."""
-    return (
-        rows.rename(columns=lambda name: name.replace("_", " "))
-        .T.add_prefix("pair ")
-        .reset_index(names="")
-    )
+    renamed = rows.rename(columns=lambda name: name.replace("_", " "))
+    return renamed.T.add_prefix("pair ").reset_index(names="")
 
 
 def requirements(text: str) -> dict[str, str]:
-    """The statements of a job that ask for something: those under its headings, else all but its
-    head, else all.
+    """The statements of a job that ask for something, in plain form -> as they are written.
 
-    In plain form (see data.normal), in which they are compared -> as they are written, in which
-    they are shown.
+    Statements are compared in plain form (see data.normal). They are those under the job's
+    headings; without headings all but the header, and without these all.
     """
-    pieces = cut(text)
-    chosen = [p for p in pieces if p.listed] or [p for p in pieces if not p.head] or pieces
-    return _distinct(chosen, MAX_REQUIREMENTS)
+    segments = split_segments(text)
+    under_heading = [segment for segment in segments if segment.under_heading]
+    below_header = [segment for segment in segments if not segment.in_header]
+    return _distinct_statements(under_heading or below_header or segments, MAX_REQUIREMENTS)
 
 
-def _statements(text: str) -> dict[str, str]:
-    return _distinct(cut(text), MAX_STATEMENTS)
+def _resume_statements(text: str) -> dict[str, str]:
+    return _distinct_statements(split_segments(text), MAX_RESUME_STATEMENTS)
 
 
-def _distinct(pieces: list[Piece], most: int) -> dict[str, str]:
-    shown: dict[str, str] = {}
-    for piece in pieces:
-        if len(shown) == most:
+def _distinct_statements(segments: list[Segment], max_statements: int) -> dict[str, str]:
+    originals: dict[str, str] = {}
+    for segment in segments:
+        if len(originals) == max_statements:
             break
-        shown.setdefault(piece.text, piece.shown)
-    return shown
+        originals.setdefault(segment.text, segment.original)
+    return originals
 
 
-class _Nearest:
+class _NearestStatements:
     """The statements of jobs and resumes (Series of texts by id) and their vectors."""
 
-    def __init__(self, jobs: pd.Series, resumes: pd.Series, encoder: Encoder):
-        self.asked = {key: requirements(text) for key, text in jobs.items()}
-        self.held = {key: _statements(text) for key, text in resumes.items()}
-        self.job_vectors = _vectors(self.asked, encoder.encode_jobs)
-        self.resume_vectors = _vectors(self.held, encoder.encode_resumes)
+    def __init__(self, job_texts: pd.Series, resume_texts: pd.Series, encoder: Encoder):
+        self.requirements = job_texts.map(requirements).to_dict()
+        self.statements = resume_texts.map(_resume_statements).to_dict()
+        self.job_vectors = _encode_distinct(self.requirements, encoder.encode_jobs)
+        self.resume_vectors = _encode_distinct(self.statements, encoder.encode_resumes)
 
-    def of(self, job: str, resume: str) -> str:
-        """`requirement <- statement (cosine)` for each requirement, parted by " | "."""
-        if not self.asked[job] or not self.held[resume]:
+    def describe(self, job_id: str, resume_id: str) -> str:
+        """`requirement <- statement (cosine)` for each requirement, separated by " | "."""
+        required = list(self.requirements[job_id].values())
+        statements = list(self.statements[resume_id].values())
+        if not required or not statements:
             return ""
-        cosines = self.job_vectors[job] @ self.resume_vectors[resume].T
-        best = cosines.argmax(1)
-        held = list(self.held[resume].values())
-        return " | ".join(
-            f"{_shown(asked)} <- {_shown(held[at])} ({cosines[i, at]:.2f})"
-            for i, (asked, at) in enumerate(zip(self.asked[job].values(), best, strict=True))
-        )
+        cosines = self.job_vectors[job_id] @ self.resume_vectors[resume_id].T
+        described = []
+        for requirement, row in zip(required, cosines, strict=True):
+            best = row.argmax()
+            described.append(
+                f"{_shorten(requirement)} <- {_shorten(statements[best])} ({row[best]:.2f})"
+            )
+        return " | ".join(described)
 
 
-def _vectors(statements: dict[str, dict[str, str]], encode) -> dict[str, np.ndarray]:
+def _encode_distinct(
+    statements: Mapping[str, Mapping[str, str]],
+    encode: Callable[[list[str]], np.ndarray],
+) -> dict[str, np.ndarray]:
     """(n, dim) vectors of each document's statements; equal ones are encoded once."""
-    unique = list(dict.fromkeys(text for texts in statements.values() for text in texts))
-    if not unique:
+    row_of: dict[str, int] = {}
+    for own_statements in statements.values():
+        for statement in own_statements:
+            row_of.setdefault(statement, len(row_of))
+    if not row_of:
         return {}
-    row, matrix = {text: i for i, text in enumerate(unique)}, encode(unique)
-    return {key: matrix[[row[text] for text in texts]] for key, texts in statements.items()}
+    vectors = encode(list(row_of))
+    by_document = {}
+    for key, own_statements in statements.items():
+        rows = [row_of[statement] for statement in own_statements]
+        by_document[key] = vectors[rows]
+    return by_document
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-
-
-def _all_skills(facts: dict) -> Sequence[str]:
-    return split_items(f"{facts['skills']}; {facts['nice_skills']}")
-
-
-def _place(asked: dict, held: dict) -> str:
-    if "yes" in (asked["remote"], held["remote"]) or (asked["city"] and held["city"]):
-        return same_place().why(asked, held)
-    return ""
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return f"{text[: MAX_SHOWN_CHARACTERS - 3]}..."

@@ -49,10 +49,10 @@ def test_both_directions_with_reasons_and_as_trec(place):
     assert result.exit_code == 0, result.output
     assert "bias audit: unaudited" in result.output
     frame = read(folder)
-    assert list(frame) == ["job_id", "rank", "resume_id", "score", "matched_skills", "missing_skills", "years_asked",
-                           "years_held", "place", "nearest"]
+    assert list(frame) == ["job_id", "rank", "resume_id", "score", "matched_skills", "missing_skills", "required_years",
+                           "resume_years", "place", "nearest"]
     assert frame.groupby("job_id")["rank"].apply(list).tolist() == [["1", "2", "3"]] * 8
-    assert (frame["years_held"] != "").all() and (frame["nearest"] != "").all()
+    assert (frame["resume_years"] != "").all() and (frame["nearest"] != "").all()
     run = read_run(folder / "run.txt")
     assert set(run["query_id"]) == set(frame["job_id"])
     pd.testing.assert_series_equal(run.sort_values(["query_id", "rank"])["candidate_id"].reset_index(drop=True),

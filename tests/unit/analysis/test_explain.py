@@ -1,10 +1,10 @@
-"""Explanations: the right skills, years and places, the nearest statements, for the pairs that were asked."""
+"""Explanations: skills, years, places and the most similar statements of the given pairs."""
 
 import pandas as pd
 import pytest
 
 from matchlib.analysis.explain import (
-    COLUMNS,
+    EXPLANATION_COLUMNS,
     MAX_REQUIREMENTS,
     explain_pairs,
     requirements,
@@ -40,47 +40,52 @@ def encoder(tiny_model_folder, tmp_path_factory):
 
 
 def explain(encoder, *pairs):
-    return explain_pairs(
-        pd.DataFrame(pairs, columns=["job_id", "resume_id"]), JOBS, RESUMES, encoder
-    )
+    frame = pd.DataFrame(pairs, columns=["job_id", "resume_id"])
+    return explain_pairs(frame, JOBS, RESUMES, encoder)
 
 
 def test_a_pair_is_explained_from_its_texts(encoder):
-    frame = explain(encoder, ("j1", "r1"), ("j1", "r2"), ("j1", "r3"), ("j2", "r1"))
-    assert list(frame) == list(COLUMNS)
-    assert frame.drop(columns="nearest").astype(object).where(
-        frame.drop(columns="nearest").notna(), None
-    ).to_numpy().tolist() == [
-        ["Tableau; Python", "SQL", 3, 6, "both in Leeds"],
-        ["SQL; Tableau", "", 3, 1, "Leeds against Exeter"],
-        ["", "SQL; Tableau", 3, None, ""],
-        ["", "", None, 6, ""],
-    ]
-    nearest = frame["nearest"][0].split(" | ")
-    assert [part.split(" <- ")[0] for part in nearest] == ["SQL", "Tableau", "Python"]
-    assert nearest[1:] == [
-        "Tableau <- Tableau (1.00)",
-        "Python <- Python (1.00)",
-    ]  # the same words: as near as can be
+    explained = explain(encoder, ("j1", "r1"), ("j1", "r2"), ("j1", "r3"), ("j2", "r1"))
+    assert list(explained) == list(EXPLANATION_COLUMNS)
+    expected = pd.DataFrame(
+        [
+            ["Tableau; Python", "SQL", 3, 6, "both in Leeds"],
+            ["SQL; Tableau", "", 3, 1, "Leeds against Exeter"],
+            ["", "SQL; Tableau", 3, None, ""],
+            ["", "", None, 6, ""],
+        ],
+        columns=list(EXPLANATION_COLUMNS[:-1]),
+    ).astype({"required_years": "Int64", "resume_years": "Int64"})
+    pd.testing.assert_frame_equal(explained.drop(columns="nearest"), expected)
+
+
+def test_each_requirement_has_the_most_similar_statement(encoder):
+    explained = explain(encoder, ("j1", "r1"))
+    sql, tableau, python = explained["nearest"][0].split(" | ")
+    assert sql.startswith("SQL <- ")
+    assert tableau == "Tableau <- Tableau (1.00)"  # the same words
+    assert python == "Python <- Python (1.00)"
 
 
 def test_the_order_of_pairs_changes_nothing(encoder):
     pairs = [("j1", "r2"), ("j2", "r3"), ("j1", "r1")]
-    forwards, backwards = explain(encoder, *pairs), explain(encoder, *pairs[::-1])
+    forwards = explain(encoder, *pairs)
+    backwards = explain(encoder, *reversed(pairs))
     pd.testing.assert_frame_equal(forwards, backwards[::-1].reset_index(drop=True))
 
 
-def test_pairs_stand_beside_one_another():
-    shown = side_by_side(pd.DataFrame({"job_id": ["a", "b"], "years_asked": [1, 2]}))
+def test_pairs_are_shown_side_by_side():
+    shown = side_by_side(pd.DataFrame({"job_id": ["a", "b"], "required_years": [1, 2]}))
     assert list(shown) == ["", "pair 0", "pair 1"]
-    assert shown.to_numpy().tolist() == [["job id", "a", "b"], ["years asked", 1, 2]]
+    assert shown.to_numpy().tolist() == [["job id", "a", "b"], ["required years", 1, 2]]
 
 
-def test_requirements_are_what_stands_under_headings():
+def test_requirements_are_the_statements_under_headings():
     assert list(requirements(JOBS["text"][0])) == ["SQL", "Tableau", "Python"]
     assert requirements("Cook wanted") == {"Cook wanted": "Cook wanted"}
     assert requirements("") == {}
-    assert (
-        len(requirements("## We need\n" + "; ".join(f"thing {n}" for n in range(50))))
-        == MAX_REQUIREMENTS
-    )
+
+
+def test_the_number_of_requirements_is_limited():
+    many = "; ".join(f"thing {n}" for n in range(50))
+    assert len(requirements(f"## We need\n{many}")) == MAX_REQUIREMENTS

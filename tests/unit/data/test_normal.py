@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matchlib.analysis.reading import read_facts
+from matchlib.analysis.facts import extract_facts
 from matchlib.data.normal import composed, mapped, plain
 from matchlib.data.privacy import redact
 from matchlib.data.readers import read_table
@@ -52,7 +52,7 @@ def disguised(text, data):
 def test_disguised_texts_give_the_same_reasons_redactions_and_duplicates(text, data):
     other = disguised(text, data)
     assert plain(other) == plain(text)
-    pd.testing.assert_frame_equal(read_facts([other]), read_facts([text]))
+    pd.testing.assert_frame_equal(extract_facts([other]), extract_facts([text]))
     assert plain(redact(other)[0]) == plain(redact(text)[0])
     assert redact(other)[1] == redact(text)[1]
     assert near_duplicate_pairs([text, other], threshold=1) == [(0, 1)]

@@ -1,18 +1,18 @@
-"""Reading: what is found in the market's texts and in foreign ones, and that no held-out word is known."""
+"""Facts extracted from the market's texts and from others; no held-out wording is known."""
 
 import time
 
 import numpy as np
 import pytest
 
-from matchlib.analysis import reading
-from matchlib.analysis.reading import (
-    COLUMNS,
-    Phrases,
-    cut,
-    likely_occupation,
-    nearness,
-    read_facts,
+from matchlib.analysis.facts import (
+    FACT_COLUMNS,
+    PhraseMatcher,
+    extract_facts,
+    infer_occupation,
+    phrase_matcher,
+    similarity_threshold,
+    split_segments,
     tokenize,
 )
 from matchlib.data.market import Market
@@ -31,20 +31,25 @@ Nice to have:
 
 
 @pytest.mark.parametrize(("table", "years"), [("jobs", "min_years"), ("resumes", "years")])
-def test_training_wording_is_read_without_a_fault(table, years):
+def test_facts_of_the_training_wording_are_the_true_columns(table, years):
     frame = getattr(Market(5, detail=3), table)(150, "train")
-    facts = read_facts(frame["text"].tolist())
+    facts = extract_facts(frame["text"].tolist())
     for column in ("city", "remote", "seniority", "degree", "occupation", "title"):
         assert facts[column].tolist() == frame[column].tolist(), column
     assert facts["years"].tolist() == frame[years].tolist()
-    columns = ("skills", "nice_skills") if table == "jobs" else ("skills",)
-    for column in columns:
-        found, true = (f[column].str.split("; ").map(set) for f in (facts, frame))
-        assert (found == true).mean() > 0.97, column
+    assert share_of_same_skills(facts["skills"], frame["skills"]) > 0.97
+    if table == "jobs":
+        assert share_of_same_skills(facts["nice_skills"], frame["nice_skills"]) > 0.97
 
 
-def test_an_advert_of_another_make_is_read():
-    facts = read_facts([ADVERT]).iloc[0]
+def share_of_same_skills(found, true):
+    found_sets = found.str.split("; ").map(set)
+    true_sets = true.str.split("; ").map(set)
+    return (found_sets == true_sets).mean()
+
+
+def test_an_advert_from_outside_the_market():
+    facts = extract_facts([ADVERT]).iloc[0]
     assert facts.to_dict() == {
         "skills": "SQL; Stakeholder management; Tableau",
         "nice_skills": "Python; A/B testing",
@@ -72,34 +77,47 @@ def test_an_advert_of_another_make_is_read():
         "0 years " * 5_000,
     ],
 )
-def test_a_text_that_says_nothing_gives_nothing(text):
-    facts = read_facts([text]).iloc[0]
-    assert facts.drop(["years", "remote"]).tolist() == [""] * (len(COLUMNS) - 2)
+def test_a_text_without_facts_gives_empty_ones(text):
+    facts = extract_facts([text]).iloc[0]
+    assert facts.drop(["years", "remote"]).tolist() == [""] * (len(FACT_COLUMNS) - 2)
     assert np.isnan(facts["years"]) or facts["years"] == 0
 
 
-def test_held_out_wording_is_never_read():
-    held_out = load_graph("held_out").skills.values()
-    known = {
-        tokens for listed in reading.phrases("skill").by_first.values() for tokens, _ in listed
-    }
-    assert not known & {
-        tuple(tokenize(word)) for skill in held_out for word in (*skill.aliases, *skill.evidence)
-    }
-    for kind, names in (
-        ("seniority", ("junior", "middle", "senior", "lead")),
-        ("degree", ("bachelor", "master")),
-    ):
-        known = {
-            tokens for listed in reading.phrases(kind).by_first.values() for tokens, _ in listed
-        }
-        assert not known & {
-            tuple(tokenize(word)) for name in names for word in SLOTS["held_out"][name]
-        }
+def known_phrases(kind):
+    """The tokenized phrases of a kind."""
+    phrases = set()
+    for candidates in phrase_matcher(kind).by_first_token.values():
+        phrases.update(tokens for tokens, _ in candidates)
+    return phrases
+
+
+def tokenized(phrases):
+    return {tuple(tokenize(phrase)) for phrase in phrases}
+
+
+def test_no_held_out_skill_is_known():
+    for skill in load_graph("held_out").skills.values():
+        held_out = tokenized([*skill.aliases, *skill.evidence])
+        assert known_phrases("skill").isdisjoint(held_out)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("seniority", "junior"),
+        ("seniority", "middle"),
+        ("seniority", "senior"),
+        ("seniority", "lead"),
+        ("degree", "bachelor"),
+        ("degree", "master"),
+    ],
+)
+def test_no_held_out_level_or_degree_is_known(kind, value):
+    assert known_phrases(kind).isdisjoint(tokenized(SLOTS["held_out"][value]))
 
 
 def test_the_longest_phrase_wins_at_word_boundaries():
-    known = Phrases(
+    known = PhraseMatcher(
         [
             ("machine learning", "ML"),
             ("machine learning engineer", "title"),
@@ -107,10 +125,8 @@ def test_the_longest_phrase_wins_at_word_boundaries():
             ("c", "C"),
         ]
     )
-    found = [
-        hit.value
-        for hit in known.find(tokenize("Machine-learning engineer; C++ and C, not abc or machine"))
-    ]
+    tokens = tokenize("Machine-learning engineer; C++ and C, not abc or machine")
+    found = [match.value for match in known.find(tokens)]
     assert found == ["title", "C++", "C"]
 
 
@@ -133,7 +149,7 @@ def test_the_longest_phrase_wins_at_word_boundaries():
     ],
 )
 def test_years(text, years):
-    assert read_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
+    assert extract_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -147,69 +163,71 @@ def test_years(text, years):
     ],
 )
 def test_places(text, city):
-    assert read_facts([text])["city"].iloc[0] == city
+    assert extract_facts([text])["city"].iloc[0] == city
 
 
-def test_statements_know_where_they_stand():
+def test_segments_know_their_section():
     text = "Cook in Rome\n## We need\n• soups; sauces\n## Something else\nfish"
-    pieces = {piece.text: (piece.head, piece.listed, piece.nice) for piece in cut(text)}
-    assert pieces == {
-        "Cook in Rome": (True, False, False),
-        "soups": (False, True, False),
-        "sauces": (False, True, False),
-        "fish": (False, True, True),
-    }
+    cook, soups, sauces, fish = split_segments(text)
+    assert cook.text == "Cook in Rome"
+    assert cook.in_header
+    assert not cook.under_heading
+    for required in (soups, sauces):
+        assert required.under_heading
+        assert not required.in_header
+        assert not required.is_optional
+    assert [soups.text, sauces.text] == ["soups", "sauces"]
+    assert fish.text == "fish"
+    assert fish.is_optional
 
 
-def test_the_occupation_is_told_from_skills_only_where_they_agree():
-    analyst = load_graph().occupations["data_analyst"]
-    assert (
-        likely_occupation([load_graph().skills[skill].name for skill in analyst.essential])
-        == "data_analyst"
-    )
-    assert likely_occupation(["Teamwork"]) == likely_occupation([]) == ""
+def test_the_occupation_is_inferred_only_where_the_skills_agree():
+    graph = load_graph()
+    essential = graph.occupations["data_analyst"].essential
+    names = [graph.skills[skill].name for skill in essential]
+    assert infer_occupation(names) == "data_analyst"
+    assert infer_occupation(["Teamwork"]) == ""
+    assert infer_occupation([]) == ""
 
 
 class Oracle:
-    """An encoder whose vectors are the skill that a phrase means: likeness is then never wrong."""
+    """An encoder whose vectors are the skill that a phrase means: similarity is never wrong."""
 
     def __init__(self, extra):
-        self.number = {
-            phrase: i
-            for i, skill in enumerate(load_graph().skills.values())
-            for phrase in (skill.name, *skill.aliases, *skill.evidence)
-        } | extra
+        self.number_of = {}
+        for number, skill in enumerate(load_graph().skills.values()):
+            for phrase in (skill.name, *skill.aliases, *skill.evidence):
+                self.number_of[phrase] = number
+        self.number_of.update(extra)
 
     def encode_resumes(self, texts):
         vectors = np.zeros((len(texts), 400), dtype=np.float32)
-        vectors[range(len(texts)), [self.number.get(text, 399) for text in texts]] = 1
+        for row, text in enumerate(texts):
+            vectors[row, self.number_of.get(text, 399)] = 1
         return vectors
 
 
-def test_unknown_words_count_as_the_skill_they_are_like():
-    skills = list(load_graph().skills)  # of which welding_arc is none that a data analyst has
+def test_unknown_words_count_as_the_most_similar_skill():
+    # welding_arc is no skill of a data analyst
+    skills = list(load_graph().skills)
     encoder = Oracle(
         {"asked databases things": skills.index("sql"), "sang": skills.index("welding_arc")}
     )
     text = "Data analyst in Leeds.\n## Experience\nasked databases things; sang; Tableau"
-    assert read_facts([text])["skills"].iloc[0] == "Tableau"
-    assert read_facts([text], encoder=encoder)["skills"].iloc[0] == "Tableau; SQL"
-    assert nearness(encoder) == pytest.approx(1)
+    assert extract_facts([text])["skills"].iloc[0] == "Tableau"
+    assert extract_facts([text], encoder=encoder)["skills"].iloc[0] == "Tableau; SQL"
+    assert similarity_threshold(encoder) == pytest.approx(1)
 
 
-def test_a_random_encoder_is_hardly_ever_believed(tiny_model_folder, tmp_path):
+def test_a_random_encoder_adds_few_skills(tiny_model_folder, tmp_path):
     encoder = Encoder(str(tiny_model_folder), None, cache_dir=tmp_path)
     frame = Market(5, detail=3).resumes(40, "train")
-    plain, alike = (
-        read_facts(frame["text"].tolist()),
-        read_facts(frame["text"].tolist(), encoder=encoder),
-    )
-    added = [
-        len(b.split("; ")) - len(a.split("; "))
-        for a, b in zip(plain["skills"], alike["skills"], strict=True)
-    ]
-    assert min(added) >= 0
-    assert np.mean(added) < 0.5
+    texts = frame["text"].tolist()
+    by_phrases = extract_facts(texts)["skills"].str.count(";")
+    with_similar = extract_facts(texts, encoder=encoder)["skills"].str.count(";")
+    n_added = with_similar - by_phrases
+    assert n_added.min() >= 0
+    assert n_added.mean() < 0.5
 
 
 @pytest.mark.parametrize(
@@ -229,7 +247,7 @@ def test_a_random_encoder_is_hardly_ever_believed(tiny_model_folder, tmp_path):
     ],
 )
 def test_years_however_they_are_written(text, years):
-    assert read_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
+    assert extract_facts([text])["years"].iloc[0] == pytest.approx(years, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +260,7 @@ def test_years_however_they_are_written(text, years):
     ],
 )
 def test_a_place_however_it_is_written(text):
-    assert read_facts([text])["city"].iloc[0] == "Zürich"
+    assert extract_facts([text])["city"].iloc[0] == "Zürich"
 
 
 @pytest.mark.parametrize(
@@ -263,16 +281,17 @@ def test_a_place_however_it_is_written(text):
     ],
 )
 def test_items_are_no_headings(text, skills, nice):
-    facts = read_facts([text]).iloc[0]
+    facts = extract_facts([text]).iloc[0]
     assert (facts["skills"], facts["nice_skills"]) == (skills, nice)
 
 
-def test_a_statement_is_matched_in_plain_form_and_shown_as_it_is_written():
-    pieces = cut("Head\n## Skills\n\uf0b7\u00a0cash ﬂow; de\u00adbug\u200bging")
-    assert [(piece.text, piece.shown) for piece in pieces[1:]] == [
-        ("cash flow", "cash ﬂow"),
-        ("debugging", "de\u00adbug\u200bging"),
-    ]
+def test_a_segment_keeps_its_plain_form_and_its_original():
+    text = "Head\n## Skills\n\uf0b7\u00a0cash ﬂow; de\u00adbug\u200bging"
+    _, cash_flow, debugging = split_segments(text)
+    assert cash_flow.text == "cash flow"
+    assert cash_flow.original == "cash ﬂow"
+    assert debugging.text == "debugging"
+    assert debugging.original == "de\u00adbug\u200bging"
 
 
 @pytest.mark.parametrize(
@@ -302,7 +321,7 @@ def test_the_time_is_linear_in_any_line(unit):
     def seconds(n):
         text = unit * (n // len(unit)) + "!"
         started = time.process_time()
-        read_facts([text])
+        extract_facts([text])
         return time.process_time() - started
 
     assert seconds(80_000) < 10 * seconds(20_000) + 1
@@ -311,5 +330,6 @@ def test_the_time_is_linear_in_any_line(unit):
 def test_a_line_of_a_million_characters_is_read():
     for unit in ("/", " "):
         started = time.process_time()
-        assert read_facts([f"Cook in Leeds\n{unit * 1_000_000}\nSQL"])["skills"].iloc[0] == "SQL"
+        facts = extract_facts([f"Cook in Leeds\n{unit * 1_000_000}\nSQL"])
+        assert facts["skills"].iloc[0] == "SQL"
         assert time.process_time() - started < 60
