@@ -13,7 +13,9 @@ from matchlib.sweep import unfold
 
 @dataclass(frozen=True)
 class Recipe:
-    """A params file: path from the root, the run that it makes unless told otherwise, its sections once unfolded."""
+    """A params file: path from the root, the run that it makes unless told otherwise, its sections
+    once unfolded."""
+
     path: Path
     run: str
     sections: frozenset[str]
@@ -34,17 +36,23 @@ def read_recipes(root: Path) -> list[Recipe]:
             sections = unfold(raw, source=str(path)).keys() - {"run"}
         except (ParameterError, AttributeError, KeyError, TypeError, ValueError):
             continue  # a broken params file is an error of its own, told by the command that runs it
-        found.append(Recipe(path.relative_to(root), str(raw["run"]), frozenset(sections), bool(raw.get("sweep"))))
+        found.append(
+            Recipe(
+                path.relative_to(root), str(raw["run"]), frozenset(sections), bool(raw.get("sweep"))
+            )
+        )
     return sorted(found, key=lambda recipe: (recipe.is_sweep, recipe.run != "demo"))
 
 
 def how_to_make(folder: Path) -> str:
-    """What to do where the stage in a folder is missing, in a clause such as "make it with: matchlib run ...".
+    """What to do where the stage in a folder is missing, in a clause such as "make it with:
+    matchlib run ...".
 
-    The command is of the params file that has a section for the stage: the file of the folder's run; else the one that
-    an earlier `matchlib run` left in reports/<run>; else, for a run that is no file's, any with --run. Another file is
-    never run into a run that has its own, whose stages it would make anew with other parameters. Where no file has the
-    section, the clause says how to add it, and which stages of the notebook there are.
+    The command is of the params file that has a section for the stage: the file of the folder's
+    run; else the one that an earlier `matchlib run` left in reports/<run>; else, for a run that is
+    no file's, any with --run. Another file is never run into a run that has its own, whose stages
+    it would make anew with other parameters. Where no file has the section, the clause says how to
+    add it, and which stages of the notebook there are.
     """
     try:
         root = find_root()
@@ -57,8 +65,10 @@ def how_to_make(folder: Path) -> str:
         return f"{notebook} is no notebook, so nothing makes it; check the path{_near(notebook, notebooks)}"
     if folder.resolve().parent.parent != (root / "reports").resolve():
         at = shlex.quote(str(folder))
-        return (f"matchlib run writes to reports/<run>/<stage> only, so make this one with: mkdir -p {at} && papermill "
-                f"notebooks/{notebook}.ipynb {at}/{stage}.ipynb -p out_dir {at}")
+        return (
+            f"matchlib run writes to reports/<run>/<stage> only, so make this one with: mkdir -p {at} && papermill "
+            f"notebooks/{notebook}.ipynb {at}/{stage}.ipynb -p out_dir {at}"
+        )
     recipes = read_recipes(root)
     homes = [recipe for recipe in recipes if recipe.run == run] + _left_by_the_run(root, run)
     for home in homes:
@@ -70,22 +80,29 @@ def how_to_make(folder: Path) -> str:
         beside = f" (or by {', '.join(str(other.path) for other in others[:3])})" if others else ""
         return f"make it with: {first.command(run)}{beside}"
     if not homes + recipes:
-        return (f"there is no params file that can be read; write params/{run}.yaml with a section {stage}: and run: "
-                f"matchlib run params/{run}.yaml")
+        return (
+            f"there is no params file that can be read; write params/{run}.yaml with a section {stage}: and run: "
+            f"matchlib run params/{run}.yaml"
+        )
     home = (homes + recipes)[0]
     add = f"add a section {stage}: with its parameters to {home.path} and run: {home.command(run)}"
     if fitting:
         other = fitting[0]
-        return (f"{home.path} has no section {stage}, but {other.path} has: make it with: {other.command(other.run)} "
-                f"and name reports/{other.run}/{stage}; or {add}")
-    finished = sorted(str(path.parent.relative_to(root))
-                      for path in (root / "reports").glob(f"*/{notebook}*/manifest.json"))
+        return (
+            f"{home.path} has no section {stage}, but {other.path} has: make it with: {other.command(other.run)} "
+            f"and name reports/{other.run}/{stage}; or {add}"
+        )
+    finished = sorted(
+        str(path.parent.relative_to(root))
+        for path in (root / "reports").glob(f"*/{notebook}*/manifest.json")
+    )
     instead = f"; or name a finished stage: {', '.join(finished[:5])}" if finished else ""
     return f"no params file has a section {stage}{_near(stage, home.sections)}: {add}{instead}"
 
 
 def _left_by_the_run(root: Path, run: str) -> list[Recipe]:
-    """The params file that `matchlib run` left in the run's folder, which holds what was set beside its file, too."""
+    """The params file that `matchlib run` left in the run's folder, which holds what was set beside
+    its file, too."""
     path = root / "reports" / run / "params.yaml"
     try:
         return [Recipe(path.relative_to(root), run, frozenset(read_params(path)), is_sweep=False)]

@@ -9,11 +9,27 @@ import pandas as pd
 import pytest
 
 from matchlib import stage as stage_module
-from matchlib.pipeline import ParameterError, RunPlan, StagePlan, notebook_parameters
-from matchlib.stage import Finished, Stage, StageError, UnfinishedError, hash_sources, prepare_run, why_outdated
+from matchlib.pipeline import (
+    ParameterError,
+    RunPlan,
+    StagePlan,
+    notebook_inputs,
+    notebook_parameters,
+)
+from matchlib.stage import (
+    Finished,
+    Stage,
+    StageError,
+    UnfinishedError,
+    hash_sources,
+    prepare_run,
+    why_outdated,
+)
 
-DEFAULTS = {name: notebook_parameters(Path(f"notebooks/{name}.ipynb")) for name in
-            ("01_data_rules", "02_contrastive")}
+DEFAULTS = {
+    name: notebook_parameters(Path(f"notebooks/{name}.ipynb"))
+    for name in ("01_data_rules", "02_contrastive")
+}
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +42,8 @@ def closed_locks():
 
 def open_stage(tmp_path, name="01_data_rules", **changes):
     folder = tmp_path / "run" / name
-    return Stage(name, {**DEFAULTS[name], "out_dir": str(folder), **changes})
+    inputs = notebook_inputs(Path(f"notebooks/{name}.ipynb"))
+    return Stage(name, {**DEFAULTS[name], "out_dir": str(folder), **changes}, inputs=inputs)
 
 
 def finished(tmp_path):
@@ -55,14 +72,24 @@ def test_the_id_does_not_depend_on_when_or_how_fast(tmp_path):
 def test_without_a_manifest_there_is_no_stage(tmp_path):
     stage = open_stage(tmp_path)
     stage.write_table("jobs", pd.DataFrame({"job_id": ["a"]}))
-    with pytest.raises(StageError, match="not a finished stage; matchlib run writes to reports/<run>/<stage> only, so "
-                                         "make this one with: mkdir -p .*papermill notebooks/01_data_rules.ipynb"):
+    with pytest.raises(
+        StageError,
+        match="not a finished stage; matchlib run writes to reports/<run>/<stage> only, so "
+        "make this one with: mkdir -p .*papermill notebooks/01_data_rules.ipynb",
+    ):
         Finished(stage.folder)
 
 
-@pytest.mark.parametrize(("harm", "sentence"), [
-    (lambda p: p.write_bytes(p.read_bytes()[:-1] + b"x"), "jobs.parquet is not the file .*copy it if the change"),
-    (lambda p: p.unlink(), "jobs.parquet, which 01_data_rules wrote, is missing")])
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (
+            lambda p: p.write_bytes(p.read_bytes()[:-1] + b"x"),
+            "jobs.parquet is not the file .*copy it if the change",
+        ),
+        (lambda p: p.unlink(), "jobs.parquet, which 01_data_rules wrote, is missing"),
+    ],
+)
 def test_a_damaged_file_stops_its_reader_by_name(tmp_path, harm, sentence):
     folder = finished(tmp_path)
     harm(folder / "jobs.parquet")
@@ -70,15 +97,26 @@ def test_a_damaged_file_stops_its_reader_by_name(tmp_path, harm, sentence):
         Finished(folder)
 
 
-@pytest.mark.parametrize("content", [
-    "", '{"files": {', "[]", '{"name": "another tool"}', "[" * 100_000,
-    '{"parameters": {}, "inputs": {}, "files": ["a"]}', '{"parameters": null, "inputs": {}, "files": {}}',
-    '{"parameters": {}, "inputs": {}, "files": {"jobs.parquet": 3}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"files": {',
+        "[]",
+        '{"name": "another tool"}',
+        "[" * 100_000,
+        '{"parameters": {}, "inputs": {}, "files": ["a"]}',
+        '{"parameters": null, "inputs": {}, "files": {}}',
+        '{"parameters": {}, "inputs": {}, "files": {"jobs.parquet": 3}}',
+    ],
+)
 def test_a_torn_manifest_is_a_sentence(tmp_path, content):
     """A manifest of zero bytes was a traceback for ever."""
     folder = finished(tmp_path)
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(UnfinishedError, match=r"manifest.json \(\d+ bytes\) is damaged or no manifest of a stage; "):
+    with pytest.raises(
+        UnfinishedError, match=r"manifest.json \(\d+ bytes\) is damaged or no manifest of a stage; "
+    ):
         Finished(folder)
     assert finished(tmp_path) == folder and Finished(folder).has("jobs")
 
@@ -95,7 +133,12 @@ def test_opening_again_removes_what_the_stage_wrote(tmp_path):
         (stage.folder / ".DS_Store").write_text("of the system")
         stage = open_stage(tmp_path)
         assert sorted(path.name for path in stage.folder.iterdir()) == [
-            ".DS_Store", ".lock", ".stage", "01_data_rules.ipynb", "log.txt"]
+            ".DS_Store",
+            ".lock",
+            ".stage",
+            "01_data_rules.ipynb",
+            "log.txt",
+        ]
         stage.path("stale/old.txt").write_text("x")
     assert set(stage.finish({}, headline="")["files"]) == {"log.txt", "stale/old.txt"}
 
@@ -109,7 +152,10 @@ def test_a_torn_journal_is_no_traceback(tmp_path, content):
     stage = open_stage(tmp_path)
     stage.write_table("jobs", pd.DataFrame({"job_id": ["a"]}))
     (folder / ".stage").write_bytes(content)
-    with pytest.raises(StageError, match="01_data_rules holds jobs.parquet, log.txt, which the stage 01_data_rules did"):
+    with pytest.raises(
+        StageError,
+        match="01_data_rules holds jobs.parquet, log.txt, which the stage 01_data_rules did",
+    ):
         open_stage(tmp_path)
 
 
@@ -149,14 +195,24 @@ def link_to_a_strange_folder(folder):
     folder.symlink_to(folder.parents[1] / "elsewhere")
 
 
-@pytest.mark.parametrize("make", [strange_folder, copy_of_another_stage, own_folder_with_a_readers_file,
-                                  another_tools_manifest, link_to_a_strange_folder])
+@pytest.mark.parametrize(
+    "make",
+    [
+        strange_folder,
+        copy_of_another_stage,
+        own_folder_with_a_readers_file,
+        another_tools_manifest,
+        link_to_a_strange_folder,
+    ],
+)
 def test_a_folder_with_files_of_somebody_else_is_refused_and_left_as_it_is(tmp_path, make):
     """A stage emptied any folder that was given as its own."""
     folder = tmp_path / "run" / "01_data_rules"
     make(folder)
     before = {path: path.read_bytes() for path in folder.resolve().rglob("*") if path.is_file()}
-    with pytest.raises(StageError, match="which the stage 01_data_rules did not write, .* move that elsewhere"):
+    with pytest.raises(
+        StageError, match="which the stage 01_data_rules did not write, .* move that elsewhere"
+    ):
         open_stage(tmp_path)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -173,10 +229,23 @@ def test_a_stage_that_was_copied_without_hidden_files_is_made_anew(tmp_path):
 def plan_here(tmp_path, **parameters):
     """A plan with the one stage that `finished` makes, and its user."""
     folders = [str(tmp_path / "run" / name) for name in ("01_data_rules", "02_contrastive")]
-    return RunPlan("run", [
-        StagePlan("01_data_rules", Path("notebooks/01_data_rules.ipynb"), {**parameters, "out_dir": folders[0]}, []),
-        StagePlan("02_contrastive", Path("notebooks/02_contrastive.ipynb"), {"data": folders[0], "out_dir": folders[1]},
-                  folders[:1])])
+    return RunPlan(
+        "run",
+        [
+            StagePlan(
+                "01_data_rules",
+                Path("notebooks/01_data_rules.ipynb"),
+                {**parameters, "out_dir": folders[0]},
+                [],
+            ),
+            StagePlan(
+                "02_contrastive",
+                Path("notebooks/02_contrastive.ipynb"),
+                {"data": folders[0], "out_dir": folders[1]},
+                folders[:1],
+            ),
+        ],
+    )
 
 
 @pytest.fixture
@@ -189,12 +258,15 @@ def made(tmp_path):
 
     def make():
         stage = open_stage(tmp_path, **named)
-        stage.write_table("jobs", pd.DataFrame({"job_id": [(tmp_path / "data" / "a.csv").read_text()]}))
+        stage.write_table(
+            "jobs", pd.DataFrame({"job_id": [(tmp_path / "data" / "a.csv").read_text()]})
+        )
         stage.finish({}, headline="")
         open_stage(tmp_path, "02_contrastive", data=str(stage.folder)).finish({}, headline="")
 
     def outdated():
         return [Path(folder).name for folder in why_outdated(plan_here(tmp_path, **named))]
+
     make()
     assert outdated() == []
     return tmp_path, make, outdated
@@ -214,12 +286,19 @@ def test_content_and_not_dates_makes_a_stage_outdated(made):
     assert outdated() == []
 
 
-@pytest.mark.parametrize("change", [
-    lambda data: (data / "c.csv").write_text("more"),
-    lambda data: (data / "b.csv").unlink(),
-    lambda data: (data / "b.csv").rename(data / "c.csv"),
-    lambda data: [(data / "a.csv").rename(data / "x"), (data / "b.csv").rename(data / "a.csv"),
-                  (data / "x").rename(data / "b.csv")]])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: (data / "c.csv").write_text("more"),
+        lambda data: (data / "b.csv").unlink(),
+        lambda data: (data / "b.csv").rename(data / "c.csv"),
+        lambda data: [
+            (data / "a.csv").rename(data / "x"),
+            (data / "b.csv").rename(data / "a.csv"),
+            (data / "x").rename(data / "b.csv"),
+        ],
+    ],
+)
 def test_a_data_folder_is_its_names_and_their_content(made, change):
     folder, _, outdated = made
     change(folder / "data")
@@ -234,9 +313,14 @@ def test_an_input_that_was_made_again_is_a_reason_only_if_it_is_another(made):
     assert outdated() == ["02_contrastive"]
 
 
-@pytest.mark.parametrize("harm", [lambda stage: (stage / "manifest.json").write_text(""),
-                                  lambda stage: (stage / "manifest.json").unlink(),
-                                  lambda stage: (stage / "jobs.parquet").unlink()])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda stage: (stage / "manifest.json").write_text(""),
+        lambda stage: (stage / "manifest.json").unlink(),
+        lambda stage: (stage / "jobs.parquet").unlink(),
+    ],
+)
 def test_what_is_torn_or_missing_is_made_again(made, harm):
     folder, make, outdated = made
     harm(folder / "run" / "01_data_rules")
@@ -249,18 +333,29 @@ def test_what_a_reader_changed_in_a_stage_is_not_overwritten_without_a_word(made
     folder, _, outdated = made
     with (folder / "run" / "01_data_rules" / "jobs.parquet").open("ab") as file:
         file.write(b"filled in by hand")
-    with pytest.raises(StageError, match="jobs.parquet is not the file that 01_data_rules wrote; copy it if"):
+    with pytest.raises(
+        StageError, match="jobs.parquet is not the file that 01_data_rules wrote; copy it if"
+    ):
         outdated()
     told = why_outdated(plan_here(folder, path=str(folder / "data")), stop=False)
-    assert len(told) == 2 and "copy it if the change is yours" in told[str(folder / "run" / "01_data_rules")][0]
+    assert (
+        len(told) == 2
+        and "copy it if the change is yours" in told[str(folder / "run" / "01_data_rules")][0]
+    )
 
 
 def test_files_in_dicts_lists_and_model_folders_count(tmp_path):
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "model.safetensors").write_text("weights")
     (tmp_path / "sheet.csv").write_text("x")
-    parameters = {"model_name_or_path": str(tmp_path / "encoder"), "sheets": [str(tmp_path / "sheet.csv")],
-                  "by_name": {"a": str(tmp_path / "sheet.csv")}, "language": "en", "long": "x" * 5000, "null": "a\0b"}
+    parameters = {
+        "model_name_or_path": str(tmp_path / "encoder"),
+        "sheets": [str(tmp_path / "sheet.csv")],
+        "by_name": {"a": str(tmp_path / "sheet.csv")},
+        "language": "en",
+        "long": "x" * 5000,
+        "null": "a\0b",
+    }
     before = hash_sources(parameters)
     assert set(before) == {"model_name_or_path", "sheets", "by_name"}
     (tmp_path / "encoder" / "model.safetensors").write_text("others")
@@ -277,10 +372,17 @@ def test_a_manifest_of_the_future_gets_a_date_that_snakemake_takes(made):
     assert manifest.stat().st_mtime <= time.time()
 
 
-@pytest.mark.parametrize(("cell", "sentence"), [
-    ("# Parameters\nsead = 2\n", "unknown parameter 'sead'; did you mean 'seed'"),
-    ("# Parameters\nseed = 2\nzzz = {'a': 1}\n", "unknown parameter 'zzz'"),
-    ("# Parameters\nTrain_jobs = 5\n", "unknown parameter 'Train_jobs'; did you mean 'train_jobs'")])
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("# Parameters\nsead = 2\n", "unknown parameter 'sead'; did you mean 'seed'"),
+        ("# Parameters\nseed = 2\nzzz = {'a': 1}\n", "unknown parameter 'zzz'"),
+        (
+            "# Parameters\nTrain_jobs = 5\n",
+            "unknown parameter 'Train_jobs'; did you mean 'train_jobs'",
+        ),
+    ],
+)
 def test_a_parameter_that_papermill_put_in_and_no_notebook_has_is_refused(tmp_path, cell, sentence):
     """papermill only warns, and the stage ran with the default."""
     with pytest.raises(ParameterError, match=sentence):
@@ -289,7 +391,12 @@ def test_a_parameter_that_papermill_put_in_and_no_notebook_has_is_refused(tmp_pa
 
 
 def test_names_of_ones_own_in_a_notebook_are_no_parameters(tmp_path):
-    cells = ["", "# Parameters\nsead = 2\n", "# Parameters\nseed = 2\nPAPERMILL_INPUT_PATH = 'x'\n", "mine = 1"]
+    cells = [
+        "",
+        "# Parameters\nsead = 2\n",
+        "# Parameters\nseed = 2\nPAPERMILL_INPUT_PATH = 'x'\n",
+        "mine = 1",
+    ]
     assert open_stage(tmp_path, In=cells, mine=1, seed=2).parameters["seed"] == 2
 
 
@@ -297,13 +404,17 @@ def test_a_file_of_the_reader_in_the_stages_own_folder_is_not_removed(tmp_path):
     own = tmp_path / "run" / "01_data_rules" / "filled.csv"
     own.parent.mkdir(parents=True)
     own.write_text("hours of work")
-    with pytest.raises(StageError, match=r"path: .*filled.csv lies in the folder that this stage writes anew; copy it"):
+    with pytest.raises(
+        StageError,
+        match=r"path: .*filled.csv lies in the folder that this stage writes anew; copy it",
+    ):
         open_stage(tmp_path, path=str(own))
     assert own.read_text() == "hours of work"
 
 
 def test_two_processes_cannot_write_one_stage(tmp_path):
     import fcntl
+
     folder = finished(tmp_path)
     with (folder / ".lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -324,12 +435,17 @@ def test_inputs_are_loaded_by_their_manifests(tmp_path):
     assert stage["data"].table("jobs").shape == (1, 2)
     manifest = stage.finish({}, headline="")
     assert manifest["inputs"]["data"]["stage"] == "01_data_rules"
-    assert manifest["inputs"]["data"]["id"] == json.loads((folder / "manifest.json").read_text())["id"]
+    assert (
+        manifest["inputs"]["data"]["id"] == json.loads((folder / "manifest.json").read_text())["id"]
+    )
 
 
 def test_a_missing_input_is_told_by_its_parameter_and_the_command_that_makes_it(tmp_path):
-    with pytest.raises(StageError, match="^data: reports/none/01_data_rules is not a finished stage; make it with: "
-                                         "matchlib run params/demo.yaml --run none"):
+    with pytest.raises(
+        StageError,
+        match="^data: reports/none/01_data_rules is not a finished stage; make it with: "
+        "matchlib run params/demo.yaml --run none",
+    ):
         open_stage(tmp_path, "02_contrastive", data="reports/none/01_data_rules")
 
 
@@ -337,7 +453,10 @@ def test_settings_name_no_folder_of_the_run(tmp_path):
     folder = finished(tmp_path)
     stage = open_stage(tmp_path, "02_contrastive", data=str(folder))
     assert set(stage.parameters) - set(stage.settings) == {"data", "mined_stage"}
-    assert str(tmp_path) not in str(stage.settings) and stage.settings["epochs"] == stage.parameters["epochs"]
+    assert (
+        str(tmp_path) not in str(stage.settings)
+        and stage.settings["epochs"] == stage.parameters["epochs"]
+    )
 
 
 def test_checkpoints_belong_to_parameters(tmp_path):
