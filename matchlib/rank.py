@@ -1,7 +1,7 @@
 """Ranking documents of one's own: an encoder, jobs, resumes, and out comes a list that says why.
 
-`matchlib rank` is this module on the command line. Vectors are cached by model and text (see retrieval.encoder), so a
-second call encodes only what is new.
+`matchlib rank` is this module on the command line. Vectors are cached by model and text (see
+retrieval.encoder), so a second call encodes only what is new.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from matchlib.retrieval.search import search_dense
 from matchlib.stage import Finished, is_finished
 
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
-"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds city right in all,
-seniority in 97% and remote in 93% of the market's jobs; skills and degrees are read too badly for a rule."""
+"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds
+city right in all, seniority in 97% and remote in 93% of the market's jobs; skills and degrees are
+read too badly for a rule."""
 KNOWN = {"seniority": LEVELS, "degree": DEGREES, "remote": ("yes", "no")}
 SAME = {"true": "yes", "1": "yes", "remote": "yes", "false": "no", "0": "no"}
 """What people write in a column remote, and what it means."""
@@ -48,14 +49,27 @@ BLOCK = 512
 @dataclass(frozen=True)
 class Ranker:
     """An encoder and what is known of its bias audit."""
+
     encoder: Encoder
     audit: str
 
 
-def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: str, top: int, out: Path,
-               trec: Path | None = None, rules: Sequence[str] = (), explain: bool = True, job_prompt: str | None = None,
-               resume_prompt: str | None = None) -> Iterator[str]:
-    """Rank the tables with a model (see `open_ranker`) and write `out`; yields what was done, a sentence at a time."""
+def rank_files(
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    model: str,
+    task: str,
+    top: int,
+    out: Path,
+    trec: Path | None = None,
+    rules: Sequence[str] = (),
+    explain: bool = True,
+    job_prompt: str | None = None,
+    resume_prompt: str | None = None,
+) -> Iterator[str]:
+    """Rank the tables with a model (see `open_ranker`) and write `out`; yields what was done, a
+    sentence at a time."""
     ranker = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
     yield f"model: {model}; bias audit: {ranker.audit}"
     rule, tables, notes = require(rules, jobs, resumes)
@@ -76,22 +90,31 @@ def rank_files(jobs: pd.DataFrame, resumes: pd.DataFrame, *, model: str, task: s
         yield f"{trec}: the same as a TREC run"
 
 
-def describe_cut_texts(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder) -> Iterator[str]:
-    """Sentences on how many texts the encoder does not read to their end, and how many it cannot tell apart so."""
-    tables = (("jobs", jobs, encoder.encode_jobs, encoder.job_prompt),
-              ("resumes", resumes, encoder.encode_resumes, encoder.resume_prompt))
+def describe_cut_texts(
+    jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder
+) -> Iterator[str]:
+    """Sentences on how many texts the encoder does not read to their end, and how many it cannot
+    tell apart so."""
+    tables = (
+        ("jobs", jobs, encoder.encode_jobs, encoder.job_prompt),
+        ("resumes", resumes, encoder.encode_resumes, encoder.resume_prompt),
+    )
     for name, frame, encode, prompt in tables:
         texts = frame["text"].map(plain)
         cut = texts[is_cut(encoder, texts.tolist(), prompt=prompt)].drop_duplicates()
         if cut.empty:
             continue
         n_rows = int(texts.isin(cut).sum())
-        yield (f"{n_rows:,} of {len(frame):,} {name} are longer than the model reads; what comes after counts for "
-               f"nothing in their scores")
+        yield (
+            f"{n_rows:,} of {len(frame):,} {name} are longer than the model reads; what comes after counts for "
+            f"nothing in their scores"
+        )
         n_distinct = len(np.unique(_encode(encode, cut.tolist(), name), axis=0))
         if n_distinct < len(cut):
-            yield (f"{len(cut) - n_distinct:,} of these {name} differ from another one only after that, and get the "
-                   f"same scores")
+            yield (
+                f"{len(cut) - n_distinct:,} of these {name} differ from another one only after that, and get the "
+                f"same scores"
+            )
 
 
 def task_queries(task: str) -> str:
@@ -99,12 +122,16 @@ def task_queries(task: str) -> str:
     return "jobs" if task == "rank_resumes" else "resumes"
 
 
-def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str | None = None) -> Ranker:
-    """The encoder of a finished stage's folder, of an encoder's folder, of a hub id, or "endpoint:<model>".
+def open_ranker(
+    model: str, *, job_prompt: str | None = None, resume_prompt: str | None = None
+) -> Ranker:
+    """The encoder of a finished stage's folder, of an encoder's folder, of a hub id, or
+    "endpoint:<model>".
 
-    Of a stage, or its folder "encoder", everything is as in its run; else the model keeps its own length, and its
-    prompts "job" and "resume" where it has such. job_prompt, resume_prompt: others in their place, e.g. "query: " and
-    "passage: " for E5. Raises EncoderError or StageError if it cannot be used.
+    Of a stage, or its folder "encoder", everything is as in its run; else the model keeps its own
+    length, and its prompts "job" and "resume" where it has such. job_prompt, resume_prompt: others
+    in their place, e.g. "query: " and "passage: " for E5. Raises EncoderError or StageError if it
+    cannot be used.
     """
     folder = Path(model)
     stage = folder.parent if folder.name == "encoder" else folder
@@ -115,53 +142,91 @@ def open_ranker(model: str, *, job_prompt: str | None = None, resume_prompt: str
     else:
         place = find_model(model)
         own = read_prompts(place)
-        encoder = Encoder(str(place), None, job_prompt=own.get("job", ""), resume_prompt=own.get("resume", ""))
+        encoder = Encoder(
+            str(place), None, job_prompt=own.get("job", ""), resume_prompt=own.get("resume", "")
+        )
     given = {"job_prompt": job_prompt, "resume_prompt": resume_prompt}
-    encoder = replace(encoder, **{name: prompt for name, prompt in given.items() if prompt is not None})
+    encoder = replace(
+        encoder, **{name: prompt for name, prompt in given.items() if prompt is not None}
+    )
     return Ranker(encoder, UNAUDITED if encoder.is_endpoint else audit_status(encoder.folder))
 
 
-def rank_documents(jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *, task: str, top: int,
-                   rule: Rule | None = None) -> pd.DataFrame:
-    """The best `top` candidates of each query: a frame query_id, candidate_id, rank, score (cosine).
+def rank_documents(
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    task: str,
+    top: int,
+    rule: Rule | None = None,
+) -> pd.DataFrame:
+    """The best `top` candidates of each query: a frame query_id, candidate_id, rank, score
+    (cosine).
 
-    task: rank_resumes (for each job) or rank_jobs (for each resume). rule: only pairs for which it holds are ranked.
+    task: rank_resumes (for each job) or rank_jobs (for each resume). rule: only pairs for which it
+    holds are ranked.
     """
     if task not in TASKS or top < 1:
-        raise DataError(f"task {task!r}, top {top}: the task is one of {', '.join(TASKS)}, top at least 1")
-    vectors = {"job": _encode(encoder.encode_jobs, jobs["text"].tolist(), "jobs"),
-               "resume": _encode(encoder.encode_resumes, resumes["text"].tolist(), "resumes")}
+        raise DataError(
+            f"task {task!r}, top {top}: the task is one of {', '.join(TASKS)}, top at least 1"
+        )
+    vectors = {
+        "job": _encode(encoder.encode_jobs, jobs["text"].tolist(), "jobs"),
+        "resume": _encode(encoder.encode_resumes, resumes["text"].tolist(), "resumes"),
+    }
     query, candidate = ("job", "resume") if task == "rank_resumes" else ("resume", "job")
     ids = {"job": jobs["job_id"], "resume": resumes["resume_id"]}
     pools = None if rule is None else _pools(rule, jobs, resumes, task)
     hits = search_dense(vectors[query], vectors[candidate], depth=top, pools=pools)
-    return rank(ids[query].tolist(), ids[candidate].tolist(), hits.positions, hits.scores, depth=top)
+    return rank(
+        ids[query].tolist(), ids[candidate].tolist(), hits.positions, hits.scores, depth=top
+    )
 
 
 def _encode(encode, texts: list[str], name: str) -> np.ndarray:
-    starts = tqdm(range(0, len(texts), AT_ONCE), desc=f"encoding {name}", mininterval=5, leave=False, disable=None)
-    return np.concatenate([encode([plain(text) for text in texts[start:start + AT_ONCE]]) for start in starts])
+    starts = tqdm(
+        range(0, len(texts), AT_ONCE),
+        desc=f"encoding {name}",
+        mininterval=5,
+        leave=False,
+        disable=None,
+    )
+    return np.concatenate(
+        [encode([plain(text) for text in texts[start : start + AT_ONCE]]) for start in starts]
+    )
 
 
 def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> list[np.ndarray]:
     """For each query the positions of the candidates for which the rule holds."""
     if task == "rank_resumes":
-        blocks = (rule.holds(jobs.iloc[start:start + BLOCK], resumes) for start in range(0, len(jobs), BLOCK))
+        blocks = (
+            rule.holds(jobs.iloc[start : start + BLOCK], resumes)
+            for start in range(0, len(jobs), BLOCK)
+        )
     else:
-        blocks = (rule.holds(jobs, resumes.iloc[start:start + BLOCK]).T for start in range(0, len(resumes), BLOCK))
+        blocks = (
+            rule.holds(jobs, resumes.iloc[start : start + BLOCK]).T
+            for start in range(0, len(resumes), BLOCK)
+        )
     return [np.flatnonzero(row) for holds in blocks for row in holds]
 
 
-def require(names: Sequence[str], jobs: pd.DataFrame,
-            resumes: pd.DataFrame) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
-    """The rule that all the named rules hold (see data.rules), the tables it needs, and notes on how they were made.
+def require(
+    names: Sequence[str], jobs: pd.DataFrame, resumes: pd.DataFrame
+) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
+    """The rule that all the named rules hold (see data.rules), the tables it needs, and notes on
+    how they were made.
 
-    Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not found never fits.
+    Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not
+    found never fits.
     Raises DataError on an unknown name, or a column that neither the table nor the texts can give.
     """
     tables, notes = {"jobs": _in_lower_case(jobs), "resumes": _in_lower_case(resumes)}, []
     rules = rules_by_name(list(names))
-    for column in dict.fromkeys(column for name in names for column in READ_FROM_TEXTS.get(name, ())):
+    for column in dict.fromkeys(
+        column for name in names for column in READ_FROM_TEXTS.get(name, ())
+    ):
         for name, frame in tables.items():
             given = frame[column] if column in frame else pd.Series("", index=frame.index)
             empty = given == ""
@@ -171,43 +236,69 @@ def require(names: Sequence[str], jobs: pd.DataFrame,
             filled = given.copy()
             filled[empty] = found
             if (filled == "").all():
-                raise DataError(f"--require: no {column} was found in any text of the {name}; give the table a column "
-                                f"{column!r}, or leave the rule out")
+                raise DataError(
+                    f"--require: no {column} was found in any text of the {name}; give the table a column "
+                    f"{column!r}, or leave the rule out"
+                )
             tables[name] = tables[name].assign(**{column: filled})
             told = f"{column} of {empty.sum():,} {name} was read from the texts: "
             if column == "remote":  # no word of it is a no
                 notes.append(told + f"{(found == 'yes').mean():.0%} say so")
             else:
-                notes.append(told + f"found in {(found != '').mean():.0%}"
-                             + ("; the others never fit" if (found == "").any() else ""))
-    for column in [*({"seniority", "degree"} & set(names)), *(["remote"] if "place" in names else [])]:
+                notes.append(
+                    told
+                    + f"found in {(found != '').mean():.0%}"
+                    + ("; the others never fit" if (found == "").any() else "")
+                )
+    for column in [
+        *({"seniority", "degree"} & set(names)),
+        *(["remote"] if "place" in names else []),
+    ]:
         for name, frame in tables.items():
-            unknown = ~frame[column].isin(["", *KNOWN[column]]) if column in frame else pd.Series(dtype=bool)
+            unknown = (
+                ~frame[column].isin(["", *KNOWN[column]])
+                if column in frame
+                else pd.Series(dtype=bool)
+            )
             if unknown.any():
-                notes.append(f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
-                             f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); "
-                             + ("they count as no" if column == "remote" else "they never fit"))
+                notes.append(
+                    f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
+                    f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); "
+                    + ("they count as no" if column == "remote" else "they never fit")
+                )
     for rule in rules.values():
-        rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))  # raises where a column is missing
+        rule.holds(
+            tables["jobs"].head(1), tables["resumes"].head(1)
+        )  # raises where a column is missing
     if "place" in names:
         notes += describe_unmatched_cities(tables["jobs"], tables["resumes"])
     return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
 
 
 def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that rules compare, in plain form (see data.normal), without case and the spaces around them."""
+    """The columns that rules compare, in plain form (see data.normal), without case and the spaces
+    around them."""
     columns = frame.columns.intersection(["city", "region", "remote", "seniority", "degree"])
-    frame = frame.assign(**{name: frame[name].map(plain).str.strip().str.lower() for name in columns})
+    frame = frame.assign(
+        **{name: frame[name].map(plain).str.strip().str.lower() for name in columns}
+    )
     return frame.assign(remote=frame["remote"].replace(SAME)) if "remote" in frame else frame
 
 
-def write_ranking(ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str) -> None:
-    """Write `out` as CSV in UTF-8 (see `write_through`): query's id, rank, candidate's id, score, explanation columns.
+def write_ranking(
+    ranking: pd.DataFrame, explanations: pd.DataFrame | None, out: Path, *, task: str
+) -> None:
+    """Write `out` as CSV in UTF-8 (see `write_through`): query's id, rank, candidate's id, score,
+    explanation columns.
 
     No text in it is a formula, see `files.without_formulas`.
     """
-    query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
-    frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[[query, "rank", candidate, "score"]]
+    query, candidate = (
+        ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
+    )
+    frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[
+        [query, "rank", candidate, "score"]
+    ]
     if explanations is not None:
         frame = pd.concat([frame, explanations], axis=1)
     for column in frame.select_dtypes(exclude="number"):
@@ -221,12 +312,18 @@ def write_trec(ranking: pd.DataFrame, out: Path, *, tag: str) -> None:
 
 
 def is_special(out: Path) -> bool:
-    """Whether an output is a pipe or a device, such as /dev/stdout, which must not be replaced by a file."""
-    return out.is_relative_to("/dev") or out.is_relative_to("/proc") or (out.exists() and not out.is_file())
+    """Whether an output is a pipe or a device, such as /dev/stdout, which must not be replaced by a
+    file."""
+    return (
+        out.is_relative_to("/dev")
+        or out.is_relative_to("/proc")
+        or (out.exists() and not out.is_file())
+    )
 
 
 def write_through(out: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file, beside and renamed; of a link the target, and a pipe or a device as it is."""
+    """Let `write` write a file, beside and renamed; of a link the target, and a pipe or a device as
+    it is."""
     if is_special(out):
         write(out)
         return
@@ -239,9 +336,12 @@ def write_through(out: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def explain_ranking(ranking: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *,
-                    task: str) -> pd.DataFrame:
+def explain_ranking(
+    ranking: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *, task: str
+) -> pd.DataFrame:
     """The explanation columns of a ranking's rows, see analysis.explain."""
-    query, candidate = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
+    query, candidate = (
+        ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
+    )
     pairs = ranking.rename(columns={"query_id": query, "candidate_id": candidate})
     return explain_pairs(pairs, jobs, resumes, encoder)

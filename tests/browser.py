@@ -22,8 +22,10 @@ def find_chromium() -> str:
     """The path of an installed Chromium or Chrome; RuntimeError if there is none."""
     if found := shutil.which("chromium") or shutil.which("google-chrome"):
         return found
-    raise RuntimeError("no chromium or google-chrome on the PATH, with which pages are tested; install one, e.g. by "
-                       "apt-get install chromium")
+    raise RuntimeError(
+        "no chromium or google-chrome on the PATH, with which pages are tested; install one, e.g. by "
+        "apt-get install chromium"
+    )
 
 
 class Browser:
@@ -41,7 +43,9 @@ class Browser:
         self._count = 0
         self._session = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         self.requested = []
         self.dialogs = []
         self.call("Page.enable")
@@ -57,12 +61,21 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, page: Path, *, width: int = 1400, dark: bool = False, settle_seconds: float = 0.5) -> None:
+    def open(
+        self, page: Path, *, width: int = 1400, dark: bool = False, settle_seconds: float = 0.5
+    ) -> None:
         """Load a file and give its scripts, if any got through, time to run."""
         scheme = "dark" if dark else "light"
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": scheme}],
+        )
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
         )
         # going to the page one is on counts as a reload, which restores what was ticked
         self.call("Page.navigate", url="about:blank")
@@ -94,7 +107,13 @@ class Browser:
     def screenshot(self, path: Path, *, height: int | None = None) -> None:
         """Save a png of the whole page, or of its top."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"], "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": height or size["height"],
+            "scale": 1,
+        }
         shot = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 

@@ -39,13 +39,20 @@ def tiny_model_folder(tmp_path_factory):
     torch.manual_seed(0)
     bare, folder = (tmp_path_factory.mktemp(name) for name in ("bare", "tiny"))
     tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"))
-    config = BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                        intermediate_size=64, max_position_embeddings=512)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    )
     BertModel(config).save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     transformer = Transformer(str(bare), max_seq_length=64)
     SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu").save_pretrained(
-        str(folder), create_model_card=False)
+        str(folder), create_model_card=False
+    )
     shutil.rmtree(bare)
     return folder
 
@@ -64,6 +71,7 @@ def server(monkeypatch):
     """A service with /v1/chat/completions that answers by `answer` (by default "answer to <user>"); `failures` are
     statuses to give first, `delay` seconds, `reply` a body in the place of the answer; `received` counts prompts by
     their Idempotency-Key. OPENAI_BASE_URL and OPENAI_API_KEY name it."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -74,8 +82,14 @@ def server(monkeypatch):
             time.sleep(service.delay)
             message = {"role": "assistant", "content": service.answer(asked)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice],
-                      "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}}
+            answer = {
+                "id": "1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": body["model"],
+                "choices": [choice],
+                "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+            }
             content = json.dumps(answer).encode() if service.reply is None else service.reply
             if status != 200:
                 content = json.dumps({"error": {"message": "no", "type": "x"}}).encode()

@@ -1,9 +1,11 @@
-"""Documents: a file or a folder of texts, web pages, tables, PDF and Word files as one table; losses are listed.
+"""Documents: a file or a folder of texts, web pages, tables, PDF and Word files as one table;
+losses are listed.
 
-One file is one document, but for tables (.csv, .tsv, .jsonl, .parquet), of which every row is one. Nothing is guessed:
-a file that is damaged, empty, encrypted, scanned without text or of another type is left out with its reason; of one
-that is read in part (a scanned page, hidden text, comments), what is missing is told. Texts that are HTML lose their
-tags. Hidden files and the lock files of office programs (.name, ~$name) are no documents.
+One file is one document, but for tables (.csv, .tsv, .jsonl, .parquet), of which every row is one.
+Nothing is guessed: a file that is damaged, empty, encrypted, scanned without text or of another
+type is left out with its reason; of one that is read in part (a scanned page, hidden text,
+comments), what is missing is told. Texts that are HTML lose their tags. Hidden files and the lock
+files of office programs (.name, ~$name) are no documents.
 """
 
 from __future__ import annotations
@@ -30,30 +32,41 @@ from matchlib.data.schema import MAX_CHARACTERS, DataError
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 WORD = (".docx", ".docm", ".dotx", ".dotm")
 PAGES = (".html", ".htm")
-MAX_BYTES = (dict.fromkeys(TABLES, 500_000_000) | dict.fromkeys((".txt", ".md", *PAGES), 4_000_000)
-             | dict.fromkeys((".pdf", *WORD), 20_000_000))
+MAX_BYTES = (
+    dict.fromkeys(TABLES, 500_000_000)
+    | dict.fromkeys((".txt", ".md", *PAGES), 4_000_000)
+    | dict.fromkeys((".pdf", *WORD), 20_000_000)
+)
 """Largest file of each type that is opened; the keys are the types that can be read."""
 _HIDDEN = (".", "~$")
 
 
-def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None = None,
-                   encoding: str = "") -> Reading:
+def read_documents(
+    path: Path, name: str, *, columns: Mapping[str, Any] | None = None, encoding: str = ""
+) -> Reading:
     """Read a file, or every file below a folder, as the table `name` ("jobs" or "resumes").
 
-    The table has job_id or resume_id, text, file, and the other columns of table files ("" where there is none). A
-    document's id is its path below the folder without the ending; files that differ in the ending alone keep it (cv.pdf
-    and cv.docx). Spaces in ids become "_", which TREC files need. columns: table column -> column of the table files or
-    a list of such to join into one text; an id column may also be called "id". encoding: tried on texts and tables that
-    are not UTF-8; "" tries none.
-    Returns a Reading: its left_out lists every file (and every row of a table, by line) that could not be used, its
-    missing what the documents that are used lack.
+    The table has job_id or resume_id, text, file, and the other columns of table files ("" where
+    there is none). A document's id is its path below the folder without the ending; files that
+    differ in the ending alone keep it (cv.pdf and cv.docx). Spaces in ids become "_", which TREC
+    files need. columns: table column -> column of the table files or a list of such to join into
+    one text; an id column may also be called "id". encoding: tried on texts and tables that are not
+    UTF-8; "" tries none.
+    Returns a Reading: its left_out lists every file (and every row of a table, by line) that could
+    not be used, its missing what the documents that are used lack.
     Raises DataError if there is no such path or not one document could be read.
     """
     key = f"{name.removesuffix('s')}_id"
-    columns = {new: _listed(old)[0] if len(_listed(old)) == 1 else old for new, old in (columns or {}).items() if old}
+    columns = {
+        new: _listed(old)[0] if len(_listed(old)) == 1 else old
+        for new, old in (columns or {}).items()
+        if old
+    }
     if found := protected_columns(_listed(columns.get("text", []))):
-        raise DataError(f"{name}: {found[0]!r} is a protected column and would become text that models read; "
-                        f"take it out of the text columns")
+        raise DataError(
+            f"{name}: {found[0]!r} is a protected column and would become text that models read; "
+            f"take it out of the text columns"
+        )
     log, rows = RowLog(), []
     files = _files(path, log)
     ids = _ids(files, path if path.is_dir() else path.parent)
@@ -77,7 +90,9 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
         for line, reason in spoiled:
             log.leave_out(file, line, reason)
         for line, row in found:
-            document = row["text"] if isinstance(row["text"], Extract) else strip_markup(row["text"])
+            document = (
+                row["text"] if isinstance(row["text"], Extract) else strip_markup(row["text"])
+            )
             for loss in document.missing:
                 log.read_in_part(file, line, loss)
             rows.append((line, {**row, "text": document.text, "file": printable(file)}))
@@ -85,9 +100,16 @@ def read_documents(path: Path, name: str, *, columns: Mapping[str, Any] | None =
     table = _usable(table, key, log) if rows else table
     if table.empty:
         first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
-        raise DataError(f"{printable(path)}: not one of {len(files)} files could be read as {name}{first}")
-    return Reading({name: table}, [f"{name}: {len(table):,} documents from {printable(path)}"], log.files, log.left_out,
-                   missing=log.missing)
+        raise DataError(
+            f"{printable(path)}: not one of {len(files)} files could be read as {name}{first}"
+        )
+    return Reading(
+        {name: table},
+        [f"{name}: {len(table):,} documents from {printable(path)}"],
+        log.files,
+        log.left_out,
+        missing=log.missing,
+    )
 
 
 def _listed(value: str | list[str]) -> list[str]:
@@ -95,7 +117,8 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _files(path: Path, log: RowLog) -> list[Path]:
-    """The files of a folder, hidden ones and lock files aside; folders that are not entered are listed."""
+    """The files of a folder, hidden ones and lock files aside; folders that are not entered are
+    listed."""
     if not path.exists():
         raise DataError(f"{printable(path)}: no such file or folder; check the path")
     if path.is_file():
@@ -106,26 +129,37 @@ def _files(path: Path, log: RowLog) -> list[Path]:
         log.leave_out(folder, "", reason)
 
     files: list[Path] = []
+
     def unreadable(problem: OSError) -> None:
         left_out(Path(problem.filename), f"the folder cannot be opened: {problem.strerror}")
 
     for folder, folders, names in os.walk(path, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
         for name in folders:
-            if (Path(folder) / name).is_symlink():  # it may lead back to where it lies, or to all the disk
-                left_out(Path(folder) / name, "a link to a folder, which is not entered; copy the folder here")
+            if (
+                Path(folder) / name
+            ).is_symlink():  # it may lead back to where it lies, or to all the disk
+                left_out(
+                    Path(folder) / name,
+                    "a link to a folder, which is not entered; copy the folder here",
+                )
         files += [Path(folder) / name for name in names if not name.startswith(_HIDDEN)]
     return sorted(files)
 
 
 def _check_name(name: str) -> None:
     if printable(name) != name:
-        raise DataError("its name is not UTF-8, so it cannot be an id; rename the file or its folder")
+        raise DataError(
+            "its name is not UTF-8, so it cannot be an id; rename the file or its folder"
+        )
 
 
 def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
-    """Ids of files; those that share one without the ending keep the ending, all of them, so that order is nothing."""
-    full = {file: re.sub(r"\s+", "_", composed(file.relative_to(folder).as_posix())) for file in files}
+    """Ids of files; those that share one without the ending keep the ending, all of them, so that
+    order is nothing."""
+    full = {
+        file: re.sub(r"\s+", "_", composed(file.relative_to(folder).as_posix())) for file in files
+    }
     short = {file: name.removesuffix(composed(file.suffix)) for file, name in full.items()}
     shared = Counter(short.values())
     return {file: name if shared[short[file]] > 1 else short[file] for file, name in full.items()}
@@ -134,11 +168,15 @@ def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
 def _check_size(file: Path) -> None:
     limit = MAX_BYTES.get(file.suffix.lower())
     if limit is None:
-        raise DataError(f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; save it as one of these")
+        raise DataError(
+            f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; save it as one of these"
+        )
     if not file.is_file():
         raise DataError(f"{file}: not a file, or a link to nowhere; remove it")
     if (size := file.stat().st_size) > limit:
-        raise DataError(f"{file}: {size:,} bytes, more than the {limit:,} that a {file.suffix} may have; split it")
+        raise DataError(
+            f"{file}: {size:,} bytes, more than the {limit:,} that a {file.suffix} may have; split it"
+        )
 
 
 def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
@@ -149,35 +187,50 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     bare = ~text.map(has_word).astype(bool)
     reasons = pd.Series("", index=range(len(table)))
     for faulty, reason in (
-            (table[key] == "", "no id; give the row one"),
-            (text.str.len() > MAX_CHARACTERS, f"more than {MAX_CHARACTERS:,} characters; cut it to the document"),
-            (text.str.contains("\0", regex=False), "a null byte in the text; the file is binary or damaged"),
-            (bare, "no text: not one letter or digit")):
+        (table[key] == "", "no id; give the row one"),
+        (
+            text.str.len() > MAX_CHARACTERS,
+            f"more than {MAX_CHARACTERS:,} characters; cut it to the document",
+        ),
+        (
+            text.str.contains("\0", regex=False),
+            "a null byte in the text; the file is binary or damaged",
+        ),
+        (bare, "no text: not one letter or digit"),
+    ):
         reasons[faulty.to_numpy()] = reason
     good = (reasons == "").to_numpy()
     taken = table.loc[good, key].duplicated().to_numpy()
-    reasons[np.flatnonzero(good)[taken]] = "its id is taken by an earlier document; rename one of them"
+    reasons[np.flatnonzero(good)[taken]] = (
+        "its id is taken by an earlier document; rename one of them"
+    )
     for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
         if reason:
             log.leave_out(file, line, reason)
     return table[(reasons == "").to_numpy()].reset_index(drop=True)
 
 
-def _read_table(file: Path, key: str, columns: Mapping[str, Any],
-                encoding: str) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
+def _read_table(
+    file: Path, key: str, columns: Mapping[str, Any], encoding: str
+) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
     """The lines and rows of a table file, and the lines and reasons of those that are spoiled."""
-    spoiled: dict[int, str] = {}  # by line: a file that is read again in another encoding names each once
+    spoiled: dict[
+        int, str
+    ] = {}  # by line: a file that is read again in another encoding names each once
 
     def read(encoding: str) -> pd.DataFrame:
         return read_columns(file, columns=columns, encoding=encoding, spoiled=spoiled.__setitem__)
+
     frame = _decoded(read, encoding)
     found = ", ".join(map(repr, frame.columns))
     if key not in frame and "id" in frame:
         frame = frame.rename(columns={"id": key})
     for column in (key, "text"):
         if column not in frame:
-            raise DataError(f"{file}: no column {column!r}; it has {found}; "
-                            f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}")
+            raise DataError(
+                f"{file}: no column {column!r}; it has {found}; "
+                f"rename it, or name it by --{key.replace('_id', '')}-{'id' if column == key else 'text'}"
+            )
     return list(zip(frame.index, frame.to_dict("records"), strict=True)), list(spoiled.items())
 
 
@@ -185,14 +238,18 @@ def _read(file: Path, encoding: str) -> Extract:
     kind = file.suffix.lower()
     if kind == ".pdf":
         from matchlib.data.pdf import read_pdf
+
         found = read_pdf(file)
     elif kind in WORD:
         from matchlib.data.word import read_word
+
         found = read_word(file)
     elif kind in PAGES:
         found = read_markup(decode_page(file.read_bytes(), encoding))
     else:
-        found = strip_markup(_decoded(lambda encoding: read_text(file, encoding=encoding), encoding))
+        found = strip_markup(
+            _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
+        )
     return Extract(composed(found.text), found.missing)
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from matchlib.data.normal import plain
 
 FEW_LETTERS = 100
-"""A page that is a picture, or drawn as curves, and has fewer letters beside it holds no usable text: a footer such as
-"Scanned with AnyScanner", a page number, a stamp."""
+"""A page that is a picture, or drawn as curves, and has fewer letters beside it holds no usable
+text: a footer such as "Scanned with AnyScanner", a page number, a stamp."""
 
 
 @dataclass(frozen=True)
 class Extract:
-    """text: what a reader of the document sees; missing: a sentence for each kind of loss, without the file's name."""
+    """text: what a reader of the document sees; missing: a sentence for each kind of loss, without
+    the file's name."""
+
     text: str
     missing: list[str] = field(default_factory=list)
 

@@ -17,14 +17,17 @@ def _names(text: str) -> frozenset[str]:
 _BLOCKS = _names(
     "address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption "
     "figure footer form h1 h2 h3 h4 h5 h6 header hr html legend li main menu nav ol optgroup option p pre section "
-    "summary table tbody tfoot thead tr ul")
+    "summary table tbody tfoot thead tr ul"
+)
 _CELLS = frozenset(("td", "th"))
 _INLINE = _names(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i img input ins kbd label mark nobr q rp rt ruby s "
-    "samp select small span strike strong sub sup textarea time tt u var wbr")
+    "samp select small span strike strong sub sup textarea time tt u var wbr"
+)
 _UNSEEN = _names(
     "applet audio canvas datalist embed head iframe link meta noembed noframes noscript object param script source "
-    "style svg template title track video")
+    "style svg template title track video"
+)
 _TABLE_PARTS = _names("col colgroup")
 _KNOWN = _BLOCKS | _CELLS | _INLINE | _UNSEEN | _TABLE_PARTS
 _NAME = "|".join(sorted(_KNOWN, key=len, reverse=True))
@@ -33,7 +36,9 @@ _TAG_START = rf"/?(?:{_NAME}|{_OFFICE})(?=[\s/>])"
 _NO_TAG = re.compile(rf"<(?!{_TAG_START}|!--|!doctype\b|!\[|\?xml\b)", re.IGNORECASE)
 _CLOSING = re.compile(rf"</({_NAME})\s*>", re.IGNORECASE)
 _OPENING = re.compile(rf"<({_NAME})(?:\s[^<>]*)?>", re.IGNORECASE)
-_ALONE = re.compile(r"<(?:br|hr)\s*/?>|<(?:img|input|meta|link)\s[^<>]+>|<!doctype\s+html", re.IGNORECASE)
+_ALONE = re.compile(
+    r"<(?:br|hr)\s*/?>|<(?:img|input|meta|link)\s[^<>]+>|<!doctype\s+html", re.IGNORECASE
+)
 _SEVERAL = re.compile(r"<(?:p|li|div|tr|td)(?:\s[^<>]*)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _CHARSET = re.compile(rb"(?i)charset\s*=\s*[\"']?([-\w]+)")
@@ -43,28 +48,37 @@ _ROUNDS = 3
 _HIDING = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0(?:\.0+)?\s*(?:;|$)|"
     r"font-size\s*:\s*[01](?:\.\d+)?\s*(?:px|pt)?\s*(?:;|!|$)|text-indent\s*:\s*-\d{3,}|"
-    r"(?:left|top)\s*:\s*-\d{3,}", re.IGNORECASE)
+    r"(?:left|top)\s*:\s*-\d{3,}",
+    re.IGNORECASE,
+)
 _WHITE = re.compile(
     r"(?<![-\w])color\s*:\s*(?:white|#fff(?:fff)?|transparent|rgba?\(\s*255\s*,\s*255\s*,\s*255[^)]*\))(?![\w#])",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 _BACKGROUND = re.compile(r"background(?:-color|-image)?\s*:", re.IGNORECASE)
-_NO_TEXT_INPUTS = _names("hidden password submit button reset image file checkbox radio range color")
+_NO_TEXT_INPUTS = _names(
+    "hidden password submit button reset image file checkbox radio range color"
+)
 _CONTROLS = dict.fromkeys([*range(9), 0xB, 0xC, *range(0xE, 0x20), 0x7F], " ")
 """Libxml2 ends a text at some of them."""
 
 
 def read_markup(text: str) -> Extract:
-    """The text of an HTML page, or of a part of one, as a reader sees it; what is hidden is counted.
+    """The text of an HTML page, or of a part of one, as a reader sees it; what is hidden is
+    counted.
 
-    Blocks part lines and cells stand apart by tabs. Scripts, styles and elements that are hidden go. "<" that begins no
-    tag of HTML ("a < b", "<name@example.com>") stays.
+    Blocks part lines and cells stand apart by tabs. Scripts, styles and elements that are hidden
+    go. "<" that begins no tag of HTML ("a < b", "<name@example.com>") stays.
     """
     if not text.strip():
         return Extract("")
     guarded = _NO_TAG.sub("&lt;", text.translate(_CONTROLS))
-    parser = etree.HTMLParser(huge_tree=True, remove_comments=True, remove_pis=True, no_network=True,
-                              encoding="utf-8")
-    root = etree.fromstring(b"<!doctype html><body>" * (not _has_body(text)) + guarded.encode(), parser)
+    parser = etree.HTMLParser(
+        huge_tree=True, remove_comments=True, remove_pis=True, no_network=True, encoding="utf-8"
+    )
+    root = etree.fromstring(
+        b"<!doctype html><body>" * (not _has_body(text)) + guarded.encode(), parser
+    )
     if root is None:
         return Extract("")
     walk = _Walk()
@@ -74,11 +88,16 @@ def read_markup(text: str) -> Extract:
 
 
 def decode_page(content: bytes, encoding: str = "") -> str:
-    """Bytes of a web page as text: by their mark, as UTF-8, by the encoding that they name, else as Windows' Latin.
+    """Bytes of a web page as text: by their mark, as UTF-8, by the encoding that they name, else as
+    Windows' Latin.
 
     encoding: tried where they are not UTF-8 and name none.
     """
-    for mark, marked in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+    for mark, marked in (
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    ):
         if content.startswith(mark):
             return content.decode(marked, "replace")
     named = _CHARSET.search(content[:4096])
@@ -93,8 +112,10 @@ def decode_page(content: bytes, encoding: str = "") -> str:
 def strip_markup(text: str) -> Extract:
     """A text without markup if it holds some, else the text itself; entities are decoded in both.
 
-    Texts that were escaped before they were stored ("&lt;p&gt;", "&amp;nbsp;") are unpacked first. Plain text is left
-    alone: a lone "<b>", "C++ <vector>" or "a < b" is none, tags must be closed or part lines (<br>, <li>).
+    Texts that were escaped before they were stored ("&lt;p&gt;", "&amp;nbsp;") are unpacked first.
+    Plain text is left
+    alone: a lone "<b>", "C++ <vector>" or "a < b" is none, tags must be closed or part lines (<br>,
+    <li>).
     """
     missing: list[str] = []
     for _ in range(_ROUNDS):
@@ -110,7 +131,8 @@ def strip_markup(text: str) -> Extract:
 
 
 def is_markup(text: str) -> bool:
-    """Whether a text holds tags of HTML that a person would not write: closed ones, line breaks, several blocks."""
+    """Whether a text holds tags of HTML that a person would not write: closed ones, line breaks,
+    several blocks."""
     if "<" not in text:
         return False
     if _ALONE.search(text) or len(_SEVERAL.findall(text)) > 1:
@@ -136,14 +158,19 @@ def _decoded(entity: re.Match) -> str:
 
 
 class _Walk:
-    """Collects the pieces of a page in order, without recursion: a page may be nested thousands deep."""
+    """Collects the pieces of a page in order, without recursion: a page may be nested thousands
+    deep."""
 
     def __init__(self):
         self.pieces: list[str] = []
         self.hidden = 0
-        self._unseen_depth = 0  # below a script and the like, whose text nobody took for a hidden one
+        self._unseen_depth = (
+            0  # below a script and the like, whose text nobody took for a hidden one
+        )
         self._hidden_depth = 0
-        self._shown_depth = 0  # below an element with a background of its own, white is a colour as others are
+        self._shown_depth = (
+            0  # below an element with a background of its own, white is a colour as others are
+        )
         self._pre_depth = 0
 
     def read(self, root: etree._Element) -> None:
@@ -189,7 +216,11 @@ class _Walk:
         style = node.get("style", "")
         if _HIDING.search(style):
             return True
-        is_white = _WHITE.search(style) or node.get("color", "").lower() in ("white", "#fff", "#ffffff")
+        is_white = _WHITE.search(style) or node.get("color", "").lower() in (
+            "white",
+            "#fff",
+            "#ffffff",
+        )
         return bool(is_white) and not self._shown_depth
 
     def _add(self, text: str | None) -> None:

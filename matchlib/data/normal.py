@@ -1,9 +1,10 @@
 """Normal forms: one place where the many ways to write the same text in Unicode become one.
 
-`composed` is what enters by the door: ids, columns and documents are compared and shown in it. `plain` is what is
-matched, redacted and compared for duplicates: it also folds what a reader does not see or does not tell apart. `mapped`
-is `plain` with the place in the text that each of its characters comes from, so that the text itself can be shown or
-changed. All three take time linear in the length.
+`composed` is what enters by the door: ids, columns and documents are compared and shown in it.
+`plain` is what is matched, redacted and compared for duplicates: it also folds what a reader does
+not see or does not tell apart. `mapped` is `plain` with the place in the text that each of its
+characters comes from, so that the text itself can be shown or changed. All three take time linear
+in the length.
 """
 
 from __future__ import annotations
@@ -15,22 +16,49 @@ from dataclasses import dataclass
 from functools import cache
 
 MOST_MARKS = 30
-"""Combining marks that one letter may bear (UAX #15, Stream-Safe Text Format): sorting them takes quadratic time."""
-_FOLDED = {"wide", "narrow", "compat", "font", "noBreak", "initial", "medial", "final", "isolated", "vertical", "small",
-           "square"}
-"""Kinds of compatibility characters that mean what they decompose to; 10⁶ is not 106, and ½ is not 1⁄2."""
+"""Combining marks that one letter may bear (UAX #15, Stream-Safe Text Format): sorting them takes
+quadratic time."""
+_FOLDED = {
+    "wide",
+    "narrow",
+    "compat",
+    "font",
+    "noBreak",
+    "initial",
+    "medial",
+    "final",
+    "isolated",
+    "vertical",
+    "small",
+    "square",
+}
+"""Kinds of compatibility characters that mean what they decompose to; 10⁶ is not 106, and ½ is not
+1⁄2."""
 _VISIBLE_FORMATS = frozenset("؀؁؂؃؄؅۝܏࢐࢑࣢\U000110bd\U000110cd")
 """Of the category of format characters, but drawn: signs before Arabic and Syriac numbers."""
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0") | frozenset(
-    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+_INVISIBLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+) | frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
 """Of other categories, but not drawn: joiners, fillers, variation selectors."""
-_ALIKE = {"\u2800": " ", "-": "\u2010\u2011\u2012\u2212\u02d7\u2043\u058a", "—": "―⸺⸻", "'": "‘’‛ʼʹ′´`＇",
-          "•": "◦○●■□▪▫▸►➢➤❖✓✔✦\uf0b7\uf0a7\uf0d8\uf0fc\uf076", "\n": "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"}
-_SAME = {"\u2800": " "} | {other: one for one, others in _ALIKE.items() if one != "\u2800" for other in others}
+_ALIKE = {
+    "\u2800": " ",
+    "-": "\u2010\u2011\u2012\u2212\u02d7\u2043\u058a",
+    "—": "―⸺⸻",
+    "'": "‘’‛ʼʹ′´`＇",
+    "•": "◦○●■□▪▫▸►➢➤❖✓✔✦\uf0b7\uf0a7\uf0d8\uf0fc\uf076",
+    "\n": "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029",
+}
+_SAME = {"\u2800": " "} | {
+    other: one for one, others in _ALIKE.items() if one != "\u2800" for other in others
+}
 _JAMO = "\u1161-\u1175\u11a8-\u11c2"  # vowels and finals that compose with the letter before them
 _LETTER = r"[^\W\d_]"
-_SPACED_LINE = re.compile(rf"(?m)^{_LETTER}(?: {_LETTER})+(?: {{2,}}{_LETTER}(?: {_LETTER})*)*(?=:? *$)")
-_SPACED_WORD = re.compile(rf"(?:(?<=[\n\t])|(?<=  )|(?<!.))(?:{_LETTER} ){{3,}}{_LETTER}(?= ?:|  |[\t\n]|\Z)")
+_SPACED_LINE = re.compile(
+    rf"(?m)^{_LETTER}(?: {_LETTER})+(?: {{2,}}{_LETTER}(?: {_LETTER})*)*(?=:? *$)"
+)
+_SPACED_WORD = re.compile(
+    rf"(?:(?<=[\n\t])|(?<=  )|(?<!.))(?:{_LETTER} ){{3,}}{_LETTER}(?= ?:|  |[\t\n]|\Z)"
+)
 _SHORTEST_SPACED = 4
 _SOFT_BREAK = re.compile(r"\u00ad[ \t\u200b]{0,8}\r?\n[ \t]{0,8}(?=\w)")
 _LINE_END = re.compile(r"\r\n?")
@@ -41,7 +69,8 @@ Edit = tuple[int, int, str]
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's composed form (NFC), in which most texts are written: "e" and an accent are "é"."""
+    """The text in Unicode's composed form (NFC), in which most texts are written: "e" and an accent
+    are "é"."""
     if text.isascii():
         return text
     if not _too_many_marks().search(text):
@@ -51,12 +80,14 @@ def composed(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """The text as it is matched: composed, and without what a reader does not see or does not tell apart.
+    """The text as it is matched: composed, and without what a reader does not see or does not tell
+    apart.
 
-    Ligatures, full-width and mathematical letters, presentation forms and digits of every script become plain letters
-    and digits; characters that are not drawn (soft hyphens, joiners, controls) go; spaces of every kind are a space,
-    three or more of them or a tab (a gap between columns) one tab, hyphens of every kind "-", apostrophes "'", bullets
-    "•", line ends of every kind a newline; words with a space between all letters are joined.
+    Ligatures, full-width and mathematical letters, presentation forms and digits of every script
+    become plain letters and digits; characters that are not drawn (soft hyphens, joiners, controls)
+    go; spaces of every kind are a space, three or more of them or a tab (a gap between columns) one
+    tab, hyphens of every kind "-", apostrophes "'", bullets "•", line ends of every kind a newline;
+    words with a space between all letters are joined.
     """
     for edits in _STAGES:
         # translate does the same as _character_edits, in the interpreter's own loop
@@ -66,7 +97,9 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class Mapped:
-    """text: the plain form; starts, ends: where in the original each of its characters begins and ends."""
+    """text: the plain form; starts, ends: where in the original each of its characters begins and
+    ends."""
+
     text: str
     starts: list[int] | range
     ends: list[int] | range
@@ -111,7 +144,8 @@ def _edited_map(before: Mapped, edits: list[Edit]) -> Mapped:
     return Mapped(_edited(before.text, iter(edits)), starts, ends)
 
 
-# ---- the stages, each told as edits ---------------------------------------------------------------------
+# ---- the stages, each told as edits
+# ---------------------------------------------------------------------
 
 
 def _soft_break_edits(text: str) -> Iterator[Edit]:
@@ -132,7 +166,7 @@ def _mark_edits(text: str) -> Iterator[Edit]:
     if text.isascii():
         return
     for match in _marked().finditer(text):
-        new = unicodedata.normalize("NFC", match[0][:MOST_MARKS + 1])
+        new = unicodedata.normalize("NFC", match[0][: MOST_MARKS + 1])
         if new != match[0]:
             yield match.start(), match.end(), new
 
@@ -144,7 +178,9 @@ def _line_end_edits(text: str) -> Iterator[Edit]:
 
 def _letter_spacing_edits(text: str) -> Iterator[Edit]:
     """Lines of which every word has a space between its letters, and such words between gaps."""
-    lines = [match for match in _SPACED_LINE.finditer(text) if _n_letters(match) >= _SHORTEST_SPACED]
+    lines = [
+        match for match in _SPACED_LINE.finditer(text) if _n_letters(match) >= _SHORTEST_SPACED
+    ]
     inside = [match.span() for match in lines]
     for match in _SPACED_WORD.finditer(text):
         while inside and inside[0][1] <= match.start():
@@ -172,10 +208,17 @@ def _gap_edits(text: str) -> Iterator[Edit]:
 
 
 _STAGES: tuple[Callable[[str], Iterator[Edit]], ...] = (
-    _soft_break_edits, _character_edits, _mark_edits, _line_end_edits, _letter_spacing_edits, _gap_edits)
+    _soft_break_edits,
+    _character_edits,
+    _mark_edits,
+    _line_end_edits,
+    _letter_spacing_edits,
+    _gap_edits,
+)
 
 
-# ---- single characters ----------------------------------------------------------------------------------
+# ---- single characters
+# ----------------------------------------------------------------------------------
 
 
 class _Table(dict):
@@ -194,7 +237,11 @@ def _fold(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Zs":
         return " "
-    if category == "Cc" or character in _INVISIBLE or (category == "Cf" and character not in _VISIBLE_FORMATS):
+    if (
+        category == "Cc"
+        or character in _INVISIBLE
+        or (category == "Cf" and character not in _VISIBLE_FORMATS)
+    ):
         return ""
     if category == "Nd":
         return str(unicodedata.decimal(character))
@@ -212,7 +259,9 @@ _TABLE = _Table()
 @cache
 def _marks() -> str:
     """The combining marks of all scripts, as the inside of a character class."""
-    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code)).startswith("M")]
+    codes = [
+        code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code)).startswith("M")
+    ]
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and code == ranges[-1][1] + 1:

@@ -1,7 +1,8 @@
-"""PDF files: the text that a reader of the pages sees, the values of a form among it; what is not read is told by page.
+"""PDF files: the text that a reader of the pages sees, the values of a form among it; what is not
+read is told by page.
 
-A page whose text is a picture, or is drawn in fonts that do not say which letters they show, holds no usable text: it
-is left out and named, and the file only where no page is left.
+A page whose text is a picture, or is drawn in fonts that do not say which letters they show, holds
+no usable text: it is left out and named, and the file only where no page is left.
 """
 
 from __future__ import annotations
@@ -38,26 +39,35 @@ _PICTURE = "no usable text, only a picture of it; run OCR on the file"
 _CURVES = "no usable text: its letters are drawn as curves; run OCR on the file"
 _NO_LETTERS = "no usable text: its fonts do not say which letters they show; print it to a new PDF, or run OCR on it"
 _NO_WORD = "no usable text: not one letter or digit of it is seen"
-_SOME_LETTERS = "letters that its fonts do not name cannot be read; print it to a new PDF, or run OCR on it"
+_SOME_LETTERS = (
+    "letters that its fonts do not name cannot be read; print it to a new PDF, or run OCR on it"
+)
 _TOO_MUCH = "too much drawing to read; print it to a new PDF"
 _MIN_CURVES = 1_500
 _LEAST_PICTURE = 0.5
 _HALF = 0.5
-_IN_WORD = re.compile(rf"(?<=\w){UNREADABLE}|{UNREADABLE}(?=\w)|(?<={UNREADABLE}){UNREADABLE}|"
-                      rf"{UNREADABLE}(?={UNREADABLE})")
+_IN_WORD = re.compile(
+    rf"(?<=\w){UNREADABLE}|{UNREADABLE}(?=\w)|(?<={UNREADABLE}){UNREADABLE}|"
+    rf"{UNREADABLE}(?={UNREADABLE})"
+)
 _WORD_UNREAD = re.compile(rf"(?<!\S){UNREADABLE}+(?!\S)")
 _PRIVATE = re.compile("(?<=\\w)[\ue000-\uf8ff]|[\ue000-\uf8ff](?=\\w)|[\ue000-\uf8ff]{2,}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HIDDEN_FLAGS = 2 | 32
 _PASSWORD = 1 << 13
 _PUSH_BUTTON = 1 << 16
-_REMARKS = frozenset(("/Text", "/Highlight", "/Underline", "/Squiggly", "/StrikeOut", "/Caret", "/Ink"))
-_XFA_NOTICE = re.compile(r"(?i)please wait|if this message is not eventually replaced|adobe reader \d+ or later")
+_REMARKS = frozenset(
+    ("/Text", "/Highlight", "/Underline", "/Squiggly", "/StrikeOut", "/Caret", "/Ink")
+)
+_XFA_NOTICE = re.compile(
+    r"(?i)please wait|if this message is not eventually replaced|adobe reader \d+ or later"
+)
 
 
 @dataclass
 class _Page:
     """What was read of a page; problem: why nothing of it is used, or ""."""
+
     text: str = ""
     problem: str = ""
     unread: int = 0
@@ -69,7 +79,9 @@ class _Page:
 
 def read_pdf(file: Path) -> Extract:
     """The text of a PDF; raises DataError where none of it can be used."""
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings on harmless faults go to stderr by the dozen
+    logging.getLogger("pypdf").setLevel(
+        logging.CRITICAL
+    )  # its warnings on harmless faults go to stderr by the dozen
     try:
         reader = PdfReader(file)
         if reader.is_encrypted and not reader.decrypt(""):
@@ -83,7 +95,9 @@ def read_pdf(file: Path) -> Extract:
     except DataError:
         raise
     except Exception as problem:  # a parser of hostile files raises whatever it trips over
-        raise DataError(f"{file}: not a PDF that can be read ({_short(problem)}); export it again") from None
+        raise DataError(
+            f"{file}: not a PDF that can be read ({_short(problem)}); export it again"
+        ) from None
     text = "\n".join(page.text for page in pages if page.text and not page.problem)
     missing = _missing(pages) + others
     if not has_word(text):
@@ -133,7 +147,11 @@ def _page_text(page: Any, content: PageContent) -> _Page:
     letters = count_letters(text)
     if found.unread > _HALF * (letters + found.unread):
         found.problem = _NO_LETTERS
-    elif content.picture_share >= _LEAST_PICTURE and letters < FEW_LETTERS and not found.is_recognised:
+    elif (
+        content.picture_share >= _LEAST_PICTURE
+        and letters < FEW_LETTERS
+        and not found.is_recognised
+    ):
         found.problem = _PICTURE
     elif content.n_curves >= _MIN_CURVES and letters < FEW_LETTERS:
         found.problem = _CURVES
@@ -149,7 +167,9 @@ def _page_text(page: Any, content: PageContent) -> _Page:
 def _shown(content: PageContent, found: _Page) -> list[Piece]:
     """The pieces that a reader sees; the letters of the others are counted by the reason."""
     seen = [piece for piece in content.pieces if not piece.hidden]
-    recognised = [piece for piece in content.pieces if piece.is_ocr and piece.hidden == "without a colour"]
+    recognised = [
+        piece for piece in content.pieces if piece.is_ocr and piece.hidden == "without a colour"
+    ]
     n_seen = sum(count_letters(piece.text) for piece in seen)
     if recognised and content.picture_share >= _LEAST_PICTURE and n_seen < FEW_LETTERS:
         for piece in recognised:
@@ -165,7 +185,8 @@ def _shown(content: PageContent, found: _Page) -> list[Piece]:
 
 
 def _whole_characters(text: str, found: _Page) -> str:
-    """The text with halves of surrogate pairs joined; halves without the other become UNREADABLE and are counted."""
+    """The text with halves of surrogate pairs joined; halves without the other become UNREADABLE
+    and are counted."""
     if not _SURROGATE.search(text):
         return text
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -173,11 +194,13 @@ def _whole_characters(text: str, found: _Page) -> str:
     return joined
 
 
-# ---- forms and notes ------------------------------------------------------------------------------------
+# ---- forms and notes
+# ------------------------------------------------------------------------------------
 
 
 def _fields(page: Any, content: PageContent, found: _Page) -> list[Segment]:
-    """The values of form fields and the notes that are written on the page itself, where they stand."""
+    """The values of form fields and the notes that are written on the page itself, where they
+    stand."""
     annotations = page.get("/Annots")
     annotations = annotations.get_object() if annotations is not None else None
     if not isinstance(annotations, ArrayObject):
@@ -266,7 +289,8 @@ def _string(value: Any) -> str:
     return re.sub(r"\r\n?", "\n", str(value)) if isinstance(value, str) else ""
 
 
-# ---- the file as a whole --------------------------------------------------------------------------------
+# ---- the file as a whole
+# --------------------------------------------------------------------------------
 
 
 def _off_layers(reader: PdfReader) -> frozenset:
@@ -294,7 +318,9 @@ def _other_parts(reader: PdfReader, pages: list[_Page]) -> list[str]:
         has_fields = bool(form.get("/Fields", ArrayObject()).get_object())
         notice = any(_XFA_NOTICE.search(page.text) for page in pages)
         if "/XFA" in form and (notice or not has_fields):
-            told.append("an XFA form, of which only a notice is read; open it in its program and print it to a PDF")
+            told.append(
+                "an XFA form, of which only a notice is read; open it in its program and print it to a PDF"
+            )
         names = root.get("/Names", DictionaryObject()).get_object()
         attached = "/EmbeddedFiles" in names
         if "/Collection" in root or attached:
@@ -321,16 +347,20 @@ def _missing(pages: list[_Page]) -> list[str]:
     halves = [number for number, page in used if page.halves]
     if halves:
         count = sum(page.halves for _, page in used)
-        told.append(f"{_pages(halves)}: {count:,} characters are halves of a surrogate pair, because a font names its "
-                    f"letters wrongly, and cannot be read")
+        told.append(
+            f"{_pages(halves)}: {count:,} characters are halves of a surrogate pair, because a font names its "
+            f"letters wrongly, and cannot be read"
+        )
     hidden = [number for number, page in enumerate(pages, start=1) if page.hidden]
     if hidden:
         by_reason: dict[str, int] = defaultdict(int)
         for page in pages:
             for reason, count in page.hidden.items():
                 by_reason[reason] += count
-        told.append(f"{_pages(hidden)}: {sum(by_reason.values()):,} hidden characters are left out "
-                    f"({', '.join(by_reason)}): a reader does not see them")
+        told.append(
+            f"{_pages(hidden)}: {sum(by_reason.values()):,} hidden characters are left out "
+            f"({', '.join(by_reason)}): a reader does not see them"
+        )
     remarks = sum(page.remarks for page in pages)
     if remarks:
         told.append(f"{remarks:,} comments are left out: they are remarks on the text")
@@ -338,7 +368,7 @@ def _missing(pages: list[_Page]) -> list[str]:
 
 
 def _pages(numbers: list[int]) -> str:
-    """"page 2", "pages 2, 4-6"."""
+    """ "page 2", "pages 2, 4-6"."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:

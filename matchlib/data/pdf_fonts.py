@@ -1,7 +1,7 @@
 """Fonts of a PDF: which letters the codes of a string show, and which of them nobody can know.
 
-A font need not say which letters it shows. Readers that guess give "6HQLRU" for "Senior"; here a code that the font
-says nothing about becomes UNREADABLE.
+A font need not say which letters it shows. Readers that guess give "6HQLRU" for "Senior"; here a
+code that the font says nothing about becomes UNREADABLE.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ _DEFAULT_WIDTH = 0.5
 
 @dataclass(frozen=True)
 class Glyph:
-    """text: what a code shows; width: in parts of the font size; is_space: whether word spacing applies."""
+    """text: what a code shows; width: in parts of the font size; is_space: whether word spacing
+    applies."""
+
     text: str
     width: float
     is_space: bool
 
 
 class PdfFont:
-    """Turns the bytes of a string into glyphs; is_doubtful: the letters are a guess, see `looks_like_text`."""
+    """Turns the bytes of a string into glyphs; is_doubtful: the letters are a guess, see
+    `looks_like_text`."""
 
     def __init__(self, resource: DictionaryObject):
         self._resource = resource
@@ -49,7 +52,11 @@ class PdfFont:
         to_unicode = to_unicode.get_object() if to_unicode is not None else None
         self._has_map = isinstance(to_unicode, StreamObject)
         self._codec = ""
-        if self._is_composite and isinstance(self._font.encoding, str) and self._font.encoding != "utf-16-be":
+        if (
+            self._is_composite
+            and isinstance(self._font.encoding, str)
+            and self._font.encoding != "utf-16-be"
+        ):
             self._codec = self._font.encoding
         self._embedded_map = self._read_embedded_map()
         self.is_doubtful = self._is_doubtful(to_unicode)
@@ -66,7 +73,7 @@ class PdfFont:
         step = self._bytes_a_code
         found = []
         for place in range(0, len(codes) - step + 1, step):
-            code = int.from_bytes(codes[place:place + step], "big")
+            code = int.from_bytes(codes[place : place + step], "big")
             glyph = self._glyphs.get(code)
             if glyph is None:
                 glyph = self._glyphs[code] = self._glyph(code)
@@ -116,7 +123,8 @@ class PdfFont:
         return UNREADABLE
 
     def _is_doubtful(self, to_unicode: Any) -> bool:
-        """Whether the letters of the font are a guess: it names none, and is not one of the standard fonts."""
+        """Whether the letters of the font are a guess: it names none, and is not one of the
+        standard fonts."""
         if self._has_map:
             return False
         if self._is_composite:
@@ -125,21 +133,30 @@ class PdfFont:
         is_embedded = any(key in descriptor for key in ("/FontFile", "/FontFile2", "/FontFile3"))
         flags = descriptor.get("/Flags", 0)
         is_symbolic = isinstance(flags, int) and bool(flags & _SYMBOLIC)
-        names_letters = "/Encoding" in self._resource or self._font.character_map or self._embedded_map
+        names_letters = (
+            "/Encoding" in self._resource or self._font.character_map or self._embedded_map
+        )
         return is_embedded and is_symbolic and not names_letters
 
     def _read_embedded_map(self) -> dict[int, str]:
-        """Code -> letter, by the tables of an embedded TrueType font, where the PDF itself does not say."""
+        """Code -> letter, by the tables of an embedded TrueType font, where the PDF itself does not
+        say."""
         if self._has_map:
             return {}
         try:
             if self._is_composite:
                 below = self._resource["/DescendantFonts"].get_object()[0].get_object()
                 if not self._encoding_name.startswith("/Identity") or isinstance(
-                        below.get("/CIDToGIDMap", "").get_object() if "/CIDToGIDMap" in below else "", StreamObject):
+                    below.get("/CIDToGIDMap", "").get_object() if "/CIDToGIDMap" in below else "",
+                    StreamObject,
+                ):
                     return {}
                 return _letters_by_glyph(_descriptor(below))
-            if self._encoding_name or self._resource.get("/Subtype") != "/TrueType" or "/Encoding" in self._resource:
+            if (
+                self._encoding_name
+                or self._resource.get("/Subtype") != "/TrueType"
+                or "/Encoding" in self._resource
+            ):
                 return {}
             return _letters_by_code(_descriptor(self._resource))
         except Exception:  # the font is broken: nobody can know
@@ -147,7 +164,8 @@ class PdfFont:
 
 
 def looks_like_text(sample: str) -> bool:
-    """Whether letters that are a guess make words: control signs, few letters or no vowels say that they do not."""
+    """Whether letters that are a guess make words: control signs, few letters or no vowels say that
+    they do not."""
     drawn = [letter for letter in sample if not letter.isspace()]
     if len(drawn) < _MIN_SAMPLE:
         return UNREADABLE not in drawn
@@ -203,7 +221,9 @@ def _type_3_height(resource: DictionaryObject) -> float:
     """Height of the letters of a type 3 font, in parts of the font size."""
     try:
         box = resource["/FontBBox"].get_object()
-        height = abs(float(resource["/FontMatrix"].get_object()[3]) * (float(box[3]) - float(box[1])))
+        height = abs(
+            float(resource["/FontMatrix"].get_object()[3]) * (float(box[3]) - float(box[1]))
+        )
     except Exception:
         return 1.0
     return height if 0.05 < height < 20 else 1.0
@@ -211,6 +231,7 @@ def _type_3_height(resource: DictionaryObject) -> float:
 
 def _true_type(descriptor: DictionaryObject) -> Any:
     from fontTools.ttLib import TTFont
+
     return TTFont(BytesIO(descriptor["/FontFile2"].get_object().get_data()), lazy=True)
 
 
@@ -219,7 +240,11 @@ def _letters_by_glyph(descriptor: DictionaryObject) -> dict[int, str]:
         return {}
     font = _true_type(descriptor)
     names = font.getBestCmap() or {}
-    return {font.getGlyphID(name): chr(code) for code, name in sorted(names.items(), reverse=True) if code > 32}
+    return {
+        font.getGlyphID(name): chr(code)
+        for code, name in sorted(names.items(), reverse=True)
+        if code > 32
+    }
 
 
 def _letters_by_code(descriptor: DictionaryObject) -> dict[int, str]:

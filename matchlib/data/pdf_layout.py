@@ -1,7 +1,8 @@
-"""The pieces of text on a page as lines: words apart by spaces, cells by tabs, columns one after the other.
+"""The pieces of text on a page as lines: words apart by spaces, cells by tabs, columns one after
+the other.
 
-The order is that in which the page draws its text, which is mostly the order of reading. Where two columns are drawn
-row by row, so that their lines would mix, the left one is read first.
+The order is that in which the page draws its text, which is mostly the order of reading. Where two
+columns are drawn row by row, so that their lines would mix, the left one is read first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 
 @dataclass
 class Segment:
-    """A part of a line without a gap; starts_line: whether it begins a new line, else a tab parts it from the last."""
+    """A part of a line without a gap; starts_line: whether it begins a new line, else a tab parts
+    it from the last."""
+
     text: str
     x0: float
     x1: float
@@ -65,7 +68,8 @@ def _across(first: Piece, piece: Piece) -> float:
 
 
 def _continues(last: Piece, piece: Piece, low: float, high: float) -> bool:
-    """Whether a piece stands on the line of the last one; low, high: where the baselines of that line lie."""
+    """Whether a piece stands on the line of the last one; low, high: where the baselines of that
+    line lie."""
     cos, sin = last.direction
     if cos * piece.direction[0] + sin * piece.direction[1] < 0.99:
         return False
@@ -117,7 +121,9 @@ def _right_to_left(line: list[Piece]) -> Segment:
     ordered = sorted(line, key=lambda piece: min(piece.x, piece.end_x))
     looks: list[str] = []
     for last, piece in zip([None, *ordered], ordered, strict=False):
-        if last is not None and piece.x - last.end_x > LEAST_GAP * max(min(last.size, piece.size), 0.1):
+        if last is not None and piece.x - last.end_x > LEAST_GAP * max(
+            min(last.size, piece.size), 0.1
+        ):
             looks.append(" ")
         looks.append(piece.text)
     text = "".join(looks)
@@ -161,7 +167,8 @@ def _in_columns(found: list[Segment], width: float, splits: int) -> list[Segment
 
 
 def _gutter(found: list[Segment], width: float) -> float | None:
-    """Where a gap runs down between two columns of running text that are drawn row by row; None: nowhere."""
+    """Where a gap runs down between two columns of running text that are drawn row by row; None:
+    nowhere."""
     level = [segment for segment in found if segment.is_level]
     if len(level) < 2 * _LEAST_ROWS or width <= 0:
         return None
@@ -184,13 +191,18 @@ def _gutter(found: list[Segment], width: float) -> float | None:
     if balance[best] < _LEAST_ROWS:
         return None
     same = np.flatnonzero(balance == balance[best])
-    place = int(same[len(same) // 2]) if crossing[inside][same[len(same) // 2]] == choice[best] else best
+    place = (
+        int(same[len(same) // 2])
+        if crossing[inside][same[len(same) // 2]] == choice[best]
+        else best
+    )
     gutter = (inside.start + place + 0.5) / _BINS * width
     return gutter if _mixes_columns(level, gutter) else None
 
 
 def _mixes_columns(level: list[Segment], gutter: float) -> bool:
-    """Whether lines left and right of a gap take turns and are running text, not the cells of a table."""
+    """Whether lines left and right of a gap take turns and are running text, not the cells of a
+    table."""
     sides = [-1 if segment.x1 <= gutter else 1 if segment.x0 >= gutter else 0 for segment in level]
     turns = sum(a * b == -1 for a, b in zip(sides, sides[1:], strict=False))
     left = [segment for segment, side in zip(level, sides, strict=True) if side < 0]
@@ -207,7 +219,8 @@ def _is_running_text(column: list[Segment]) -> bool:
 
 
 def put_fields(found: list[Segment], fields: list[Segment]) -> list[Segment]:
-    """The segments with the values of a form's fields put after what stands left of them, else at the end."""
+    """The segments with the values of a form's fields put after what stands left of them, else at
+    the end."""
     rows: dict[int, list[int]] = {}
     for at, segment in enumerate(found):
         row = math.floor(segment.y / _ROW)
@@ -232,14 +245,20 @@ _MAX_A_ROW = 200
 
 
 def _left_of(new: Segment, found: list[Segment], rows: dict[int, list[int]]) -> int:
-    """Number of the segment whose end is nearest left of a field on its row, else of a label above it; -1: none."""
+    """Number of the segment whose end is nearest left of a field on its row, else of a label above
+    it; -1: none."""
     middle = math.floor(new.y / _ROW)
     near = [at for row in range(middle - 2, middle + 4) for at in rows.get(row, [])]
     best, least = -1, math.inf
     for at in near:
         segment = found[at]
-        is_beside = abs(segment.y - new.y) < 0.8 * max(segment.size, new.size) and segment.x0 <= new.x0 + 2
-        is_above = 0 < segment.y - new.y < 2.2 * max(segment.size, new.size) and abs(segment.x0 - new.x0) < 30
+        is_beside = (
+            abs(segment.y - new.y) < 0.8 * max(segment.size, new.size) and segment.x0 <= new.x0 + 2
+        )
+        is_above = (
+            0 < segment.y - new.y < 2.2 * max(segment.size, new.size)
+            and abs(segment.x0 - new.x0) < 30
+        )
         if is_beside:
             distance = abs(new.x0 - segment.x1)
         elif is_above:

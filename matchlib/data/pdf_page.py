@@ -1,7 +1,9 @@
-"""One page of a PDF: the pieces of text that its operators draw, where they stand and whether a reader sees them.
+"""One page of a PDF: the pieces of text that its operators draw, where they stand and whether a
+reader sees them.
 
-Text is hidden that is drawn in no colour or in that of its ground, too small, off the page, cut away, in a layer that
-is off, or covered by a box. Text without a colour over a picture of a page is what OCR read on it, and is the text.
+Text is hidden that is drawn in no colour or in that of its ground, too small, off the page, cut
+away, in a layer that is off, or covered by a box. Text without a colour over a picture of a page is
+what OCR read on it, and is the text.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NullObje
 from matchlib.data.pdf_fonts import UNREADABLE, PdfFont
 
 MAX_CONTENT = 10_000_000
-"""Bytes of drawing operators that a page may have; a drawing of a town has more, a resume has a thousandth."""
+"""Bytes of drawing operators that a page may have; a drawing of a town has more, a resume has a
+thousandth."""
 MAX_CONTENT_OF_FILE = 40_000_000
 MAX_FORMS = 5_000
 MAX_FORM_DEPTH = 12
@@ -32,9 +35,23 @@ LEAST_GAP = 0.11
 """Font sizes between two letters that make a space; kerning moves letters by less."""
 LEAST_OVERLAP = 0.2
 """Font sizes by which a letter is moved back over an accent, which it then bears."""
-ACCENTS = {"¨": "\u0308", "´": "\u0301", "`": "\u0300", "ˆ": "\u0302", "˜": "\u0303", "ˇ": "\u030c", "¯": "\u0304",
-           "˘": "\u0306", "˙": "\u0307", "˚": "\u030a", "˝": "\u030b", "¸": "\u0327", "˛": "\u0328", "^": "\u0302",
-           "~": "\u0303"}
+ACCENTS = {
+    "¨": "\u0308",
+    "´": "\u0301",
+    "`": "\u0300",
+    "ˆ": "\u0302",
+    "˜": "\u0303",
+    "ˇ": "\u030c",
+    "¯": "\u0304",
+    "˘": "\u0306",
+    "˙": "\u0307",
+    "˚": "\u030a",
+    "˝": "\u030b",
+    "¸": "\u0327",
+    "˛": "\u0328",
+    "^": "\u0302",
+    "~": "\u0303",
+}
 _IDENTITY = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _UNKNOWN = math.nan
 Matrix = tuple[float, float, float, float, float, float]
@@ -47,8 +64,10 @@ class TooMuch(Exception):
 
 @dataclass
 class Piece:
-    """A string as it was drawn: baseline from (x, y) to (end_x, end_y) in points from the visible page's lower left
-    corner; direction of the baseline (cos, sin); hidden: why a reader does not see it, or ""."""
+    """A string as it was drawn: baseline from (x, y) to (end_x, end_y) in points from the visible
+    page's lower left corner; direction of the baseline (cos, sin); hidden: why a reader does not
+    see it, or ""."""
+
     text: str
     x: float
     y: float
@@ -66,6 +85,7 @@ class Piece:
 @dataclass
 class State:
     """The graphics state, as far as it matters to text."""
+
     matrix: Matrix = _IDENTITY
     font: PdfFont | None = None
     size: float = 1.0
@@ -90,6 +110,7 @@ class State:
 @dataclass
 class PageContent:
     """What a page draws."""
+
     width: float
     height: float
     pieces: list[Piece] = field(default_factory=list)
@@ -101,6 +122,7 @@ class PageContent:
 @dataclass
 class Budget:
     """Bytes of operators that are still read of a file, and the fonts that it has used."""
+
     left: int = MAX_CONTENT_OF_FILE
     fonts: dict[Any, PdfFont | None] = field(default_factory=dict)
     off_layers: frozenset = frozenset()
@@ -108,9 +130,14 @@ class Budget:
 
 def multiply(a: Matrix, b: Matrix) -> Matrix:
     """The matrix that applies a, then b."""
-    return (a[0] * b[0] + a[1] * b[2], a[0] * b[1] + a[1] * b[3],
-            a[2] * b[0] + a[3] * b[2], a[2] * b[1] + a[3] * b[3],
-            a[4] * b[0] + a[5] * b[2] + b[4], a[4] * b[1] + a[5] * b[3] + b[5])
+    return (
+        a[0] * b[0] + a[1] * b[2],
+        a[0] * b[1] + a[1] * b[3],
+        a[2] * b[0] + a[3] * b[2],
+        a[2] * b[1] + a[3] * b[3],
+        a[4] * b[0] + a[5] * b[2] + b[4],
+        a[4] * b[1] + a[5] * b[3] + b[5],
+    )
 
 
 def apply(m: Matrix, x: float, y: float) -> tuple[float, float]:
@@ -135,7 +162,8 @@ def overlap(a: Box, b: Box | None) -> Box:
 
 
 def read_page(page: DictionaryObject, budget: Budget) -> PageContent:
-    """Interpret a page's operators. Raises TooMuch where the page or the file draws more than is read."""
+    """Interpret a page's operators. Raises TooMuch where the page or the file draws more than is
+    read."""
     x0, y0, x1, y1 = visible_box(page)
     turn = page_turn(page)
     to_page = page_matrix((x0, y0, x1, y1), turn)
@@ -154,11 +182,17 @@ def visible_box(page: DictionaryObject) -> Box:
     """The part of a page that is shown."""
     media = [float(side) for side in page.mediabox]
     crop = [float(side) for side in page.cropbox]
-    boxes = [(min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])) for b in (media, crop)]
+    boxes = [
+        (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])) for b in (media, crop)
+    ]
     shared = overlap(*boxes)
     if shared[2] - shared[0] > 1 and shared[3] - shared[1] > 1:
         return shared
-    return boxes[0] if boxes[0][2] - boxes[0][0] > 1 and boxes[0][3] - boxes[0][1] > 1 else (0.0, 0.0, 612.0, 792.0)
+    return (
+        boxes[0]
+        if boxes[0][2] - boxes[0][0] > 1 and boxes[0][3] - boxes[0][1] > 1
+        else (0.0, 0.0, 612.0, 792.0)
+    )
 
 
 def page_turn(page: DictionaryObject) -> int:
@@ -197,7 +231,8 @@ def _resources(holder: DictionaryObject) -> DictionaryObject:
 
 
 class _Grounds:
-    """What lies under each cell of a page: a colour, or unknown (nan), and when a box last covered it."""
+    """What lies under each cell of a page: a colour, or unknown (nan), and when a box last covered
+    it."""
 
     def __init__(self, width: float, height: float):
         self._scale_x = CELLS / max(width, 1.0)
@@ -207,8 +242,11 @@ class _Grounds:
         self._pictured = np.zeros((CELLS, CELLS), dtype=bool)
         self._n_shapes = 0
 
-    def paint(self, box: Box, colour: tuple[float, float, float] | None, order: int, *, covers: bool) -> None:
-        """A shape: cells wholly inside a rectangle take its colour, those at its edge are unknown from now on."""
+    def paint(
+        self, box: Box, colour: tuple[float, float, float] | None, order: int, *, covers: bool
+    ) -> None:
+        """A shape: cells wholly inside a rectangle take its colour, those at its edge are unknown
+        from now on."""
         self._n_shapes += 1
         outer = self._outer(box)
         if outer is None or self._n_shapes > MAX_SHAPES:
@@ -259,13 +297,20 @@ class _Grounds:
 
     def _inner(self, box: Box) -> tuple[slice, slice] | None:
         x0, y0, x1, y1 = self._in_cells(box)
-        return self._slices(math.ceil(x0 - 0.01), math.ceil(y0 - 0.01), math.floor(x1 + 0.01), math.floor(y1 + 0.01))
+        return self._slices(
+            math.ceil(x0 - 0.01), math.ceil(y0 - 0.01), math.floor(x1 + 0.01), math.floor(y1 + 0.01)
+        )
 
     def _in_cells(self, box: Box) -> Box:
         def cut(number: float) -> float:
             return min(max(number, -1.0), CELLS + 1.0) if number == number else 0.0
-        return (cut(box[0] * self._scale_x), cut(box[1] * self._scale_y), cut(box[2] * self._scale_x),
-                cut(box[3] * self._scale_y))
+
+        return (
+            cut(box[0] * self._scale_x),
+            cut(box[1] * self._scale_y),
+            cut(box[2] * self._scale_x),
+            cut(box[3] * self._scale_y),
+        )
 
     @staticmethod
     def _slices(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice] | None:
@@ -274,12 +319,16 @@ class _Grounds:
 
 
 def _edges(outer: tuple[slice, slice], inner: tuple[slice, slice]) -> list[tuple[slice, slice]]:
-    """The cells of the outer rectangle that the inner one does not hold: those above, below, left and right of it."""
+    """The cells of the outer rectangle that the inner one does not hold: those above, below, left
+    and right of it."""
     rows, columns = outer
     inner_rows, inner_columns = inner
-    found = [(slice(rows.start, inner_rows.start), columns), (slice(inner_rows.stop, rows.stop), columns),
-             (inner_rows, slice(columns.start, inner_columns.start)),
-             (inner_rows, slice(inner_columns.stop, columns.stop))]
+    found = [
+        (slice(rows.start, inner_rows.start), columns),
+        (slice(inner_rows.stop, rows.stop), columns),
+        (inner_rows, slice(columns.start, inner_columns.start)),
+        (inner_rows, slice(inner_columns.stop, columns.stop)),
+    ]
     return [edge for edge in found if edge[0].start < edge[0].stop and edge[1].start < edge[1].stop]
 
 
@@ -344,7 +393,8 @@ class _Drawer:
         return self.budget.fonts[key]
 
     def add(self, piece: Piece) -> None:
-        """Keep a piece, but once where it is drawn twice in a place, as programs do to make it bold."""
+        """Keep a piece, but once where it is drawn twice in a place, as programs do to make it
+        bold."""
         unit = max(piece.size, 1.0) / 4
         place = (piece.text, round(piece.x / unit), round(piece.y / unit), bool(piece.hidden))
         if piece.text.strip() and place in self._drawn:
@@ -356,7 +406,9 @@ class _Drawer:
         """Look at what was drawn over the text afterwards."""
         self.content.picture_share = self.grounds.picture_share
         for piece in self.content.pieces:
-            if not piece.hidden and all(self.grounds.covered_at(x, y) > piece.order for x, y in _samples(piece)):
+            if not piece.hidden and all(
+                self.grounds.covered_at(x, y) > piece.order for x, y in _samples(piece)
+            ):
                 piece.hidden = "covered"
 
 
@@ -365,8 +417,13 @@ def _samples(piece: Piece) -> list[tuple[float, float]]:
     cos, sin = piece.direction
     up_x, up_y = -sin * piece.size * 0.3, cos * piece.size * 0.3
     shares = (0.1, 0.5, 0.9)
-    return [(piece.x + share * (piece.end_x - piece.x) + up_x, piece.y + share * (piece.end_y - piece.y) + up_y)
-            for share in shares]
+    return [
+        (
+            piece.x + share * (piece.end_x - piece.x) + up_x,
+            piece.y + share * (piece.end_y - piece.y) + up_y,
+        )
+        for share in shares
+    ]
 
 
 class _Run:
@@ -453,7 +510,9 @@ class _Run:
 
     def rectangle(self, operands: list) -> None:
         x, y, width, height = map(float, operands[:4])
-        self.path.append((min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height)))
+        self.path.append(
+            (min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height))
+        )
 
     def move(self, operands: list) -> None:
         self._end_of_points()
@@ -504,13 +563,17 @@ class _Run:
             for box in self.path if len(self.path) <= 50 else [_around(self.path)]:
                 shown = overlap(box_of(state.matrix, box), state.clip)
                 if shown[0] < shown[2] and shown[1] < shown[3]:
-                    self.drawer.grounds.paint(shown, known, self.drawer.order, covers=known is not None)
+                    self.drawer.grounds.paint(
+                        shown, known, self.drawer.order, covers=known is not None
+                    )
         self._end_path()
 
     def _end_path(self) -> None:
         self._end_of_points()
         if self.clips and self.path:
-            self.state.clip = overlap(box_of(self.state.matrix, _around(self.path)), self.state.clip)
+            self.state.clip = overlap(
+                box_of(self.state.matrix, _around(self.path)), self.state.clip
+            )
         self.path = []
         self.path_is_boxes = True
         self.clips = False
@@ -528,7 +591,9 @@ class _Run:
     def _picture(self) -> None:
         if self.state.alpha > 0.01 and not self.drawer._off:
             self.drawer.content.has_drawing = True
-            self.drawer.grounds.picture(overlap(box_of(self.state.matrix, (0, 0, 1, 1)), self.state.clip))
+            self.drawer.grounds.picture(
+                overlap(box_of(self.state.matrix, (0, 0, 1, 1)), self.state.clip)
+            )
 
     def do(self, operands: list) -> None:
         found = self.resources["/XObject"].get_object()[operands[0]].get_object()
@@ -537,7 +602,11 @@ class _Run:
             return
         drawer = self.drawer
         drawer.n_forms += 1
-        if not isinstance(found, StreamObject) or self.depth >= MAX_FORM_DEPTH or self._is_off(found.get("/OC")):
+        if (
+            not isinstance(found, StreamObject)
+            or self.depth >= MAX_FORM_DEPTH
+            or self._is_off(found.get("/OC"))
+        ):
             return
         if drawer.n_forms > MAX_FORMS:
             raise TooMuch
@@ -560,7 +629,11 @@ class _Run:
         if len(operands) > 1:
             properties = operands[1]
             if isinstance(properties, str):
-                properties = self.resources.get("/Properties", DictionaryObject()).get_object().get(properties)
+                properties = (
+                    self.resources.get("/Properties", DictionaryObject())
+                    .get_object()
+                    .get(properties)
+                )
                 if operands[0] == "/OC":
                     is_off = self._is_off(properties)
             properties = properties.get_object() if properties is not None else None
@@ -576,7 +649,9 @@ class _Run:
         said, first, is_off = self.marks.pop()
         self.drawer._off -= is_off
         pieces = self.drawer.content.pieces[first:] if said else []
-        if any(UNREADABLE in piece.text for piece in pieces):  # else what is drawn counts, not what is said of it
+        if any(
+            UNREADABLE in piece.text for piece in pieces
+        ):  # else what is drawn counts, not what is said of it
             pieces[0].text = said
             for piece in pieces[1:]:
                 piece.text = ""
@@ -684,7 +759,11 @@ class _Run:
             for at, glyph in enumerate(glyphs):
                 if at and parts_words:
                     letters.append(" ")
-                both = compose(letters[-1], glyph.text) if letters and not at and gap < -LEAST_OVERLAP else ""
+                both = (
+                    compose(letters[-1], glyph.text)
+                    if letters and not at and gap < -LEAST_OVERLAP
+                    else ""
+                )
                 if both:
                     letters[-1] = both
                 else:
@@ -705,11 +784,17 @@ class _Run:
         move = (0.0, -advance) if is_vertical else (advance, 0.0)
         self.text = multiply((1, 0, 0, 1, *move), self.text)
 
-    def _add(self, text: str, matrix: Matrix, begin: tuple[float, float], end: tuple[float, float]) -> None:
+    def _add(
+        self, text: str, matrix: Matrix, begin: tuple[float, float], end: tuple[float, float]
+    ) -> None:
         state = self.state
         x, y = apply(matrix, begin[0], begin[1] + state.rise)
         end_x, end_y = apply(matrix, end[0], end[1] + state.rise)
-        size = abs(state.size) * math.hypot(matrix[2], matrix[3]) * (state.font.height if state.font else 1.0)
+        size = (
+            abs(state.size)
+            * math.hypot(matrix[2], matrix[3])
+            * (state.font.height if state.font else 1.0)
+        )
         length = math.hypot(end_x - x, end_y - y)
         along = (matrix[0] * math.copysign(1, state.size), matrix[1] * math.copysign(1, state.size))
         norm = math.hypot(*along) or 1.0
@@ -717,8 +802,18 @@ class _Run:
         if end[1]:
             direction = ((end_x - x) / (length or 1.0), (end_y - y) / (length or 1.0))
         colour = state.stroke if state.mode % 4 == 1 else state.fill
-        piece = Piece(text, x, y, end_x, end_y, size, direction, font=state.font, order=self.drawer.order,
-                      colour=colour)
+        piece = Piece(
+            text,
+            x,
+            y,
+            end_x,
+            end_y,
+            size,
+            direction,
+            font=state.font,
+            order=self.drawer.order,
+            colour=colour,
+        )
         piece.hidden = self._why_hidden(piece)
         piece.is_ocr = state.mode == 3
         if text.strip() or not piece.hidden:
@@ -735,8 +830,12 @@ class _Run:
             return "transparent"
         if piece.size < drawer.smallest:
             return "too small"
-        box = (min(piece.x, piece.end_x) - 0.5 * piece.size, min(piece.y, piece.end_y) - 0.3 * piece.size,
-               max(piece.x, piece.end_x) + 0.5 * piece.size, max(piece.y, piece.end_y) + 0.8 * piece.size)
+        box = (
+            min(piece.x, piece.end_x) - 0.5 * piece.size,
+            min(piece.y, piece.end_y) - 0.3 * piece.size,
+            max(piece.x, piece.end_x) + 0.5 * piece.size,
+            max(piece.y, piece.end_y) + 0.8 * piece.size,
+        )
         on_page = overlap(box, drawer.page_box)
         if on_page[0] >= on_page[2] or on_page[1] >= on_page[3]:
             return "off the page"
@@ -750,7 +849,9 @@ class _Run:
     def _has_colour_of_ground(self, piece: Piece) -> bool:
         for x, y in _samples(piece):
             ground = self.drawer.grounds.colour_at(x, y)
-            if not np.all(np.abs(ground - np.float32(piece.colour)) < SAME_COLOUR):  # nan: unknown, so seen
+            if not np.all(
+                np.abs(ground - np.float32(piece.colour)) < SAME_COLOUR
+            ):  # nan: unknown, so seen
                 return False
         return True
 
@@ -765,8 +866,9 @@ _NO_GLYPH = _NoGlyph()
 
 
 def _parts_words(state: State, n_glyphs: int) -> bool:
-    """Whether the space between the glyphs of a string parts words: programs that place letters one by one write two
-    of two words as one string so. In a longer string, letters apart are a style of headings."""
+    """Whether the space between the glyphs of a string parts words: programs that place letters one
+    by one write two of two words as one string so. In a longer string, letters apart are a style of
+    headings."""
     least = LEAST_GAP if n_glyphs <= 3 else 0.6
     return state.character_space > least * abs(state.size) > 0
 
@@ -804,8 +906,12 @@ def _is_upright(m: Matrix) -> bool:
 
 
 def _around(boxes: list[Box]) -> Box:
-    return (min(box[0] for box in boxes), min(box[1] for box in boxes), max(box[2] for box in boxes),
-            max(box[3] for box in boxes))
+    return (
+        min(box[0] for box in boxes),
+        min(box[1] for box in boxes),
+        max(box[2] for box in boxes),
+        max(box[3] for box in boxes),
+    )
 
 
 def _pdf_text(value: Any) -> str:
@@ -817,20 +923,60 @@ def _pdf_text(value: Any) -> str:
 
 
 _ACTIONS = {
-    b"q": _Run.save, b"Q": _Run.restore, b"cm": _Run.concatenate, b"gs": _Run.set_parameters,
-    b"g": _Run.fill_numbers, b"rg": _Run.fill_numbers, b"k": _Run.fill_numbers,
-    b"G": _Run.stroke_numbers, b"RG": _Run.stroke_numbers, b"K": _Run.stroke_numbers,
-    b"cs": _Run.fill_space, b"CS": _Run.stroke_space, b"sc": _Run.fill_in_space, b"scn": _Run.fill_in_space,
-    b"SC": _Run.stroke_in_space, b"SCN": _Run.stroke_in_space,
-    b"re": _Run.rectangle, b"m": _Run.move, b"l": _Run.line_to, b"c": _Run.curve_to, b"v": _Run.curve_to,
-    b"y": _Run.curve_to, b"W": _Run.clip_by_path, b"W*": _Run.clip_by_path,
-    b"f": _Run.fill_path, b"F": _Run.fill_path, b"f*": _Run.fill_path, b"B": _Run.fill_path, b"B*": _Run.fill_path,
-    b"b": _Run.fill_path, b"b*": _Run.fill_path, b"S": _Run.stroke_path, b"s": _Run.stroke_path, b"n": _Run.end_path,
-    b"sh": _Run.shade, b"INLINE IMAGE": _Run.inline_picture, b"Do": _Run.do,
-    b"BMC": _Run.begin_mark, b"BDC": _Run.begin_mark, b"EMC": _Run.end_mark,
-    b"BT": _Run.begin_text, b"Tf": _Run.set_font, b"Tc": _Run.set_character_space, b"Tw": _Run.set_word_space,
-    b"Tz": _Run.set_stretch, b"TL": _Run.set_leading, b"Ts": _Run.set_rise, b"Tr": _Run.set_mode,
-    b"Td": _Run.next_line, b"TD": _Run.next_line_and_leading, b"T*": _Run.next_line_by_leading,
-    b"Tm": _Run.set_text_matrix, b"Tj": _Run.show, b"TJ": _Run.show_adjusted, b"'": _Run.show_on_next_line,
+    b"q": _Run.save,
+    b"Q": _Run.restore,
+    b"cm": _Run.concatenate,
+    b"gs": _Run.set_parameters,
+    b"g": _Run.fill_numbers,
+    b"rg": _Run.fill_numbers,
+    b"k": _Run.fill_numbers,
+    b"G": _Run.stroke_numbers,
+    b"RG": _Run.stroke_numbers,
+    b"K": _Run.stroke_numbers,
+    b"cs": _Run.fill_space,
+    b"CS": _Run.stroke_space,
+    b"sc": _Run.fill_in_space,
+    b"scn": _Run.fill_in_space,
+    b"SC": _Run.stroke_in_space,
+    b"SCN": _Run.stroke_in_space,
+    b"re": _Run.rectangle,
+    b"m": _Run.move,
+    b"l": _Run.line_to,
+    b"c": _Run.curve_to,
+    b"v": _Run.curve_to,
+    b"y": _Run.curve_to,
+    b"W": _Run.clip_by_path,
+    b"W*": _Run.clip_by_path,
+    b"f": _Run.fill_path,
+    b"F": _Run.fill_path,
+    b"f*": _Run.fill_path,
+    b"B": _Run.fill_path,
+    b"B*": _Run.fill_path,
+    b"b": _Run.fill_path,
+    b"b*": _Run.fill_path,
+    b"S": _Run.stroke_path,
+    b"s": _Run.stroke_path,
+    b"n": _Run.end_path,
+    b"sh": _Run.shade,
+    b"INLINE IMAGE": _Run.inline_picture,
+    b"Do": _Run.do,
+    b"BMC": _Run.begin_mark,
+    b"BDC": _Run.begin_mark,
+    b"EMC": _Run.end_mark,
+    b"BT": _Run.begin_text,
+    b"Tf": _Run.set_font,
+    b"Tc": _Run.set_character_space,
+    b"Tw": _Run.set_word_space,
+    b"Tz": _Run.set_stretch,
+    b"TL": _Run.set_leading,
+    b"Ts": _Run.set_rise,
+    b"Tr": _Run.set_mode,
+    b"Td": _Run.next_line,
+    b"TD": _Run.next_line_and_leading,
+    b"T*": _Run.next_line_by_leading,
+    b"Tm": _Run.set_text_matrix,
+    b"Tj": _Run.show,
+    b"TJ": _Run.show_adjusted,
+    b"'": _Run.show_on_next_line,
     b'"': _Run.show_spaced_on_next_line,
 }

@@ -13,7 +13,8 @@ Tables = dict[str, pd.DataFrame]
 
 
 def printable(value: object) -> str:
-    """A path or message as text that can be written: bytes of a file name that are not UTF-8 are shown as \\xe9."""
+    """A path or message as text that can be written: bytes of a file name that are not UTF-8 are
+    shown as \\xe9."""
     return _HALF.sub(_escaped, str(value))
 
 
@@ -27,10 +28,12 @@ def _escaped(half: re.Match) -> str:
 
 @dataclass
 class RowLog:
-    """Counts the rows of files and keeps those that do not fit, by line; nothing is dropped without an entry.
+    """Counts the rows of files and keeps those that do not fit, by line; nothing is dropped without
+    an entry.
 
     A row of several parts (a query with ten passages) may lose one part and stay.
     """
+
     rows: Counter = field(default_factory=Counter)
     entries: list[tuple[str, str, str, bool]] = field(default_factory=list)
     losses: list[tuple[str, str, str]] = field(default_factory=list)
@@ -48,7 +51,8 @@ class RowLog:
         self.entries.append((printable(path), str(line), reason, True))
 
     def read_in_part(self, path: Path, line: int | str, what: str) -> None:
-        """Note what is missing from the text of a document that is used: a scanned page, hidden text."""
+        """Note what is missing from the text of a document that is used: a scanned page, hidden
+        text."""
         self.losses.append((printable(path), str(line), what))
 
     @property
@@ -56,14 +60,26 @@ class RowLog:
         """One row a file: file, rows, read, left out, parts left out; rows = read + left out."""
         whole = Counter(path for path, _, _, part in self.entries if not part)
         parts = Counter(path for path, _, _, part in self.entries if part)
-        return pd.DataFrame([{"file": path, "rows": n, "read": n - whole[path], "left out": whole[path],
-                              "parts left out": parts[path]} for path, n in self.rows.items()],
-                            columns=["file", "rows", "read", "left out", "parts left out"])
+        return pd.DataFrame(
+            [
+                {
+                    "file": path,
+                    "rows": n,
+                    "read": n - whole[path],
+                    "left out": whole[path],
+                    "parts left out": parts[path],
+                }
+                for path, n in self.rows.items()
+            ],
+            columns=["file", "rows", "read", "left out", "parts left out"],
+        )
 
     @property
     def left_out(self) -> pd.DataFrame:
         """One row an entry: file, line, reason."""
-        return pd.DataFrame([entry[:3] for entry in self.entries], columns=["file", "line", "reason"])
+        return pd.DataFrame(
+            [entry[:3] for entry in self.entries], columns=["file", "line", "reason"]
+        )
 
     @property
     def missing(self) -> pd.DataFrame:
@@ -73,9 +89,12 @@ class RowLog:
 
 @dataclass(frozen=True)
 class Reading:
-    """tables by name; notes: sentences on what was done; files, left_out: the account of the rows (see RowLog);
-    redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or None;
+    """tables by name; notes: sentences on what was done; files, left_out: the account of the rows
+    (see RowLog);
+    redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or
+    None;
     missing: what the texts of documents that are used lack (see `RowLog.read_in_part`)."""
+
     tables: Tables
     notes: list[str]
     files: pd.DataFrame = field(default_factory=lambda: RowLog().files)
@@ -86,5 +105,7 @@ class Reading:
     def reasons(self, examples: int = 3) -> pd.DataFrame:
         """The rows left out by file and reason: file, reason, rows, lines (the first few)."""
         by_reason = self.left_out.groupby(["file", "reason"], sort=False)["line"]
-        table = by_reason.agg(rows="count", lines=lambda lines: ", ".join(lines.head(examples))).reset_index()
+        table = by_reason.agg(
+            rows="count", lines=lambda lines: ", ".join(lines.head(examples))
+        ).reset_index()
         return table.sort_values("rows", ascending=False, kind="stable", ignore_index=True)

@@ -9,7 +9,8 @@ MAX_CHARACTERS = 1_000_000
 """Longest text a table may hold; a longer one is a file that was pasted whole, not a document."""
 
 ROUNDED_ID = r"\d(?:[.,]\d+)?E\+\d+"
-"""What spreadsheets make of a long number: 9912140633506421 becomes 9.91214E+15, as do others like it."""
+"""What spreadsheets make of a long number: 9912140633506421 becomes 9.91214E+15, as do others like
+it."""
 
 SPLITS = ("train", "valid", "test")
 SOURCES = ("rule", "recruiter", "file")
@@ -21,55 +22,112 @@ class DataError(ValueError):
 
 
 def _name() -> pa.Column:
-    return pa.Column(str, pa.Check(lambda column: column.str.strip() != "", error="an empty value; fill it"))
+    return pa.Column(
+        str, pa.Check(lambda column: column.str.strip() != "", error="an empty value; fill it")
+    )
 
 
 def _id(unique: bool = False) -> pa.Column:
-    return pa.Column(str, [
-        pa.Check(lambda column: column.str.strip() != "", error="an empty id; give every row an id"),
-        pa.Check(lambda column: ~column.str.contains(r"\s"),
-                 error="an id with a space, which TREC runs cannot hold; replace it by _"),
-        pa.Check(lambda column: ~column.str.fullmatch(ROUNDED_ID),
-                 error="an id that a spreadsheet has rounded; format the column as text and export it again"),
-    ], unique=unique, report_duplicates="exclude_first")
+    return pa.Column(
+        str,
+        [
+            pa.Check(
+                lambda column: column.str.strip() != "", error="an empty id; give every row an id"
+            ),
+            pa.Check(
+                lambda column: ~column.str.contains(r"\s"),
+                error="an id with a space, which TREC runs cannot hold; replace it by _",
+            ),
+            pa.Check(
+                lambda column: ~column.str.fullmatch(ROUNDED_ID),
+                error="an id that a spreadsheet has rounded; format the column as text and export it again",
+            ),
+        ],
+        unique=unique,
+        report_duplicates="exclude_first",
+    )
 
 
 def _text() -> pa.Column:
-    return pa.Column(str, [
-        pa.Check(lambda column: column.str.strip() != "", error="an empty text; drop the row or fill it"),
-        pa.Check(lambda column: ~column.str.contains("\0", regex=False),
-                 error="a null byte in the text; the file is binary or damaged, export it again"),
-        pa.Check(lambda column: column.str.len() <= MAX_CHARACTERS,
-                 error=f"a text of more than {MAX_CHARACTERS:,} characters; cut it to the document itself"),
-    ])
+    return pa.Column(
+        str,
+        [
+            pa.Check(
+                lambda column: column.str.strip() != "",
+                error="an empty text; drop the row or fill it",
+            ),
+            pa.Check(
+                lambda column: ~column.str.contains("\0", regex=False),
+                error="a null byte in the text; the file is binary or damaged, export it again",
+            ),
+            pa.Check(
+                lambda column: column.str.len() <= MAX_CHARACTERS,
+                error=f"a text of more than {MAX_CHARACTERS:,} characters; cut it to the document itself",
+            ),
+        ],
+    )
 
 
 def _one_of(values: tuple) -> pa.Column:
-    return pa.Column(None, pa.Check.isin(list(values), error=f"a value that is not one of {list(values)}"))
+    return pa.Column(
+        None, pa.Check.isin(list(values), error=f"a value that is not one of {list(values)}")
+    )
 
 
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "jobs": pa.DataFrameSchema({"job_id": _id(unique=True), "text": _text()}),
     "resumes": pa.DataFrameSchema({"resume_id": _id(unique=True), "text": _text()}),
     "labels": pa.DataFrameSchema(
-        {"job_id": _id(), "resume_id": _id(), "label": _one_of((0, 1)), "split": _one_of(SPLITS),
-         "source": _one_of(SOURCES)},
-        unique=["job_id", "resume_id"], report_duplicates="exclude_first"),
+        {
+            "job_id": _id(),
+            "resume_id": _id(),
+            "label": _one_of((0, 1)),
+            "split": _one_of(SPLITS),
+            "source": _one_of(SOURCES),
+        },
+        unique=["job_id", "resume_id"],
+        report_duplicates="exclude_first",
+    ),
     "pools": pa.DataFrameSchema(
-        {"task": _one_of(TASKS), "query_id": _id(), "candidate_id": _id(), "label": _one_of((1, 0, -1))},
-        unique=["task", "query_id", "candidate_id"], report_duplicates="exclude_first"),
+        {
+            "task": _one_of(TASKS),
+            "query_id": _id(),
+            "candidate_id": _id(),
+            "label": _one_of((1, 0, -1)),
+        },
+        unique=["task", "query_id", "candidate_id"],
+        report_duplicates="exclude_first",
+    ),
     "preferences": pa.DataFrameSchema(
-        {"job_id": _id(), "resume_a": _id(), "resume_b": _id(), "preferred": _one_of(("a", "b", "tie")),
-         "confidence": pa.Column(float, pa.Check.in_range(0, 100)), "annotator": _name()}),
+        {
+            "job_id": _id(),
+            "resume_a": _id(),
+            "resume_b": _id(),
+            "preferred": _one_of(("a", "b", "tie")),
+            "confidence": pa.Column(float, pa.Check.in_range(0, 100)),
+            "annotator": _name(),
+        }
+    ),
     "impressions": pa.DataFrameSchema(
-        {"request_id": _name(), "recruiter_id": _name(), "role": _name(), "job_id": _id(), "resume_id": _id(),
-         "position": pa.Column(int, pa.Check.ge(1)), "shown_at": pa.Column("datetime64[us]"),
-         "clicked": _one_of((0, 1)), "converted": _one_of((0, 1)), "relevance": pa.Column(float)}),
+        {
+            "request_id": _name(),
+            "recruiter_id": _name(),
+            "role": _name(),
+            "job_id": _id(),
+            "resume_id": _id(),
+            "position": pa.Column(int, pa.Check.ge(1)),
+            "shown_at": pa.Column("datetime64[us]"),
+            "clicked": _one_of((0, 1)),
+            "converted": _one_of((0, 1)),
+            "relevance": pa.Column(float),
+        }
+    ),
 }
 
 
 def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataFrame:
-    """Return `frame` unchanged if it is a valid table `name`, else raise DataError with one sentence.
+    """Return `frame` unchanged if it is a valid table `name`, else raise DataError with one
+    sentence.
 
     name: a key of SCHEMAS; source: file the rows came from, used in the sentence.
     """
@@ -77,8 +135,10 @@ def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataF
     missing = [column for column in SCHEMAS[name].columns if column not in frame.columns]
     if missing:
         found = [str(column)[:60] for column in frame.columns][:30]
-        raise DataError(f"{place}: column {missing[0]!r} is missing; found {found}; "
-                        f"rename it, or map it in the params file")
+        raise DataError(
+            f"{place}: column {missing[0]!r} is missing; found {found}; "
+            f"rename it, or map it in the params file"
+        )
     if frame.empty:
         raise DataError(f"{place}: no rows; {name} needs at least one")
     try:
@@ -88,9 +148,12 @@ def check_table(name: str, frame: pd.DataFrame, *, source: str = "") -> pd.DataF
 
 
 def _first_failure(cases: pd.DataFrame, frame: pd.DataFrame) -> str:
-    """Describe the first failing row, by its line in the file or else its position among the rows (1 is the first)."""
+    """Describe the first failing row, by its line in the file or else its position among the rows
+    (1 is the first)."""
     repeated = cases["check"].astype(str).str.contains("unique")
-    case = cases[repeated if repeated.all() else ~repeated].iloc[0]  # two empty ids are empty before they are equal
+    case = cases[repeated if repeated.all() else ~repeated].iloc[
+        0
+    ]  # two empty ids are empty before they are equal
     where = ": "
     if pd.notna(case["index"]):
         where = place_of_row(frame, int((frame.index == case["index"]).argmax()))
@@ -106,22 +169,33 @@ def _first_failure(cases: pd.DataFrame, frame: pd.DataFrame) -> str:
 
 
 def place_of_row(frame: pd.DataFrame, position: int) -> str:
-    """":12: " (its line) if the frame is indexed by the lines of a file, else ": row 12: "."""
-    return f":{frame.index[position]}: " if frame.index.name == "line" else f": row {position + 1}: "
+    """ ":12: " (its line) if the frame is indexed by the lines of a file, else ": row 12: "."""
+    return (
+        f":{frame.index[position]}: " if frame.index.name == "line" else f": row {position + 1}: "
+    )
 
 
 def check_references(tables: dict[str, pd.DataFrame], *, source: str = "") -> None:
     """Raise DataError if labels (or preferences) name a job or resume that the tables lack."""
-    known = {"job_id": set(tables["jobs"]["job_id"]), "resume_id": set(tables["resumes"]["resume_id"])}
-    columns = [("labels", "job_id", "job_id"), ("labels", "resume_id", "resume_id"),
-               ("preferences", "job_id", "job_id"), ("preferences", "resume_a", "resume_id"),
-               ("preferences", "resume_b", "resume_id")]
+    known = {
+        "job_id": set(tables["jobs"]["job_id"]),
+        "resume_id": set(tables["resumes"]["resume_id"]),
+    }
+    columns = [
+        ("labels", "job_id", "job_id"),
+        ("labels", "resume_id", "resume_id"),
+        ("preferences", "job_id", "job_id"),
+        ("preferences", "resume_a", "resume_id"),
+        ("preferences", "resume_b", "resume_id"),
+    ]
     for table, column, key in columns:
         if table not in tables:
             continue
         lost = ~tables[table][column].isin(known[key]).to_numpy()
         if lost.any():
             first = int(lost.argmax())
-            raise DataError(f"{source or table}{place_of_row(tables[table], first)}{column} "
-                            f"{tables[table][column].iloc[first]!r} is in no {key.removesuffix('_id')} row "
-                            f"({lost.sum():,} such); add it or drop the row")
+            raise DataError(
+                f"{source or table}{place_of_row(tables[table], first)}{column} "
+                f"{tables[table][column].iloc[first]!r} is in no {key.removesuffix('_id')} row "
+                f"({lost.sum():,} such); add it or drop the row"
+            )

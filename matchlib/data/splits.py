@@ -19,7 +19,9 @@ from matchlib.data.words import words
 
 JACCARD = 0.8
 LARGEST_COMPONENT = 0.05
-SHINGLE_FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
+SHINGLE_FACTORS = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64
+)
 """Odd factors, one a word of a shingle: with hashes of words they tell the order of the words, too."""
 SECONDS_PER_MILLION_CHARACTERS = 0.3
 SECONDS_WORTH_A_WORD = 60
@@ -31,26 +33,29 @@ logger = logging.getLogger(__name__)
 
 
 def shingles(text: str) -> np.ndarray:
-    """Hashes of a text's runs of 3 words (characters, where a script has no spaces); a shorter text is one run.
+    """Hashes of a text's runs of 3 words (characters, where a script has no spaces); a shorter text
+    is one run.
 
     Returns a sorted uint64 array without repetitions.
     """
     found = words(text)
     hashes = pd.util.hash_array(np.array(found, dtype=object), categorize=False)
     runs = np.zeros(max(1, len(found) - len(SHINGLE_FACTORS) + 1), dtype=np.uint64)
-    for place, factor in enumerate(SHINGLE_FACTORS[:len(found)]):
-        runs += hashes[place:place + len(runs)] * factor
+    for place, factor in enumerate(SHINGLE_FACTORS[: len(found)]):
+        runs += hashes[place : place + len(runs)] * factor
     return np.unique(runs)
 
 
 @dataclass(frozen=True)
 class ShingleSets:
-    """The different shingle sets of some texts, one behind the other: 8 bytes a shingle, a Python set takes 70.
+    """The different shingle sets of some texts, one behind the other: 8 bytes a shingle, a Python
+    set takes 70.
 
-    set_of_text: (n_texts,) number of each text's set; texts that have just the same shingles share one, so that 10,000
-    identical texts are compared once.
+    set_of_text: (n_texts,) number of each text's set; texts that have just the same shingles share
+    one, so that 10,000 identical texts are compared once.
     shingles: (n,) uint64; starts: (n_sets + 1,) where each set begins, and the end of the last.
     """
+
     set_of_text: np.ndarray
     shingles: np.ndarray
     starts: np.ndarray
@@ -74,22 +79,29 @@ class ShingleSets:
                 kept.frombytes(found)
                 starts.append(len(kept))
             set_of_text[i] = number_of_set[key]
-        return cls(set_of_text, np.frombuffer(kept, dtype=np.uint64), np.frombuffer(starts, dtype=np.int64))
+        return cls(
+            set_of_text, np.frombuffer(kept, dtype=np.uint64), np.frombuffer(starts, dtype=np.int64)
+        )
 
 
 def _say_if_long(texts: list[str]) -> None:
     characters = sum(map(len, texts))
     seconds = SECONDS_PER_MILLION_CHARACTERS * characters / 1e6
     if seconds >= SECONDS_WORTH_A_WORD:
-        logger.warning("looking for near-copies among %s texts (%s million characters): about %d minutes",
-                       f"{len(texts):,}", f"{characters / 1e6:,.0f}", math.ceil(seconds / 60))
+        logger.warning(
+            "looking for near-copies among %s texts (%s million characters): about %d minutes",
+            f"{len(texts):,}",
+            f"{characters / 1e6:,.0f}",
+            math.ceil(seconds / 60),
+        )
 
 
 def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> list[tuple[int, int]]:
-    """All pairs i < j of texts whose 3-word shingles have a Jaccard similarity of at least `threshold`.
+    """All pairs i < j of texts whose 3-word shingles have a Jaccard similarity of at least
+    `threshold`.
 
-    Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri, Ganti,
-    Kaushik, ICDE 2006), so only texts that meet there are compared.
+    Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri,
+    Ganti, Kaushik, ICDE 2006), so only texts that meet there are compared.
     """
     sets = ShingleSets.of(texts)
     positions: list[list[int]] = [[] for _ in range(len(sets))]
@@ -102,7 +114,8 @@ def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> lis
 
 
 def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -> np.ndarray:
-    """(n, 2) numbers of all pairs of different sets whose Jaccard similarity is at least `threshold`.
+    """(n, 2) numbers of all pairs of different sets whose Jaccard similarity is at least
+    `threshold`.
 
     It stops once one set has over `most` neighbours: boilerplate, whose pairs would be quadratic.
     """
@@ -110,13 +123,16 @@ def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -
     sizes = np.diff(sets.starts)
     n_single = sizes - np.diff(starts)
     n_prefix = sizes - np.ceil(threshold * sizes - ROUNDING).astype(np.int64) + 1
-    n_rare = np.clip(n_prefix - n_single, 0, np.diff(starts))  # the rarest are those that no other set holds
-    prefixes = [ranks[start:start + n] for start, n in zip(starts[:-1], n_rare, strict=True)]
+    n_rare = np.clip(
+        n_prefix - n_single, 0, np.diff(starts)
+    )  # the rarest are those that no other set holds
+    prefixes = [ranks[start : start + n] for start, n in zip(starts[:-1], n_rare, strict=True)]
     meetings = _Meetings(prefixes, n_shingles=int(ranks.max(initial=-1)) + 1)
     is_own = np.zeros(meetings.n_shingles, dtype=bool)
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for i, prefix in enumerate(prefixes):
-        # from the first shingle that two sets share they can share no more than what is left of each
+        # from the first shingle that two sets share they can share no more than what is left of
+        # each
         left = sizes[i] - n_single[i] - np.arange(len(prefix))
         others, most_shared = meetings.earlier(prefix, left)
         needed = threshold / (1 + threshold) * (sizes[i] + sizes[others]) - ROUNDING
@@ -124,7 +140,7 @@ def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -
         meetings.add(i, prefix, left)
         if not len(others):
             continue
-        own = ranks[starts[i]:starts[i + 1]]
+        own = ranks[starts[i] : starts[i + 1]]
         is_own[own] = True
         shared = _count_marked(is_own, ranks, starts[others], starts[others + 1])
         is_own[own] = False
@@ -138,13 +154,16 @@ def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -
 def _shared_shingles(sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
     """The shingles that several sets hold, by rank: 0 is the rarest of all.
 
-    Returns (n,) ranks, ascending within each set, and (n_sets + 1,) where each set begins, and the end of the last.
+    Returns (n,) ranks, ascending within each set, and (n_sets + 1,) where each set begins, and the
+    end of the last.
     """
     codes = np.full(len(sets.shingles), -1, dtype=np.int32)
     part_of = (sets.shingles >> np.uint64(60)).astype(np.uint8)
     frequencies = []
     n_codes = 0
-    for part in range(PARTS):  # a sixteenth at a time, since sorting takes several times the memory of what is sorted
+    for part in range(
+        PARTS
+    ):  # a sixteenth at a time, since sorting takes several times the memory of what is sorted
         places = np.flatnonzero(part_of == part)
         _, which, counts = np.unique(sets.shingles[places], return_inverse=True, return_counts=True)
         is_shared = counts > 1
@@ -153,7 +172,9 @@ def _shared_shingles(sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
         frequencies.append(counts[is_shared])
         n_codes += int(is_shared.sum())
     rank_of = np.empty(n_codes, dtype=np.int32)
-    rank_of[np.argsort(np.concatenate(frequencies), kind="stable")] = np.arange(n_codes, dtype=np.int32)
+    rank_of[np.argsort(np.concatenate(frequencies), kind="stable")] = np.arange(
+        n_codes, dtype=np.int32
+    )
     is_shared = codes >= 0
     n_shared = np.add.reduceat(is_shared, sets.starts[:-1], dtype=np.int64)  # no set is empty
     starts = np.concatenate([[0], np.cumsum(n_shared)])
@@ -179,8 +200,8 @@ class _Meetings:
     def earlier(self, prefix: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The sets added so far that have one of these shingles, as often as they have such.
 
-        left: how many shingles the own set has from each of these on. Returns the sets and, of the own and the other
-        set, the smaller number of shingles that are left.
+        left: how many shingles the own set has from each of these on. Returns the sets and, of the
+        own and the other set, the smaller number of shingles that are left.
         """
         starts, ends = self._starts[prefix], self._ends[prefix]
         places = _places(starts, ends)
@@ -199,72 +220,95 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
-def _count_marked(is_marked: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(n,) how many of values[start:end] are marked, for each start and end; none of the slices is empty."""
+def _count_marked(
+    is_marked: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """(n,) how many of values[start:end] are marked, for each start and end; none of the slices is
+    empty."""
     lengths = ends - starts
     marked = is_marked[values[_places(starts, ends)]]
     return np.add.reduceat(marked, np.cumsum(lengths) - lengths, dtype=np.int64)
 
 
-def duplicate_groups(texts: list[str], *, threshold: float = JACCARD, most: float = math.inf) -> np.ndarray:
+def duplicate_groups(
+    texts: list[str], *, threshold: float = JACCARD, most: float = math.inf
+) -> np.ndarray:
     """(n,) int group of each text: near-duplicates, chained, share a group.
 
-    Where one text has over `most` near-copies, the search stops there and groups that are larger stay unfound.
+    Where one text has over `most` near-copies, the search stops there and groups that are larger
+    stay unfound.
     """
     sets = ShingleSets.of(texts)
     pairs = _near_sets(sets, threshold, most=most)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(sets), len(sets)))
+    graph = coo_array(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(sets), len(sets))
+    )
     return connected_components(graph, directed=False)[1][sets.set_of_text].astype(int)
 
 
-def split_tables(tables: dict[str, pd.DataFrame], *, valid: float, test: float,
-                 seed: int) -> tuple[dict[str, pd.DataFrame], list[str]]:
+def split_tables(
+    tables: dict[str, pd.DataFrame], *, valid: float, test: float, seed: int
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Split jobs and resumes so that no test document, nor a near-copy, is in training.
 
-    Jobs are drawn by group of near-duplicates; a group of resumes follows most of its labels; labels whose job
-    and resume fell on different sides are dropped and counted. valid, test: shares of the jobs.
-    Returns the tables with a column split, and notes. Raises DataError if one group holds over 5% of the rows, or
-    if the test split is left without an accepted pair, or if the shares leave no training. test 1 makes all of it test.
+    Jobs are drawn by group of near-duplicates; a group of resumes follows most of its labels;
+    labels whose job and resume fell on different sides are dropped and counted. valid, test: shares
+    of the jobs.
+    Returns the tables with a column split, and notes. Raises DataError if one group holds over 5%
+    of the rows, or if the test split is left without an accepted pair, or if the shares leave no
+    training. test 1 makes all of it test.
     """
     if test == 1:
         everything = {name: frame.assign(split="test") for name, frame in tables.items()}
         return everything, ["all of it is the test split: there is nothing to train on"]
     if min(valid, test) <= 0 or valid + test >= 1:
-        raise DataError(f"valid_share {valid} and test_share {test} must be above 0 and leave something "
-                        f"to train on; or set test_share: 1.0 to test on all of it")
+        raise DataError(
+            f"valid_share {valid} and test_share {test} must be above 0 and leave something "
+            f"to train on; or set test_share: 1.0 to test on all of it"
+        )
     rng = np.random.default_rng(seed)
     jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
-    job_group, resume_group = (_groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes")))
+    job_group, resume_group = (
+        _groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes"))
+    )
     share = {"train": 1 - valid - test, "valid": valid, "test": test}
     accepted = jobs["job_id"].isin(labels.loc[labels["label"] == 1, "job_id"]).to_numpy()
     jobs = jobs.assign(split=_draw_splits(job_group, accepted, share, rng)[job_group])
-    votes = labels.assign(split=labels["job_id"].map(jobs.set_index("job_id")["split"]),
-                          group=labels["resume_id"].map(pd.Series(resume_group, index=resumes["resume_id"])))
+    votes = labels.assign(
+        split=labels["job_id"].map(jobs.set_index("job_id")["split"]),
+        group=labels["resume_id"].map(pd.Series(resume_group, index=resumes["resume_id"])),
+    )
     counts = votes.groupby(["group", "split"]).size().unstack(fill_value=0)
     counts = counts.reindex(index=range(resume_group.max() + 1), columns=list(share), fill_value=0)
     unseen = counts.sum(axis=1) == 0
     side = counts.idxmax(axis=1).to_numpy(dtype=object)
     side[unseen] = rng.choice(list(share), p=list(share.values()), size=int(unseen.sum()))
     resumes = resumes.assign(split=side[resume_group])
-    crossing = (votes["split"] != votes["resume_id"].map(resumes.set_index("resume_id")["split"])).to_numpy()
+    crossing = (
+        votes["split"] != votes["resume_id"].map(resumes.set_index("resume_id")["split"])
+    ).to_numpy()
     labels = labels.assign(split=votes["split"])[~crossing].reset_index(drop=True)
     check_splits(labels)
-    notes = [f"{crossing.sum():,} of {len(crossing):,} labels dropped: their job and resume are on different sides",
-             f"near-duplicates kept on one side: {len(jobs) - job_group.max() - 1:,} jobs, "
-             f"{len(resumes) - resume_group.max() - 1:,} resumes"]
+    notes = [
+        f"{crossing.sum():,} of {len(crossing):,} labels dropped: their job and resume are on different sides",
+        f"near-duplicates kept on one side: {len(jobs) - job_group.max() - 1:,} jobs, "
+        f"{len(resumes) - resume_group.max() - 1:,} resumes",
+    ]
     return {**tables, "jobs": jobs, "resumes": resumes, "labels": labels}, notes
 
 
-def _draw_splits(group: np.ndarray, accepted: np.ndarray, share: dict[str, float],
-                 rng: np.random.Generator) -> np.ndarray:
-    """Split of each group of jobs: exact shares, at least one each; groups with accepted pairs are drawn apart."""
+def _draw_splits(
+    group: np.ndarray, accepted: np.ndarray, share: dict[str, float], rng: np.random.Generator
+) -> np.ndarray:
+    """Split of each group of jobs: exact shares, at least one each; groups with accepted pairs are
+    drawn apart."""
     splits = np.empty(group.max() + 1, dtype=object)
     has_accepted = np.bincount(group, weights=accepted) > 0
     for members in (np.flatnonzero(has_accepted), np.flatnonzero(~has_accepted)):
         order = rng.permutation(members)
         n_valid, n_test = (max(1, round(share[name] * len(order))) for name in ("valid", "test"))
         splits[order] = "train"
-        splits[order[:n_test]], splits[order[n_test:n_test + n_valid]] = "test", "valid"
+        splits[order[:n_test]], splits[order[n_test : n_test + n_valid]] = "test", "valid"
     return splits
 
 
@@ -274,48 +318,73 @@ def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
     largest = np.bincount(groups).max()
     if largest > most:
         example = frame.iloc[int(np.argmax(np.bincount(groups)[groups]))]["text"][:80]
-        raise DataError(f"{name}: at least {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
-                        f"{example!r}); remove boilerplate or duplicates, since they cannot be split fairly")
+        raise DataError(
+            f"{name}: at least {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
+            f"{example!r}); remove boilerplate or duplicates, since they cannot be split fairly"
+        )
     return groups
 
 
 def check_splits(labels: pd.DataFrame) -> None:
-    """Raise DataError if the test split has no accepted pair; without some in the others nothing is trained (02)."""
+    """Raise DataError if the test split has no accepted pair; without some in the others nothing is
+    trained (02)."""
     if not ((labels["split"] == "test") & (labels["label"] == 1)).any():
-        raise DataError(f"the test split has no accepted pair ({len(labels):,} labels in all); bring more labels, or "
-                        f"change test_share or seed")
+        raise DataError(
+            f"the test split has no accepted pair ({len(labels):,} labels in all); bring more labels, or "
+            f"change test_share or seed"
+        )
 
 
 def settle_splits(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Give every document the latest split that names it (train < valid < test); pools and preferences are test.
+    """Give every document the latest split that names it (train < valid < test); pools and
+    preferences are test.
 
-    For data whose labels come with a split. Labels whose job and resume then stand on different sides are dropped
-    and counted. Documents that nothing names are training documents. Returns the tables and notes.
+    For data whose labels come with a split. Labels whose job and resume then stand on different
+    sides are dropped and counted. Documents that nothing names are training documents. Returns the
+    tables and notes.
     """
     named = [tables["labels"][["job_id", "resume_id", "split"]]]
     if "preferences" in tables:
-        named += [tables["preferences"].rename(columns={side: "resume_id"})[["job_id", "resume_id", "split"]]
-                  for side in ("resume_a", "resume_b")]
+        named += [
+            tables["preferences"].rename(columns={side: "resume_id"})[
+                ["job_id", "resume_id", "split"]
+            ]
+            for side in ("resume_a", "resume_b")
+        ]
     if "pools" in tables:
         pools = tables["pools"].assign(split="test")
         jobs_ask = pools["task"] == "rank_resumes"
-        named += [pd.DataFrame({"job_id": pools["query_id"].where(jobs_ask, pools["candidate_id"]), "split": "test",
-                                "resume_id": pools["candidate_id"].where(jobs_ask, pools["query_id"])})]
+        named += [
+            pd.DataFrame(
+                {
+                    "job_id": pools["query_id"].where(jobs_ask, pools["candidate_id"]),
+                    "split": "test",
+                    "resume_id": pools["candidate_id"].where(jobs_ask, pools["query_id"]),
+                }
+            )
+        ]
     rows = pd.concat(named, ignore_index=True).assign(order=lambda r: r["split"].map(SPLITS.index))
     settled = dict(tables)
     for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
         latest = tables[name][key].map(rows.groupby(key)["order"].max()).fillna(0).astype(int)
         settled[name] = tables[name].assign(split=[SPLITS[i] for i in latest])
     labels = tables["labels"]
-    sides = [labels[key].map(settled[name].set_index(key)["split"]) for name, key in
-             (("jobs", "job_id"), ("resumes", "resume_id"))]
+    sides = [
+        labels[key].map(settled[name].set_index(key)["split"])
+        for name, key in (("jobs", "job_id"), ("resumes", "resume_id"))
+    ]
     stays = ((sides[0] == labels["split"]) & (sides[1] == labels["split"])).to_numpy()
     settled["labels"] = labels[stays].reset_index(drop=True)
-    return settled, [f"{(~stays).sum():,} of {len(stays):,} labels dropped: a later split holds their job or resume"]
+    return settled, [
+        f"{(~stays).sum():,} of {len(stays):,} labels dropped: a later split holds their job or resume"
+    ]
 
 
-def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Drop jobs and resumes whose text is nearly that of a later split's (train < valid < test), with their labels.
+def drop_near_duplicates_across(
+    tables: dict[str, pd.DataFrame],
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Drop jobs and resumes whose text is nearly that of a later split's (train < valid < test),
+    with their labels.
 
     Documents that lose all their labels go too. Returns the tables and notes.
     """
@@ -324,7 +393,9 @@ def drop_near_duplicates_across(tables: dict[str, pd.DataFrame]) -> tuple[dict[s
         order = tables[name]["split"].map(SPLITS.index).to_numpy()
         earlier = _copies_of_later(tables[name]["text"].tolist(), order)
         lost = set(tables[name][key].to_numpy()[earlier])
-        notes.append(f"{len(lost):,} training or validation {name} dropped: near-duplicates of a later split's")
+        notes.append(
+            f"{len(lost):,} training or validation {name} dropped: near-duplicates of a later split's"
+        )
         for table in ("labels", "preferences"):
             if table in kept and key in kept[table]:
                 kept[table] = kept[table][~kept[table][key].isin(lost)]
@@ -351,9 +422,11 @@ def _copies_of_later(texts: list[str], order: np.ndarray) -> np.ndarray:
 
 
 def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Sentences on everything of the test split that training has seen; an empty list is the only good answer.
+    """Sentences on everything of the test split that training has seen; an empty list is the only
+    good answer.
 
-    Looks for labels outside their documents' split and for near-duplicate texts in training and test.
+    Looks for labels outside their documents' split and for near-duplicate texts in training and
+    test.
     """
     leaks = []
     for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
@@ -366,7 +439,9 @@ def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
         is_test = (pair["split"] == "test").to_numpy()
         if near := _copies_of_training(pair["text"].tolist(), is_test):
             first = pair.iloc[list(min(near.items()))][key].tolist()
-            leaks.append(f"{len(near):,} test {name} are near-copies of training {name} (such as {first})")
+            leaks.append(
+                f"{len(near):,} test {name} are near-copies of training {name} (such as {first})"
+            )
     return leaks
 
 
@@ -388,30 +463,40 @@ def _copies_of_training(texts: list[str], is_test: np.ndarray) -> dict[int, int]
 def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:
     """Raise DataError if `find_leaks` finds anything."""
     if leaks := find_leaks(tables):
-        raise DataError(f"the test leaks into training: {'; '.join(leaks)}; split again or drop these rows")
+        raise DataError(
+            f"the test leaks into training: {'; '.join(leaks)}; split again or drop these rows"
+        )
 
 
-def shuffle_within(labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, seed: int) -> pd.DataFrame:
-    """The control's labels: resumes permuted among the labels whose resume has the same value of `column`.
+def shuffle_within(
+    labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, seed: int
+) -> pd.DataFrame:
+    """The control's labels: resumes permuted among the labels whose resume has the same value of
+    `column`.
 
-    What is left to learn is which occupation is meant and how documents look; who fits whom is gone. column ""
-    permutes among all labels. Pairs that come up twice are kept once.
+    What is left to learn is which occupation is meant and how documents look; who fits whom is
+    gone. column "" permutes among all labels. Pairs that come up twice are kept once.
     """
     if column and column not in resumes:
-        raise DataError(f"the resumes have no column {column!r} to permute within; set shuffle_within: '' or to one of "
-                        f"{list(resumes.columns)}")
+        raise DataError(
+            f"the resumes have no column {column!r} to permute within; set shuffle_within: '' or to one of "
+            f"{list(resumes.columns)}"
+        )
     rng = np.random.default_rng(seed)
     group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column else 0
     by_group = labels.assign(group=group).groupby("group", dropna=False)["resume_id"]
-    shuffled = labels.assign(resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy())))
+    shuffled = labels.assign(
+        resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy()))
+    )
     return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)
 
 
 def applicants_as_accepted(labels: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The arm that sees no decision: as many pairs as were accepted, drawn from all who applied, all taken as accepted.
+    """The arm that sees no decision: as many pairs as were accepted, drawn from all who applied,
+    all taken as accepted.
 
-    What it learns comes from who applied where; what training on the labels adds to it comes from recruiters'
-    decisions. Rows of labels without their rejections, in the order of `labels`.
+    What it learns comes from who applied where; what training on the labels adds to it comes from
+    recruiters' decisions. Rows of labels without their rejections, in the order of `labels`.
     """
     n_accepted = int((labels["label"] == 1).sum())
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:n_accepted])
@@ -419,7 +504,8 @@ def applicants_as_accepted(labels: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def keep_accepted(labels: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
-    """The labels with n of their accepted pairs, drawn at random, and all rejected ones; n = 0 keeps all.
+    """The labels with n of their accepted pairs, drawn at random, and all rejected ones; n = 0
+    keeps all.
 
     Arms of a comparison get equally many pairs by it. Raises DataError if there are fewer than n.
     """
@@ -427,7 +513,9 @@ def keep_accepted(labels: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
         return labels
     accepted = np.flatnonzero(labels["label"] == 1)
     if len(accepted) < n:
-        raise DataError(f"max_pairs is {n:,}, but there are {len(accepted):,} accepted training pairs; the arms would "
-                        f"differ in size: take a number that all of them reach")
+        raise DataError(
+            f"max_pairs is {n:,}, but there are {len(accepted):,} accepted training pairs; the arms would "
+            f"differ in size: take a number that all of them reach"
+        )
     dropped = np.random.default_rng(seed).permutation(accepted)[n:]
     return labels.drop(labels.index[dropped]).reset_index(drop=True)

@@ -1,9 +1,10 @@
 """Word files: everything that a reader of the printed page sees, once; what is not read is told.
 
-Read: the body with its tables, text boxes, content controls, fields, diagrams, charts and embedded texts; the headers
-and footers that are shown; the notes at the foot and the end. Deleted and moved-away text is not there any more, and
-placeholders are no content. Comments are remarks on a document, not a part of it. The parts are read as XML without a
-library for Word files: those refuse files that Word opens (a relation to "NULL", the strict form of the format).
+Read: the body with its tables, text boxes, content controls, fields, diagrams, charts and embedded
+texts; the headers and footers that are shown; the notes at the foot and the end. Deleted and
+moved-away text is not there any more, and placeholders are no content. Comments are remarks on a
+document, not a part of it. The parts are read as XML without a library for Word files: those refuse
+files that Word opens (a relation to "NULL", the strict form of the format).
 """
 
 from __future__ import annotations
@@ -36,13 +37,24 @@ _HALF_A_PAGE = 0.5
 _SPACES = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _GONE = frozenset(("del", "moveFrom"))
 _CHECKED = "[x]"
-_WINGDINGS = {0x28: "☎", 0x2A: "✉", 0x6F: "☐", 0x71: "☐", 0x78: "☒", 0xA8: "☐", 0xFB: "✗", 0xFC: "✓", 0xFD: "☒",
-              0xFE: "☑"}
+_WINGDINGS = {
+    0x28: "☎",
+    0x2A: "✉",
+    0x6F: "☐",
+    0x71: "☐",
+    0x78: "☒",
+    0xA8: "☐",
+    0xFB: "✗",
+    0xFC: "✓",
+    0xFD: "☒",
+    0xFE: "☑",
+}
 _BULLET = "•"
 
 
 def read_word(file: Path) -> Extract:
-    """The text of a .docx, .docm, .dotx or .dotm file; raises DataError where nothing of it can be read."""
+    """The text of a .docx, .docm, .dotx or .dotm file; raises DataError where nothing of it can be
+    read."""
     content = file.read_bytes()
     try:
         return _read(content, str(file), depth=0)
@@ -52,14 +64,17 @@ def read_word(file: Path) -> Extract:
         raise DataError(f"{file}: encrypted; save it without a password") from None
     except Exception as problem:  # a parser of hostile files raises whatever it trips over
         told = " ".join(str(problem).split())[:80]
-        raise DataError(f"{file}: not a DOCX that can be read ({type(problem).__name__}: {told}); save it again"
-                        ) from None
+        raise DataError(
+            f"{file}: not a DOCX that can be read ({type(problem).__name__}: {told}); save it again"
+        ) from None
 
 
 def _read(content: bytes, name: str, *, depth: int) -> Extract:
     if content.startswith(_OLD_FILE):
-        raise DataError(f"{name}: not a DOCX: it is encrypted, or of Word before 2007 (.doc); save it as .docx without "
-                        f"a password")
+        raise DataError(
+            f"{name}: not a DOCX: it is encrypted, or of Word before 2007 (.doc); save it as .docx without "
+            f"a password"
+        )
     if content.startswith(b"{\\rtf"):
         raise DataError(f"{name}: not a DOCX but RTF; save it as .docx")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -70,7 +85,9 @@ def _read(content: bytes, name: str, *, depth: int) -> Extract:
     if reading.picture_share >= _HALF_A_PAGE:
         if count_letters(text) < FEW_LETTERS:
             raise DataError(f"{name}: no usable text, only a picture of a page; run OCR on it")
-        missing.append("a picture as large as half a page or more is not read; if it shows text, run OCR on it")
+        missing.append(
+            "a picture as large as half a page or more is not read; if it shows text, run OCR on it"
+        )
     if missing and not has_word(text):
         raise DataError(f"{name}: no usable text; {'; '.join(missing)}")
     return Extract(text, missing)
@@ -78,7 +95,9 @@ def _read(content: bytes, name: str, *, depth: int) -> Extract:
 
 @dataclass
 class _Package:
-    """The parts of a Word file, each read as often as it is named but unpacked within a limit for all."""
+    """The parts of a Word file, each read as often as it is named but unpacked within a limit for
+    all."""
+
     archive: zipfile.ZipFile
     name: str
     depth: int
@@ -89,7 +108,9 @@ class _Package:
         self._sizes = {info.filename: info.file_size for info in self.archive.infolist()}
         xml = sum(size for part, size in self._sizes.items() if part.endswith((".xml", ".rels")))
         if xml > MAX_UNPACKED:
-            raise DataError(f"{self.name}: {xml:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone")
+            raise DataError(
+                f"{self.name}: {xml:,} bytes unpacked, more than {MAX_UNPACKED:,}; save the text alone"
+            )
         # some programs write "Word/Document.xml" and name "word/document.xml"
         self._by_lower = {part.lower(): part for part in self._sizes}
 
@@ -101,7 +122,9 @@ class _Package:
         own = self._by_lower[part.lower()]
         self.unpacked += self._sizes[own]
         if self.unpacked > MAX_UNPACKED:
-            raise DataError(f"{self.name}: more than {MAX_UNPACKED:,} bytes unpacked; save the text alone")
+            raise DataError(
+                f"{self.name}: more than {MAX_UNPACKED:,} bytes unpacked; save the text alone"
+            )
         return self.archive.read(own)
 
     def parse(self, part: str) -> etree._Element | None:
@@ -111,16 +134,24 @@ class _Package:
         except (zipfile.BadZipFile, zlib.error, EOFError):
             self.faults.append(f"the part {part} is damaged and not read; save the file again")
             return None
-        options = {"resolve_entities": False, "no_network": True, "remove_comments": True, "remove_pis": True}
+        options = {
+            "resolve_entities": False,
+            "no_network": True,
+            "remove_comments": True,
+            "remove_pis": True,
+        }
         try:
             return etree.fromstring(content, etree.XMLParser(**options))
         except etree.XMLSyntaxError as problem:
-            self.faults.append(f"the XML of {part} is damaged ({problem.msg}), and text after that may be missing; "
-                               f"save the file again")
+            self.faults.append(
+                f"the XML of {part} is damaged ({problem.msg}), and text after that may be missing; "
+                f"save the file again"
+            )
             return etree.fromstring(content, etree.XMLParser(recover=True, **options))
 
     def relations(self, part: str) -> dict[str, tuple[str, str]]:
-        """Relation id -> (last word of its type, part that it names); those that name no part are left out."""
+        """Relation id -> (last word of its type, part that it names); those that name no part are
+        left out."""
         folder, base = posixpath.split(part)
         rels = f"{folder}/_rels/{base}.rels".lstrip("/")
         if not self.has(rels):
@@ -131,7 +162,9 @@ class _Package:
             target = relation.get("Target", "")
             if relation.get("TargetMode") == "External":
                 continue
-            target = posixpath.normpath(target.lstrip("/") if target.startswith("/") else f"{folder}/{target}")
+            target = posixpath.normpath(
+                target.lstrip("/") if target.startswith("/") else f"{folder}/{target}"
+            )
             kind = relation.get("Type", "").rsplit("/", 1)[-1]
             found[relation.get("Id", "")] = (kind, target.lstrip("/"))
         return found
@@ -165,14 +198,18 @@ class _Document:
         root = self.package.parse(self.main)
         body = None if root is None else root.find("{*}body")
         if body is None:
-            raise DataError(f"{self.package.name}: not a DOCX: its main part is no Word document; save it again")
+            raise DataError(
+                f"{self.package.name}: not a DOCX: its main part is no Word document; save it again"
+            )
         sections = list(body.iter("{*}sectPr"))
         for size in body.iterfind(".//{*}sectPr/{*}pgSz"):
             width, height = _number(value(size, "w")), _number(value(size, "h"))
             if width and height:
                 self.page_area = width * height * _EMU_OF_TWIP**2
         has_background = root.find("{*}background") is not None
-        is_on_picture = any(anchor.get("behindDoc") in ("1", "true") for anchor in root.iter("{*}anchor"))
+        is_on_picture = any(
+            anchor.get("behindDoc") in ("1", "true") for anchor in root.iter("{*}anchor")
+        )
         walk = _Walk(self, self.relations, has_backdrop=has_background or is_on_picture)
         text = [walk.read(body)]
         for kind, ids in (("footnotes", walk.footnotes), ("endnotes", walk.endnotes)):
@@ -187,7 +224,9 @@ class _Document:
         if self.hidden:
             told.append(say_hidden(self.hidden, "marked hidden, white or too small to see"))
         if self.comments:
-            told.append(f"{len(self.comments):,} comments are left out: they are remarks on the text")
+            told.append(
+                f"{len(self.comments):,} comments are left out: they are remarks on the text"
+            )
         for what, count in self.unread.items():
             told.append(f"{count:,} {what}")
         return [*told, *dict.fromkeys(self._embedded)]
@@ -212,7 +251,11 @@ class _Document:
             for reference in section.iterfind(f"{{*}}{name}"):
                 current[value(reference, "type") or "default"] = value(reference, "id") or ""
             title = section.find("{*}titlePg")
-            kinds = ["first"] * (title is not None and is_on(title)) + ["default"] + ["even"] * shows_even
+            kinds = (
+                ["first"] * (title is not None and is_on(title))
+                + ["default"]
+                + ["even"] * shows_even
+            )
             for kind in kinds:
                 _, part = self.relations.get(current.get(kind, ""), ("", ""))
                 if not part or part in self._seen or not self.package.has(part):
@@ -220,7 +263,9 @@ class _Document:
                 self._seen.add(part)
                 root = self.package.parse(part)
                 if root is not None:
-                    texts.append(_Walk(self, self.package.relations(part), has_backdrop=False).read(root))
+                    texts.append(
+                        _Walk(self, self.package.relations(part), has_backdrop=False).read(root)
+                    )
         return list(dict.fromkeys(texts))
 
     def _notes(self, kind: str, ids: list[str]) -> str:
@@ -247,7 +292,8 @@ class _Document:
         return found.text
 
     def drawing_text(self, part: str) -> str:
-        """The text of a diagram's or chart's part: its paragraphs, and the names of its categories and series."""
+        """The text of a diagram's or chart's part: its paragraphs, and the names of its categories
+        and series."""
         if not self.package.has(part):
             return ""
         root = self.package.parse(part)
@@ -263,14 +309,24 @@ class _Document:
 def _embedded(content: bytes, part: str, package: _Package) -> Extract:
     if content.startswith(b"PK"):
         if package.depth >= MAX_DEPTH:
-            return Extract("", [f"the embedded document {part} is not read: it lies too deep; save it as one document"])
+            return Extract(
+                "",
+                [
+                    f"the embedded document {part} is not read: it lies too deep; save it as one document"
+                ],
+            )
         try:
             return _read(content, package.name, depth=package.depth + 1)
         except Exception as problem:
             told = str(problem).removeprefix(f"{package.name}: ")[:120]
-            return Extract("", [f"the embedded document {part} is not read ({told}); save it as one document"])
+            return Extract(
+                "", [f"the embedded document {part} is not read ({told}); save it as one document"]
+            )
     if content.lstrip().startswith(b"{\\rtf"):
-        return Extract("", [f"the embedded RTF text {part} is not read; open the file in Word and save it again"])
+        return Extract(
+            "",
+            [f"the embedded RTF text {part} is not read; open the file in Word and save it again"],
+        )
     if re.search(rb"(?i)^mime-version:", content[:2000], re.MULTILINE):
         message = email.message_from_bytes(content, policy=email.policy.default)
         texts = [piece for piece in message.walk() if piece.get_content_maintype() == "text"]
@@ -285,10 +341,13 @@ def _embedded(content: bytes, part: str, package: _Package) -> Extract:
 class _Walk:
     """Goes through one part and collects its text, paragraph by paragraph.
 
-    A paragraph inside another (of a text box) comes after that one, as in the order of their beginnings.
+    A paragraph inside another (of a text box) comes after that one, as in the order of their
+    beginnings.
     """
 
-    def __init__(self, document: _Document, relations: dict[str, tuple[str, str]], *, has_backdrop: bool):
+    def __init__(
+        self, document: _Document, relations: dict[str, tuple[str, str]], *, has_backdrop: bool
+    ):
         self.document = document
         self.relations = relations
         self.footnotes: list[str] = []
@@ -371,9 +430,13 @@ class _Walk:
         properties = node.find("{*}rPr")
         style = None if properties is None else properties.find("{*}rStyle")
         paragraph_style = self._paragraph_styles[-1] if self._paragraph_styles else ""
-        look = self.document.styles.look("" if style is None else value(style, "val") or "", paragraph_style)
+        look = self.document.styles.look(
+            "" if style is None else value(style, "val") or "", paragraph_style
+        )
         look = look.changed_by(Look.of(properties))
-        self._run_is_hidden.append(look.is_hidden(on_backdrop=self._backdrops > 0 or look.is_shaded))
+        self._run_is_hidden.append(
+            look.is_hidden(on_backdrop=self._backdrops > 0 or look.is_shaded)
+        )
 
     def _add(self, text: str) -> None:
         if self._n_instructions:
@@ -461,7 +524,9 @@ class _Walk:
 
     def _enter_object(self, node: etree._Element) -> None:
         if node.find("{*}OLEObject") is not None:
-            self.document.count_unread("embedded objects (a table, a PDF) are not read; paste their text")
+            self.document.count_unread(
+                "embedded objects (a table, a PDF) are not read; paste their text"
+            )
 
     # ---- pictures
 
@@ -488,15 +553,28 @@ class _Walk:
 
 _GROUNDS = frozenset(("tbl", "tc", "txbxContent"))
 _ENTER = {
-    "p": _Walk._enter_paragraph, "r": _Walk._enter_run, "t": _Walk._add_text, "sym": _Walk._add_symbol,
-    **dict.fromkeys(_SPACES, _Walk._add_space), **dict.fromkeys(_GROUNDS, _Walk._enter_ground),
-    "fldChar": _Walk._enter_field_part, "altChunk": _Walk._enter_chunk, "relIds": _Walk._enter_diagram,
-    "chart": _Walk._enter_chart, "textpath": _Walk._enter_old_word_art, "footnoteReference": _Walk._enter_footnote,
-    "endnoteReference": _Walk._enter_endnote, "commentReference": _Walk._enter_comment,
-    "object": _Walk._enter_object, "inline": _Walk._enter_drawing, "anchor": _Walk._enter_drawing,
-    "blip": _Walk._enter_picture, "imagedata": _Walk._enter_old_picture,
+    "p": _Walk._enter_paragraph,
+    "r": _Walk._enter_run,
+    "t": _Walk._add_text,
+    "sym": _Walk._add_symbol,
+    **dict.fromkeys(_SPACES, _Walk._add_space),
+    **dict.fromkeys(_GROUNDS, _Walk._enter_ground),
+    "fldChar": _Walk._enter_field_part,
+    "altChunk": _Walk._enter_chunk,
+    "relIds": _Walk._enter_diagram,
+    "chart": _Walk._enter_chart,
+    "textpath": _Walk._enter_old_word_art,
+    "footnoteReference": _Walk._enter_footnote,
+    "endnoteReference": _Walk._enter_endnote,
+    "commentReference": _Walk._enter_comment,
+    "object": _Walk._enter_object,
+    "inline": _Walk._enter_drawing,
+    "anchor": _Walk._enter_drawing,
+    "blip": _Walk._enter_picture,
+    "imagedata": _Walk._enter_old_picture,
 }
-"""What begins with an element, by its name: the transitional and the strict form differ in the namespace alone."""
+"""What begins with an element, by its name: the transitional and the strict form differ in the
+namespace alone."""
 
 
 def _is_word(node: etree._Element) -> bool:
@@ -509,6 +587,7 @@ def _symbol(code: int, font: str) -> str:
         return _WINGDINGS.get(low, _BULLET)
     if font == "symbol":
         from pypdf._codecs import charset_encoding
+
         known = charset_encoding["/Symbol"][low] if low < 256 else ""
         return known if known.isprintable() and known else _BULLET
     return chr(code) if code < 0xD800 else _BULLET

@@ -45,12 +45,16 @@ def is_shaded(properties: etree._Element | None) -> bool:
         if fill not in _NO_FILL or value(shading, "themeFill") or pattern not in ("clear", "nil"):
             return True
     highlight = properties.find("{*}highlight")
-    return highlight is not None and (value(highlight, "val") or "none").lower() not in ("none", "white")
+    return highlight is not None and (value(highlight, "val") or "none").lower() not in (
+        "none",
+        "white",
+    )
 
 
 @dataclass(frozen=True)
 class Look:
     """What decides whether text is seen; None: the properties do not say."""
+
     is_vanished: bool | None = None
     is_white: bool | None = None
     half_points: float | None = None
@@ -64,15 +68,21 @@ class Look:
         vanish = properties.find("{*}vanish")
         color = properties.find("{*}color")
         size = properties.find("{*}sz")
-        return cls(None if vanish is None else is_on(vanish), None if color is None else _is_white(color),
-                   None if size is None else _half_points(size), is_shaded(properties))
+        return cls(
+            None if vanish is None else is_on(vanish),
+            None if color is None else _is_white(color),
+            None if size is None else _half_points(size),
+            is_shaded(properties),
+        )
 
     def changed_by(self, nearer: Look) -> Look:
         """This look where the nearer one does not say otherwise."""
-        return Look(self.is_vanished if nearer.is_vanished is None else nearer.is_vanished,
-                    self.is_white if nearer.is_white is None else nearer.is_white,
-                    self.half_points if nearer.half_points is None else nearer.half_points,
-                    self.is_shaded or nearer.is_shaded)
+        return Look(
+            self.is_vanished if nearer.is_vanished is None else nearer.is_vanished,
+            self.is_white if nearer.is_white is None else nearer.is_white,
+            self.half_points if nearer.half_points is None else nearer.half_points,
+            self.is_shaded or nearer.is_shaded,
+        )
 
     def is_hidden(self, *, on_backdrop: bool) -> bool:
         """Whether a reader of the page does not see text of this look."""
@@ -116,21 +126,30 @@ class Styles:
         for style in root.iterfind("{*}style"):
             name = value(style, "styleId") or ""
             self._nodes[name] = style
-            if value(style, "type") == "paragraph" and value(style, "default") in ("1", "true", "on"):
+            if value(style, "type") == "paragraph" and value(style, "default") in (
+                "1",
+                "true",
+                "on",
+            ):
                 self._default_paragraph = name
 
     def look(self, run_style: str, paragraph_style: str) -> Look:
         """The look of a run by the styles of itself and of its paragraph ("": none)."""
         key = (run_style, paragraph_style)
         if key not in self._looks:
-            look = self._defaults.changed_by(self._look_of(paragraph_style or self._default_paragraph))
+            look = self._defaults.changed_by(
+                self._look_of(paragraph_style or self._default_paragraph)
+            )
             self._looks[key] = look.changed_by(self._look_of(run_style))
         return self._looks[key]
 
     def shades(self, table_style: str) -> bool:
-        """Whether a table style, or one that it is based on, gives some cells a ground that is not white."""
+        """Whether a table style, or one that it is based on, gives some cells a ground that is not
+        white."""
         if table_style not in self._shading:
-            shadings = [shading for node in self._ancestry(table_style) for shading in node.iter("{*}shd")]
+            shadings = [
+                shading for node in self._ancestry(table_style) for shading in node.iter("{*}shd")
+            ]
             self._shading[table_style] = any(is_shaded(shading.getparent()) for shading in shadings)
         return self._shading[table_style]
 

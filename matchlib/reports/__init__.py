@@ -1,1 +1,2 @@
-"""Notebook runs as pages to read: safe tables, HTML reports, an index of a run, a comparison of runs."""
+"""Notebook runs as pages to read: safe tables, HTML reports, an index of a run, a comparison of
+runs."""

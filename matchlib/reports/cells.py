@@ -1,4 +1,5 @@
-"""What a report shows of a code cell: its parameters, its code, its outputs in one bounded form each."""
+"""What a report shows of a code cell: its parameters, its code, its outputs in one bounded form
+each."""
 
 import ast
 import base64
@@ -23,7 +24,13 @@ MAX_VALUE_CHARACTERS = 300
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 _LIMITS = {"text/html": MAX_HTML_CHARACTERS} | dict.fromkeys(_IMAGES, MAX_IMAGE_CHARACTERS)
 # markdown from a cell's output is data, so it is shown as written, like the program texts after it
-_WRITTEN = ("text/markdown", "text/plain", "text/latex", "application/json", "application/javascript")
+_WRITTEN = (
+    "text/markdown",
+    "text/plain",
+    "text/latex",
+    "application/json",
+    "application/javascript",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Output:
-    """One shown output; kind is html, image, text, messages (stderr) or error; alt: what an image shows, in words."""
+    """One shown output; kind is html, image, text, messages (stderr) or error; alt: what an image
+    shows, in words."""
 
     kind: str
     body: str
@@ -52,13 +60,19 @@ def has_tag(cell: dict, tag: str) -> bool:
 
 
 def parameter_rows(cells: list[dict]) -> list[Parameter]:
-    """The parameters of a run, injected values in place of defaults; empty where a cell does not parse."""
+    """The parameters of a run, injected values in place of defaults; empty where a cell does not
+    parse."""
     sources = [_source_by_tag(cells, tag) for tag in ("parameters", "injected-parameters")]
     if max(map(len, sources)) > MAX_PARAMETER_CHARACTERS:
         return []
     try:
         defaults, injected = map(_assignments, sources)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what the parser has against a text
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ):  # what the parser has against a text
         return []  # the cell is still shown as code
     rows = []
     for name in [*defaults, *(name for name in injected if name not in defaults)]:
@@ -148,7 +162,9 @@ def _after_carriage_returns(text: str) -> str:
 
 def _plain(text: str) -> str:
     return cut_text(
-        strip_ansi(text).rstrip("\n"), max_characters=MAX_OUTPUT_CHARACTERS, max_lines=MAX_OUTPUT_LINES
+        strip_ansi(text).rstrip("\n"),
+        max_characters=MAX_OUTPUT_CHARACTERS,
+        max_lines=MAX_OUTPUT_LINES,
     )
 
 
@@ -158,7 +174,9 @@ def _traceback(output: dict) -> str:
 
 def _rich_output(output: dict) -> Output:
     data = output["data"]
-    left_out = {kind: len(data[kind]) for kind, limit in _LIMITS.items() if len(data.get(kind, "")) > limit}
+    left_out = {
+        kind: len(data[kind]) for kind, limit in _LIMITS.items() if len(data.get(kind, "")) > limit
+    }
     if "text/html" not in left_out:
         body = clean_html(data.get("text/html", ""))
         if body.striptags().strip() or "<img" in body:
@@ -168,7 +186,9 @@ def _rich_output(output: dict) -> Output:
         if address and mime_type not in left_out:
             width = output.get("metadata", {}).get(mime_type, {}).get("width")
             said = data.get("text/plain", "")
-            alt = cut_line(said, max_characters=400) if said.startswith("Figure. ") else ""  # see plots.in_words
+            alt = (
+                cut_line(said, max_characters=400) if said.startswith("Figure. ") else ""
+            )  # see plots.in_words
             return Output("image", address, width if isinstance(width, int) else None, alt)
     text = next((data[mime_type] for mime_type in _WRITTEN if data.get(mime_type)), "")
     text = _plain(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
@@ -177,7 +197,8 @@ def _rich_output(output: dict) -> Output:
 
 
 def _image_address(content: str, mime_type: str) -> str:
-    """A data: address for an img, in which an SVG runs no script; empty where the content is no base64."""
+    """A data: address for an img, in which an SVG runs no script; empty where the content is no
+    base64."""
     if mime_type == "image/svg+xml":
         encoded = base64.b64encode(content.encode("utf-8", "replace")).decode()
     else:

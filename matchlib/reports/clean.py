@@ -9,11 +9,15 @@ from pygments.token import STANDARD_TYPES
 from matchlib.reports.text import show_invisible
 
 _TEXT_TAGS = "a abbr b br code del em i img ins kbd mark q s samp small span strong sub sup u var"
-_BLOCK_TAGS = "blockquote dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 hr li ol p pre summary ul"
+_BLOCK_TAGS = (
+    "blockquote dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 hr li ol p pre summary ul"
+)
 _TABLE_TAGS = "caption col colgroup table tbody td tfoot th thead tr"
 TAGS = {*_TEXT_TAGS.split(), *_BLOCK_TAGS.split(), *_TABLE_TAGS.split()}
 # what stands inside these is code or a document of its own, never text for the reader
-_PROGRAM_TAGS = "script style iframe object embed applet template noscript svg math title textarea select"
+_PROGRAM_TAGS = (
+    "script style iframe object embed applet template noscript svg math title textarea select"
+)
 ATTRIBUTES = {
     "a": {"href", "title"},
     "abbr": {"title"},
@@ -37,7 +41,8 @@ _SMALL_NUMBER = re.compile(r"\d{1,4}")
 
 
 def clean_html(html: str) -> Markup:
-    """HTML with allowed tags only: no script, no handler, no style, no id, no address that would load."""
+    """HTML with allowed tags only: no script, no handler, no style, no id, no address that would
+    load."""
     return Markup(
         nh3.clean(
             # invisible characters also because nh3 takes no lone surrogate
@@ -54,7 +59,8 @@ def clean_html(html: str) -> Markup:
 
 
 def _allowed_value(tag: str, name: str, value: str) -> str | None:
-    """The value, or None where the attribute must go; nh3 has already checked names and URL schemes."""
+    """The value, or None where the attribute must go; nh3 has already checked names and URL
+    schemes."""
     if name == "href":
         return value if _LINK.match(value) else None
     if name == "src":

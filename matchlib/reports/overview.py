@@ -46,7 +46,8 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One parameter or metric of one stage; values holds one entry a run, None where the run lacks it."""
+    """One parameter or metric of one stage; values holds one entry a run, None where the run lacks
+    it."""
 
     stage: str
     name: str
@@ -62,17 +63,23 @@ class Comparison:
 
 
 def find_damage(run_dir: Path) -> list[str]:
-    """One sentence on every file of a run that is not whole: manifests, executed notebooks, and what stages wrote."""
+    """One sentence on every file of a run that is not whole: manifests, executed notebooks, and
+    what stages wrote."""
     damage = []
     for folder in _stage_folders(Path(run_dir)):
         try:
             manifest = read_manifest(folder)
         except (OSError, ValueError):
             size = (folder / "manifest.json").stat().st_size
-            damage.append(f"{folder.name}: manifest.json ({size:,} bytes) is damaged, so the stage is left out; run "
-                          f"it again")
+            damage.append(
+                f"{folder.name}: manifest.json ({size:,} bytes) is damaged, so the stage is left out; run "
+                f"it again"
+            )
             continue
-        damage += [f"{folder.name}: {sentence}; run it again" for sentence in _damaged_files(folder, manifest)]
+        damage += [
+            f"{folder.name}: {sentence}; run it again"
+            for sentence in _damaged_files(folder, manifest)
+        ]
         try:
             read_notebook(folder / f"{folder.name}.ipynb")
         except ValueError as problem:
@@ -91,7 +98,9 @@ def _damaged_files(folder: Path, manifest: dict) -> list[str]:
         if not path.is_file():
             found.append(f"{name} is missing")
         elif path.stat().st_size != facts["bytes"]:
-            found.append(f"{name} has {path.stat().st_size:,} bytes, but the stage wrote {facts['bytes']:,}")
+            found.append(
+                f"{name} has {path.stat().st_size:,} bytes, but the stage wrote {facts['bytes']:,}"
+            )
         elif _file_hash(path) != facts["sha256"]:
             found.append(f"{name} is not the file that the stage wrote")
     return found
@@ -103,7 +112,8 @@ def _file_hash(path: Path) -> str:
 
 
 def read_notebook(notebook: Path) -> nbformat.NotebookNode | None:
-    """An executed notebook, None where there is none. Raises ValueError with its name and size if it is not whole."""
+    """An executed notebook, None where there is none. Raises ValueError with its name and size if
+    it is not whole."""
     # a stage may have been run from JupyterLab: finished, but without an executed copy beside it
     if not notebook.is_file():
         return None
@@ -112,17 +122,22 @@ def read_notebook(notebook: Path) -> nbformat.NotebookNode | None:
         for cell in content.cells:  # a notebook of valid JSON may still lack what every cell has
             _ = cell.cell_type, cell.source
     except Exception:  # nbformat raises whatever its checks stumble on
-        raise ValueError(f"{notebook.name} ({notebook.stat().st_size:,} bytes) is damaged or no notebook") from None
+        raise ValueError(
+            f"{notebook.name} ({notebook.stat().st_size:,} bytes) is damaged or no notebook"
+        ) from None
     return content
 
 
 def render_index(run_dir: Path) -> Path:
-    """Write <run_dir>/index.html: every finished stage in name order, with answer, figures and picture.
+    """Write <run_dir>/index.html: every finished stage in name order, with answer, figures and
+    picture.
 
     What is damaged is left out and listed.
     """
     run_dir = Path(run_dir)
-    stages = [_stage_entry(run_dir / name, manifest) for name, manifest in _manifests(run_dir).items()]
+    stages = [
+        _stage_entry(run_dir / name, manifest) for name, manifest in _manifests(run_dir).items()
+    ]
     seconds = [stage.manifest["seconds"] for stage in stages]
     return write_page(
         run_dir / "index.html",
@@ -142,7 +157,8 @@ def mark_rendered(run_dir: Path) -> None:
 
 
 def is_rendered(run_dir: Path) -> bool:
-    """Whether the run's index was made of the manifests, notebooks and templates that are there now, by content."""
+    """Whether the run's index was made of the manifests, notebooks and templates that are there
+    now, by content."""
     mark = Path(run_dir) / ".report"
     if not mark.is_file() or not (Path(run_dir) / "index.html").is_file():
         return False
@@ -152,33 +168,44 @@ def is_rendered(run_dir: Path) -> bool:
 def _hash_of_report(run_dir: Path) -> str:
     """Hash of this package's files, and of the manifests and executed notebooks of a run."""
     package = Path(__file__).parent
-    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [
+        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
     for manifest in run_dir.glob("*/manifest.json"):
         files += [manifest, manifest.with_name(f"{manifest.parent.name}.ipynb")]
     digest = hashlib.sha256()
     for path in sorted(path for path in files if path.is_file()):
         place = path.relative_to(package if path.is_relative_to(package) else run_dir)
-        digest.update(f"{place}\0".encode("utf-8", "surrogateescape") + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(
+            f"{place}\0".encode("utf-8", "surrogateescape")
+            + hashlib.sha256(path.read_bytes()).digest()
+        )
     return digest.hexdigest()
 
 
 def compare_runs(run_dirs: list[Path], html: Path) -> Path:
-    """Write one page with the parameters and metrics of several runs in columns, shared ones folded."""
+    """Write one page with the parameters and metrics of several runs in columns, shared ones
+    folded."""
     run_dirs = [Path(run_dir) for run_dir in run_dirs]
     if not run_dirs:
         raise ValueError("compare_runs() got no run folder; name at least one")
     runs = [_manifests(run_dir) for run_dir in run_dirs]
     for run_dir, manifests in zip(run_dirs, runs, strict=True):
         if not manifests:
-            raise ValueError(f"{run_dir}: no finished stage in it that is whole; run the notebooks first")
+            raise ValueError(
+                f"{run_dir}: no finished stage in it that is whole; run the notebooks first"
+            )
     return write_page(
         html,
         "compare.html.j2",
         title="Comparison of runs",
         names=_distinct_names(run_dirs),
         runs=runs,
-        damage=[f"{name}, {sentence}" for name, run_dir in zip(_distinct_names(run_dirs), run_dirs, strict=True)
-                for sentence in find_damage(run_dir)],
+        damage=[
+            f"{name}, {sentence}"
+            for name, run_dir in zip(_distinct_names(run_dirs), run_dirs, strict=True)
+            for sentence in find_damage(run_dir)
+        ],
         stages=sorted(set().union(*runs)),
         # a stage that one run has not finished says nothing about parameters, but lacks results
         parameters=_side_by_side(runs, "parameters", needs_all_runs=False),
@@ -187,7 +214,8 @@ def compare_runs(run_dirs: list[Path], html: Path) -> Path:
 
 
 def zip_pages(pages: list[Path], out: Path) -> Path:
-    """Write pages into one zip file to mail, at their places below its folder, so that their links still lead there."""
+    """Write pages into one zip file to mail, at their places below its folder, so that their links
+    still lead there."""
     out = Path(out)
     part = out.with_suffix(".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -201,7 +229,8 @@ def _stage_folders(run_dir: Path) -> list[Path]:
 
 
 def _manifests(run_dir: Path) -> dict[str, dict]:
-    """Stage folder name -> manifest, of the finished stages only; `find_damage` tells those that are not whole."""
+    """Stage folder name -> manifest, of the finished stages only; `find_damage` tells those that
+    are not whole."""
     found = {}
     for folder in _stage_folders(run_dir):
         try:
@@ -236,7 +265,9 @@ def _notebook_cells(notebook: Path) -> list[dict]:
 
 def _first_heading(cells: list[dict]) -> str | None:
     for cell in cells:
-        found = cell.cell_type == "markdown" and re.search(r"^#{1,6}[ \t]+(.+)$", cell.source, re.MULTILINE)
+        found = cell.cell_type == "markdown" and re.search(
+            r"^#{1,6}[ \t]+(.+)$", cell.source, re.MULTILINE
+        )
         if found:
             return found[1].strip(" #")
     return None
@@ -281,8 +312,11 @@ def _distinct_names(run_dirs: list[Path]) -> list[str]:
     ]
 
 
-def _side_by_side(runs: list[dict[str, dict]], section: str, *, needs_all_runs: bool) -> list[Comparison]:
-    """Every entry of a manifest section over all runs, by stage, in the order the manifests list them."""
+def _side_by_side(
+    runs: list[dict[str, dict]], section: str, *, needs_all_runs: bool
+) -> list[Comparison]:
+    """Every entry of a manifest section over all runs, by stage, in the order the manifests list
+    them."""
     rows = []
     for stage in sorted(set().union(*runs)):
         entries = [run[stage][section] if stage in run else None for run in runs]

@@ -1,4 +1,5 @@
-"""The page that all reports share: template environment, style, content policy, manifests, small formats."""
+"""The page that all reports share: template environment, style, content policy, manifests, small
+formats."""
 
 import base64
 import hashlib
@@ -17,7 +18,12 @@ from matchlib.reports.text import cut_text, show_invisible
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_VALUE_CHARACTERS = 400
 SECTIONS = ("parameters", "inputs", "metrics", "code")
-_UNSAID = {"headline": None, "seconds": None, "device": "device unknown", "finished_at": "time unknown"}
+_UNSAID = {
+    "headline": None,
+    "seconds": None,
+    "device": "device unknown",
+    "finished_at": "time unknown",
+}
 
 
 @lru_cache(maxsize=1)
@@ -45,11 +51,10 @@ def environment() -> Environment:
 
 
 def content_policy(css: str) -> str:
-    """A Content-Security-Policy under which this one stylesheet and embedded images are all that loads."""
+    """A Content-Security-Policy under which this one stylesheet and embedded images are all that
+    loads."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def write_page(path: Path, template: str, **content: object) -> Path:
@@ -76,7 +81,9 @@ def read_manifest(stage_dir: Path) -> dict | None:
     except ValueError as error:
         raise ValueError(f"{path}: not readable as JSON ({error}); rerun the stage") from error
     if not isinstance(manifest, dict):
-        raise ValueError(f"{path}: expected an object, got {type(manifest).__name__}; rerun the stage")
+        raise ValueError(
+            f"{path}: expected an object, got {type(manifest).__name__}; rerun the stage"
+        )
     for section in SECTIONS:
         manifest[section] = manifest.get(section) or {}
         if not isinstance(manifest[section], dict):

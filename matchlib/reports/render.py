@@ -24,7 +24,14 @@ from matchlib.reports.overview import (
 from matchlib.reports.page import environment, read_manifest, write_page
 from matchlib.reports.text import cut_line, cut_text
 
-__all__ = ["compare_runs", "mark_rendered", "render_index", "render_notebook", "render_run", "zip_pages"]
+__all__ = [
+    "compare_runs",
+    "mark_rendered",
+    "render_index",
+    "render_notebook",
+    "render_run",
+    "zip_pages",
+]
 
 MAX_CODE_CHARACTERS = 30_000
 MAX_PROSE_CHARACTERS = 20_000
@@ -42,7 +49,8 @@ class Heading:
 
 
 class ReportExporter(HTMLExporter):
-    """nbconvert with our cells template, our cleaner for every piece of HTML, and autoescape for the rest."""
+    """nbconvert with our cells template, our cleaner for every piece of HTML, and autoescape for
+    the rest."""
 
     def __init__(self, **options):
         super().__init__(sanitize_html=True, exclude_anchor_links=True, **options)
@@ -51,7 +59,8 @@ class ReportExporter(HTMLExporter):
 
     def _create_environment(self):
         templates = environment().overlay()
-        # overlay() shares these two with the pages' environment, which must not get nbconvert's filters
+        # overlay() shares these two with the pages' environment, which must not get nbconvert's
+        # filters
         templates.filters = dict(templates.filters)
         templates.globals = dict(templates.globals)
         for name, function in self.default_filters():
@@ -74,22 +83,29 @@ def render_run(run_dir: Path) -> tuple[list[Path], list[str]]:
     for manifest in sorted(run_dir.glob("*/manifest.json")):
         notebook = manifest.parent / f"{manifest.parent.name}.ipynb"
         if not notebook.exists():
-            notes.append(f"{notebook.parent.name}: no executed {notebook.name}, so the index shows its figures without "
-                         f"a page")
+            notes.append(
+                f"{notebook.parent.name}: no executed {notebook.name}, so the index shows its figures without "
+                f"a page"
+            )
             continue
         try:
             pages.append(render_notebook(notebook, notebook.with_suffix(".html")))
         except ValueError as problem:
-            notebook.with_suffix(".html").unlink(missing_ok=True)  # the page of what was there before
+            notebook.with_suffix(".html").unlink(
+                missing_ok=True
+            )  # the page of what was there before
             if not any(note.startswith(f"{notebook.stem}: ") for note in notes):
-                notes.append(f"{notebook.stem}: {cut_line(str(problem))}, so the stage has no page; run it again")
+                notes.append(
+                    f"{notebook.stem}: {cut_line(str(problem))}, so the stage has no page; run it again"
+                )
     index = render_index(run_dir)
     mark_rendered(run_dir)
     return [index, *pages], notes
 
 
 def render_notebook(notebook: Path, html: Path) -> Path:
-    """Render an executed notebook, with the manifest beside it where there is one, to one HTML file.
+    """Render an executed notebook, with the manifest beside it where there is one, to one HTML
+    file.
 
     Raises ValueError if the notebook or the manifest is damaged.
     """
@@ -130,7 +146,8 @@ def _outline(body: str) -> tuple[str | None, list[Heading], Markup]:
 
 
 def _address(heading: Tag, taken: Counter[str]) -> Heading:
-    """Give a heading the id JupyterLab would, so that links inside the notebook still lead somewhere."""
+    """Give a heading the id JupyterLab would, so that links inside the notebook still lead
+    somewhere."""
     name = base = re.sub(r"\s", "-", heading.get_text().strip())[:100]
     while name in taken:
         taken[base] += 1

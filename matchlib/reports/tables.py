@@ -53,7 +53,13 @@ def show_table(
     from IPython.display import display  # here, so that importing this module stays light
 
     display(
-        text_table(frame, caption=caption, max_rows=max_rows, max_text=max_text, number_format=number_format)
+        text_table(
+            frame,
+            caption=caption,
+            max_rows=max_rows,
+            max_text=max_text,
+            number_format=number_format,
+        )
     )
 
 
@@ -83,8 +89,11 @@ def text_table(
     )
 
 
-def format_value(value: object, *, number_format: str = "{:.3f}", is_identifier: bool = False) -> str:
-    """One value as text: floats by number_format, integers with thousands separators, missing as a dash."""
+def format_value(
+    value: object, *, number_format: str = "{:.3f}", is_identifier: bool = False
+) -> str:
+    """One value as text: floats by number_format, integers with thousands separators, missing as a
+    dash."""
     if value is None or value is pd.NA or value is pd.NaT:
         return "–"
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
@@ -111,7 +120,9 @@ def _named_columns(frame: pd.DataFrame) -> list[tuple[object, pd.Series | pd.Ind
     if index.nlevels == 1 and index.name is None and pd.api.types.is_integer_dtype(index):
         return columns
     # not put together as a frame: that guesses types, and the string type takes no lone surrogate
-    levels = [(index.names[level] or "", index.get_level_values(level)) for level in range(index.nlevels)]
+    levels = [
+        (index.names[level] or "", index.get_level_values(level)) for level in range(index.nlevels)
+    ]
     return levels + columns
 
 
@@ -121,14 +132,20 @@ def _header_text(name: object) -> str:
 
 
 def _caption_text(caption: object) -> str:
-    return cut_text(show_invisible(str(caption)), max_characters=MAX_CAPTION_CHARACTERS, max_lines=MAX_CELL_LINES)
+    return cut_text(
+        show_invisible(str(caption)),
+        max_characters=MAX_CAPTION_CHARACTERS,
+        max_lines=MAX_CELL_LINES,
+    )
 
 
 def _is_numeric(column: pd.Series | pd.Index) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _column_texts(column: pd.Series | pd.Index, header: str, max_text: int, number_format: str) -> list[str]:
+def _column_texts(
+    column: pd.Series | pd.Index, header: str, max_text: int, number_format: str
+) -> list[str]:
     is_identifier = bool(_IDENTIFIER.search(header))
     return [
         cut_text(
@@ -153,7 +170,9 @@ def _as_html(headers, rows, is_number, caption, note) -> str:
     lines = ["<table>"]
     if caption:
         lines.append(f"<caption>{html.escape(caption)}</caption>")
-    lines.append("<thead><tr>" + "".join(map(_html_cell, headers, is_number, ["th"] * len(headers))))
+    lines.append(
+        "<thead><tr>" + "".join(map(_html_cell, headers, is_number, ["th"] * len(headers)))
+    )
     lines.append("</tr></thead><tbody>")
     for row in rows:
         lines.append("<tr>" + "".join(map(_html_cell, row, is_number, ["td"] * len(row))) + "</tr>")

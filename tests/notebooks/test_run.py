@@ -27,18 +27,49 @@ from matchlib.stage import Finished
 ROOT = Path(__file__).parents[2]
 MATCHLIB = [sys.executable, "-m", "matchlib.cli"]
 CANARY = "sk-canary-5f1d0c"
-STAGES = ["01_data_rules", "02_contrastive", "02_contrastive-shuffled", "02_contrastive-applicants",
-          "02_contrastive-knn", "02_contrastive-rum",
-          "02_contrastive-rule", "03_hyre", "04_runner_up_mining", "05_rankpo", "06_girl",
-          "09_error_analysis", "10_bias_analysis", "11_leaderboard", "12_ledger"]
-SYSTEMS = {"bm25", "bm25_length", "raw", "shuffled", "stage1", "hybrid", "hybrid_rrf", "applicants", "rum", "knn",
-           "rule", "rankpo"}
+STAGES = [
+    "01_data_rules",
+    "02_contrastive",
+    "02_contrastive-shuffled",
+    "02_contrastive-applicants",
+    "02_contrastive-knn",
+    "02_contrastive-rum",
+    "02_contrastive-rule",
+    "03_hyre",
+    "04_runner_up_mining",
+    "05_rankpo",
+    "06_girl",
+    "09_error_analysis",
+    "10_bias_analysis",
+    "11_leaderboard",
+    "12_ledger",
+]
+SYSTEMS = {
+    "bm25",
+    "bm25_length",
+    "raw",
+    "shuffled",
+    "stage1",
+    "hybrid",
+    "hybrid_rrf",
+    "applicants",
+    "rum",
+    "knn",
+    "rule",
+    "rankpo",
+}
 BASELINES = 3
 
 
 def run(*arguments, environment=None, **options):
-    return subprocess.run(arguments, cwd=ROOT, env=os.environ | (environment or {}), text=True, capture_output=True,
-                          **options)
+    return subprocess.run(
+        arguments,
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        text=True,
+        capture_output=True,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +85,14 @@ def names():
 @pytest.fixture(scope="module")
 def smoke(names):
     """A finished smoke run, made with an API key in the environment; returns its folder."""
-    done = run(*MATCHLIB, "run", "params/smoke.yaml", "--run", names["smoke"],
-               environment={"OPENAI_API_KEY": CANARY})
+    done = run(
+        *MATCHLIB,
+        "run",
+        "params/smoke.yaml",
+        "--run",
+        names["smoke"],
+        environment={"OPENAI_API_KEY": CANARY},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert CANARY not in done.stdout + done.stderr
     return ROOT / "reports" / names["smoke"]
@@ -94,16 +131,24 @@ def test_every_interval_tells_its_clusters(smoke):
     assert tables >= 8
 
 
-@pytest.mark.parametrize("page", ["index.html", "05_rankpo", "09_error_analysis", "10_bias_analysis"])
+@pytest.mark.parametrize(
+    "page", ["index.html", "05_rankpo", "09_error_analysis", "10_bias_analysis"]
+)
 def test_pages_of_a_run_hold_in_a_browser(smoke, browser, page):
     file = smoke / page if page == "index.html" else smoke / page / f"{page}.html"
     backgrounds = {False: "rgb(255, 255, 255)", True: "rgb(20, 23, 27)"}
     for width, dark in ((1400, False), (1400, True), (375, False), (375, True)):
         browser.open(file, width=width, dark=dark, settle_seconds=0.2)
-        assert not [url for url in browser.requested if not url.startswith(("data:", smoke.as_uri()))]
-        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == backgrounds[dark]
+        assert not [
+            url for url in browser.requested if not url.startswith(("data:", smoke.as_uri()))
+        ]
+        assert (
+            browser.evaluate("getComputedStyle(document.body).backgroundColor") == backgrounds[dark]
+        )
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    levels = browser.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1])")
+    levels = browser.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1])"
+    )
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     said = browser.evaluate("[...document.images].map(image => image.alt)")
@@ -113,10 +158,25 @@ def test_pages_of_a_run_hold_in_a_browser(smoke, browser, page):
 
 def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
     board = pd.read_csv(smoke / "11_leaderboard" / "leaderboard.csv")
-    assert {"dataset", "label_source", "channel", "system", "task", "measure", "value", "low", "high", "n", "seed",
-            "baseline", "p"} <= set(board.columns)
+    assert {
+        "dataset",
+        "label_source",
+        "channel",
+        "system",
+        "task",
+        "measure",
+        "value",
+        "low",
+        "high",
+        "n",
+        "seed",
+        "baseline",
+        "p",
+    } <= set(board.columns)
     judged, curves = (board[board["channel"] == channel] for channel in ("judge", "rule"))
-    assert set(judged["system"]) == SYSTEMS and len(judged) == len(SYSTEMS) * 2 * BASELINES  # top and uniform
+    assert (
+        set(judged["system"]) == SYSTEMS and len(judged) == len(SYSTEMS) * 2 * BASELINES
+    )  # top and uniform
     assert set(judged["measure"]) == {"alignment, top", "alignment, uniform"}
     assert curves.empty  # one curve has none to be compared with
     points = pd.read_csv(smoke / "11_leaderboard" / "frontier.csv")
@@ -125,13 +185,22 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
     board = board[board["channel"].isin(["observed", "true_fit"])]
     assert set(board["system"]) == SYSTEMS
     cells = board[["system", "task", "channel", "measure", "baseline"]]
-    assert len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * BASELINES  # Judged@10: observed
+    assert (
+        len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * BASELINES
+    )  # Judged@10: observed
     assert board["value"].between(0, 1).all()
-    assert board["p"].isna().sum() == BASELINES * 2 * (4 + 3)  # only a baseline against itself has no test
+    assert board["p"].isna().sum() == BASELINES * 2 * (
+        4 + 3
+    )  # only a baseline against itself has no test
 
 
 def test_no_secret_is_in_any_file(smoke):
-    files = [path for folder in (smoke, ROOT / ".snakemake") for path in folder.rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in (smoke, ROOT / ".snakemake")
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     assert len(files) > 20
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
 
@@ -157,9 +226,22 @@ def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke
 
 def test_snakemake_by_itself_says_how_to_start(smoke):
     """It would take dates for changes, and its own record for the truth."""
-    done = run(sys.executable, "-m", "snakemake", "--profile", "profiles/default", "--cores", "1", "-n",
-               "--config", f"params={smoke / 'params.yaml'}")
-    assert done.returncode != 0 and "start with: matchlib run params/<file>.yaml" in done.stdout + done.stderr
+    done = run(
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--profile",
+        "profiles/default",
+        "--cores",
+        "1",
+        "-n",
+        "--config",
+        f"params={smoke / 'params.yaml'}",
+    )
+    assert (
+        done.returncode != 0
+        and "start with: matchlib run params/<file>.yaml" in done.stdout + done.stderr
+    )
 
 
 def test_saving_a_notebook_with_outputs_reruns_nothing(smoke):
@@ -182,7 +264,9 @@ def test_verify_accepts_the_run_and_names_what_was_changed_by_hand(smoke, names)
     manifest_file = smoke / "11_leaderboard" / "manifest.json"
     manifest = json.loads(manifest_file.read_text())
     try:
-        manifest_file.write_text(json.dumps(manifest | {"parameters": manifest["parameters"] | {"depth": 3}}))
+        manifest_file.write_text(
+            json.dumps(manifest | {"parameters": manifest["parameters"] | {"depth": 3}})
+        )
         done = run(*command)
         assert done.returncode == 1
         assert "11_leaderboard: depth is 3, the params file says 100" in done.stderr
@@ -201,57 +285,129 @@ def test_report_renders_and_refuses_an_unknown_run(smoke, names):
     finally:
         executed.write_bytes(content)
     done = run(*MATCHLIB, "report", "no-such-run")
-    assert done.returncode == 1 and "holds no finished stage" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "holds no finished stage" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def papermill(notebook, out_dir, *parameters, cwd=".", environment=None):
     flags = [word for name, value in parameters for word in ("-p", name, str(value))]
     out_dir.mkdir(parents=True, exist_ok=True)
-    return run(sys.executable, "-m", "papermill", f"notebooks/{notebook}.ipynb", str(out_dir / "out.ipynb"),
-               "-p", "out_dir", str(out_dir), *flags, "--no-progress-bar", "-k", "python3", "--cwd", cwd,
-               environment=environment)
+    return run(
+        sys.executable,
+        "-m",
+        "papermill",
+        f"notebooks/{notebook}.ipynb",
+        str(out_dir / "out.ipynb"),
+        "-p",
+        "out_dir",
+        str(out_dir),
+        *flags,
+        "--no-progress-bar",
+        "-k",
+        "python3",
+        "--cwd",
+        cwd,
+        environment=environment,
+    )
 
 
 def test_notebooks_run_one_by_one_by_plain_papermill(names):
     base = Path("reports") / names["plain"]
-    small = [("train_jobs", 24), ("train_resumes", 40), ("valid_jobs", 8), ("valid_resumes", 20), ("test_jobs", 12),
-             ("test_resumes", 30)]
+    small = [
+        ("train_jobs", 24),
+        ("train_resumes", 40),
+        ("valid_jobs", 8),
+        ("valid_resumes", 20),
+        ("test_jobs", 12),
+        ("test_resumes", 30),
+    ]
     # the first one from the notebooks folder, where JupyterLab's kernels start
     done = papermill("01_data_rules", base / "01_data_rules", *small, cwd="notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
-    done = papermill("02_contrastive", base / "02_contrastive", ("data", base / "01_data_rules"), ("epochs", 1.0),
-                     ("batch_size", 16), ("max_tokens", 32), ("frozen_layers", 5), ("evaluations", 1))
+    done = papermill(
+        "02_contrastive",
+        base / "02_contrastive",
+        ("data", base / "01_data_rules"),
+        ("epochs", 1.0),
+        ("batch_size", 16),
+        ("max_tokens", 32),
+        ("frozen_layers", 5),
+        ("evaluations", 1),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    done = papermill("11_leaderboard", base / "11_leaderboard", ("data", base / "01_data_rules"),
-                     ("stage1", base / "02_contrastive"), ("shuffled", ""))
+    done = papermill(
+        "11_leaderboard",
+        base / "11_leaderboard",
+        ("data", base / "01_data_rules"),
+        ("stage1", base / "02_contrastive"),
+        ("shuffled", ""),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    done = papermill("03_hyre", base / "03_hyre", ("data", base / "01_data_rules"), ("generator", "repeat"))
+    done = papermill(
+        "03_hyre", base / "03_hyre", ("data", base / "01_data_rules"), ("generator", "repeat")
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    done = papermill("04_runner_up_mining", base / "04_runner_up_mining", ("data", base / "01_data_rules"),
-                     ("encoder", base / "02_contrastive"), ("miner", "sampled_runner_ups"), ("low", 0.1), ("high", 0.3))
+    done = papermill(
+        "04_runner_up_mining",
+        base / "04_runner_up_mining",
+        ("data", base / "01_data_rules"),
+        ("encoder", base / "02_contrastive"),
+        ("miner", "sampled_runner_ups"),
+        ("low", 0.1),
+        ("high", 0.3),
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     mined = pd.read_parquet(ROOT / base / "04_runner_up_mining" / "mined.parquet")
-    assert list(mined) == ["query_id", "candidate_id", "task", "score", "rank", "percentile", "miner"]
-    assert Finished(ROOT / base / "11_leaderboard").manifest["inputs"]["stage1"]["stage"] == "02_contrastive"
-    done = papermill("03_hyre", base / "03_hyre-few_shot", ("data", base / "01_data_rules"),
-                     ("generator", "few_shot"), ("language_model", "m"), environment={"OPENAI_API_KEY": ""})
-    assert done.returncode != 0 and "OPENAI_API_KEY is not set, which a service needs" in done.stderr
+    assert list(mined) == [
+        "query_id",
+        "candidate_id",
+        "task",
+        "score",
+        "rank",
+        "percentile",
+        "miner",
+    ]
+    assert (
+        Finished(ROOT / base / "11_leaderboard").manifest["inputs"]["stage1"]["stage"]
+        == "02_contrastive"
+    )
+    done = papermill(
+        "03_hyre",
+        base / "03_hyre-few_shot",
+        ("data", base / "01_data_rules"),
+        ("generator", "few_shot"),
+        ("language_model", "m"),
+        environment={"OPENAI_API_KEY": ""},
+    )
+    assert (
+        done.returncode != 0 and "OPENAI_API_KEY is not set, which a service needs" in done.stderr
+    )
     assert not (ROOT / base / "03_hyre-few_shot" / "manifest.json").exists()
 
 
 def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names, tmp_path):
     """Own tables with three groups, names and gendered words redacted: nothing to swap, and no market to ask."""
-    market, sections = Finished(smoke / "01_data_rules"), {"source": "files", "test_share": 1.0, "rule_names": []}
+    market, sections = (
+        Finished(smoke / "01_data_rules"),
+        {"source": "files", "test_share": 1.0, "rule_names": []},
+    )
     for name in ("jobs", "resumes", "labels"):
         frame = market.table(name).query("split == 'test'")
         if name == "resumes":
             frame = frame.assign(gender=[("man", "woman", "")[i % 3] for i in range(len(frame))])
-        frame[frame.columns.intersection(["job_id", "resume_id", "text", "label", "gender"])].to_csv(
-            tmp_path / f"{name}.csv", index=False)
+        frame[
+            frame.columns.intersection(["job_id", "resume_id", "text", "label", "gender"])
+        ].to_csv(tmp_path / f"{name}.csv", index=False)
         sections[f"{name}_file"] = str(tmp_path / f"{name}.csv")
-    params = {"01_data_rules": sections | {"redact": ["name", "gendered"]}, "02_contrastive": {"max_tokens": 64},
-              "09_error_analysis": {"cluster_by": "", "n": 10},
-              "10_bias_analysis": {"cluster_by": "", "strata": [], "smallest": 3, "permutations": 100}}
+    params = {
+        "01_data_rules": sections | {"redact": ["name", "gendered"]},
+        "02_contrastive": {"max_tokens": 64},
+        "09_error_analysis": {"cluster_by": "", "n": 10},
+        "10_bias_analysis": {"cluster_by": "", "strata": [], "smallest": 3, "permutations": 100},
+    }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(params))
     done = run(*MATCHLIB, "run", str(tmp_path / "own.yaml"), "--run", names["own"])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -268,7 +424,9 @@ def a_reader(prompt):
         return "The town differs.\nClass: unsuitable"
     if "Which job is better" in prompt:
         first, second = prompt.split("Job A:")[1].split("Job B:")
-        return "\n".join(f"{c}: {'AB'[len(first) < len(second)]}" for c in ("Detail", "Relevance", "Conciseness"))
+        return "\n".join(
+            f"{c}: {'AB'[len(first) < len(second)]}" for c in ("Detail", "Relevance", "Conciseness")
+        )
     if "Which resume fits" not in prompt:
         return "## Experience\nAn invented person who knows the work."
     first, second = prompt.split("Resume A:")[1].split("\n\nWhich resume")[0].split("\n\nResume B:")
@@ -279,24 +437,57 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
     server.answer = a_reader
     tables, base = Path("reports") / smoke.name / "01_data_rules", Path("reports") / names["plain"]
     cache = {"MATCHLIB_CACHE": str(tmp_path)}
-    done = papermill("03_hyre", base / "03_hyre-few_shot", ("data", tables), ("generator", "few_shot"),
-                     ("language_model", "m"), ("max_tokens", 64), environment=cache)
+    done = papermill(
+        "03_hyre",
+        base / "03_hyre-few_shot",
+        ("data", tables),
+        ("generator", "few_shot"),
+        ("language_model", "m"),
+        ("max_tokens", 64),
+        environment=cache,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     hyre = Finished(ROOT / base / "03_hyre-few_shot")
-    assert "100% of the jobs" in hyre.manifest["headline"] and "no language model" not in hyre.manifest["headline"]
+    assert (
+        "100% of the jobs" in hyre.manifest["headline"]
+        and "no language model" not in hyre.manifest["headline"]
+    )
     assert hyre.table("jobs")["text"].str.contains("An invented person who knows the work").all()
-    done = papermill("05_rankpo", base / "05_rankpo", ("data", tables), ("annotator", "service"),
-                     ("language_model", "m"), ("judge_model", "m"), ("stage1", tables.parent / "02_contrastive-rule"),
-                     ("pairs_per_job", 1), ("test_pairs_per_job", 2), ("epochs", 1.0), ("frozen_layers", 5),
-                     ("evaluations", 1), ("objective", "sft"), ("top_k", 10), environment=cache)
+    done = papermill(
+        "05_rankpo",
+        base / "05_rankpo",
+        ("data", tables),
+        ("annotator", "service"),
+        ("language_model", "m"),
+        ("judge_model", "m"),
+        ("stage1", tables.parent / "02_contrastive-rule"),
+        ("pairs_per_job", 1),
+        ("test_pairs_per_job", 2),
+        ("epochs", 1.0),
+        ("frozen_layers", 5),
+        ("evaluations", 1),
+        ("objective", "sft"),
+        ("top_k", 10),
+        environment=cache,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     judged = Finished(ROOT / base / "05_rankpo").table("preferences")
     assert set(judged["annotator"]) == {"m"} and (judged["preferred"] != "tie").mean() > 0.8
-    done = papermill("09_error_analysis", base / "09_error_analysis", ("data", tables), ("annotator", "service"),
-                     ("stage1", tables.parent / "02_contrastive"), ("language_model", "m"), ("n", 20), ("reader", ""),
-                     environment=cache)
+    done = papermill(
+        "09_error_analysis",
+        base / "09_error_analysis",
+        ("data", tables),
+        ("annotator", "service"),
+        ("stage1", tables.parent / "02_contrastive"),
+        ("language_model", "m"),
+        ("n", 20),
+        ("reader", ""),
+        environment=cache,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    classes = pd.read_csv(ROOT / base / "09_error_analysis" / "classes.csv").set_index("class")["share"]
+    classes = pd.read_csv(ROOT / base / "09_error_analysis" / "classes.csv").set_index("class")[
+        "share"
+    ]
     assert (classes["unsuitable"] == 1).all()
 
 
@@ -304,37 +495,86 @@ def untrained_chat_model(folder, texts):
     """A random two-layer GPT-2 with a vocabulary and a chat template of its own, saved as any model is."""
     pieces = ByteLevelBPETokenizer()
     pieces.train_from_iterator(texts, vocab_size=900, special_tokens=["<end>"], show_progress=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, eos_token="<end>", pad_token="<end>")
-    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer, eos_token="<end>", pad_token="<end>"
+    )
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant:"
+    )
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=512,
-                               eos_token_id=tokenizer.eos_token_id, bos_token_id=None)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            n_positions=512,
+            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
+        )
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(smoke, names, server, tmp_path):
+def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
+    smoke, names, server, tmp_path
+):
     server.answer = a_reader
     tables = smoke / "01_data_rules"
     jobs, resumes = (pd.read_parquet(tables / f"{side}.parquet") for side in ("jobs", "resumes"))
     prompts, texts = views(jobs, resumes, form="text", max_words=4)
-    untrained_chat_model(tmp_path / "untrained", [*texts, *(prompt.system + prompt.user for prompt in prompts)])
+    untrained_chat_model(
+        tmp_path / "untrained", [*texts, *(prompt.system + prompt.user for prompt in prompts)]
+    )
     base, model = ROOT / "reports" / names["plain"], tmp_path / "untrained"
-    for optimizer, rank in (("ppo", 0), ("grpo", 4)):  # all weights, then adapters on what that wrote
+    for optimizer, rank in (
+        ("ppo", 0),
+        ("grpo", 4),
+    ):  # all weights, then adapters on what that wrote
         girl = base / f"06_girl-{optimizer}"
-        done = papermill("06_girl", girl, ("data", tables), ("base_model", model), ("form", "text"), ("max_words", 4),
-                         ("max_tokens", 400), ("max_job_tokens", 16), ("sft_learning_rate", 0.01), ("sft_epochs", 12.0),
-                         ("batch_size", 8), ("lora_rank", rank), ("reward_epochs", 1.0), ("optimizer", optimizer),
-                         ("iterations", 2), ("samples", 32), ("judge", "service"), ("language_model", "m"),
-                         ("judged", 6), ("best_of", 4), ("recommended", 20),
-                         environment={"MATCHLIB_CACHE": str(tmp_path / "cache")})
+        done = papermill(
+            "06_girl",
+            girl,
+            ("data", tables),
+            ("base_model", model),
+            ("form", "text"),
+            ("max_words", 4),
+            ("max_tokens", 400),
+            ("max_job_tokens", 16),
+            ("sft_learning_rate", 0.01),
+            ("sft_epochs", 12.0),
+            ("batch_size", 8),
+            ("lora_rank", rank),
+            ("reward_epochs", 1.0),
+            ("optimizer", optimizer),
+            ("iterations", 2),
+            ("samples", 32),
+            ("judge", "service"),
+            ("language_model", "m"),
+            ("judged", 6),
+            ("best_of", 4),
+            ("recommended", 20),
+            environment={"MATCHLIB_CACHE": str(tmp_path / "cache")},
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         written = Finished(girl).table("generated")
-        decoded = [f"{stage} {how}" for stage in ("raw", "sft", optimizer) for how in ("greedy", "sampled")]
+        decoded = [
+            f"{stage} {how}" for stage in ("raw", "sft", optimizer) for how in ("greedy", "sampled")
+        ]
         assert len(written) == 6 and list(written) == ["resume_id", *decoded, "sft best of 4"]
         model = girl / "generator"
     judged = pd.read_csv(girl / "judged.csv")
-    assert set(judged["criterion"]) == {"detail", "relevance", "conciseness"} and (judged["n"] > 0).all()
-    assert set(judged["against"]) == {"raw greedy", "sft greedy", "sft sampled", "sft best of 4", "nearest job"}
+    assert (
+        set(judged["criterion"]) == {"detail", "relevance", "conciseness"}
+        and (judged["n"] > 0).all()
+    )
+    assert set(judged["against"]) == {
+        "raw greedy",
+        "sft greedy",
+        "sft sampled",
+        "sft best of 4",
+        "nearest job",
+    }
     assert server.answered > 12
     assert "grpo's advantage over SFT" in Finished(girl).manifest["headline"]
 
@@ -343,8 +583,10 @@ def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
     (tmp_path / "jobs.csv").write_text("job_id,text\na,cook\na,nurse\n")
     (tmp_path / "resumes.csv").write_text("resume_id,text\nx,I cook\n")
     (tmp_path / "labels.csv").write_text("job_id,resume_id,label\na,x,1\n")
-    params = {"01_data_rules": {"source": "files", "rule_names": []} | {
-        f"{name}_file": str(tmp_path / f"{name}.csv") for name in ("jobs", "resumes", "labels")}}
+    params = {
+        "01_data_rules": {"source": "files", "rule_names": []}
+        | {f"{name}_file": str(tmp_path / f"{name}.csv") for name in ("jobs", "resumes", "labels")}
+    }
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(params))
     done = run(*MATCHLIB, "check", str(tmp_path / "bad.yaml"))
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -369,8 +611,12 @@ def of_run(folder):
 
 def kill_some(kind, folder, started):
     """SIGKILL all of a run, or only its matchlib, Snakemake, papermill or kernel process."""
-    words = {"matchlib": "matchlib.cli", "snakemake": "snakemake", "papermill": "papermill",
-             "kernel": "ipykernel_launcher"}
+    words = {
+        "matchlib": "matchlib.cli",
+        "snakemake": "snakemake",
+        "papermill": "papermill",
+        "kernel": "ipykernel_launcher",
+    }
     chosen = [psutil.Process(started.pid)] if kind in ("all", "matchlib") else []
     for process in of_run(folder):
         try:
@@ -393,8 +639,14 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, 
     rng = random.Random(7)
     killed = 0
     for kind in ("all", "papermill", "snakemake", "kernel", "matchlib"):
-        started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        started = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         time.sleep(rng.uniform(5, 25))
         killed += kill_some(kind, folder, started)
         started.wait(timeout=400)  # what does not depend on a killed stage still runs to its end
@@ -404,5 +656,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, 
     done = run(*command, environment={"MATCHLIB_CACHE": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("leaderboard.csv", "runs/rank_jobs.stage1.txt"):
-        assert (folder / "11_leaderboard" / name).read_bytes() == (smoke / "11_leaderboard" / name).read_bytes()
-    assert Finished(folder / "02_contrastive").manifest["id"] == Finished(smoke / "02_contrastive").manifest["id"]
+        assert (folder / "11_leaderboard" / name).read_bytes() == (
+            smoke / "11_leaderboard" / name
+        ).read_bytes()
+    assert (
+        Finished(folder / "02_contrastive").manifest["id"]
+        == Finished(smoke / "02_contrastive").manifest["id"]
+    )

@@ -37,7 +37,9 @@ def hostile_cells(text: str) -> list[dict]:
         _display({"text/latex": text}),
         _display({"application/javascript": text}),
         _display({"application/json": {text: [text]}}),
-        _display({"application/vnd.jupyter.widget-view+json": {"model_id": text}, "text/plain": text}),
+        _display(
+            {"application/vnd.jupyter.widget-view+json": {"model_id": text}, "text/plain": text}
+        ),
         new_output("stream", name="stdout", text=text),
         new_output("stream", name="stderr", text=text),
         new_output("error", ename=text, evalue=text, traceback=[]),
@@ -51,7 +53,10 @@ def hostile_cells(text: str) -> list[dict]:
 
 def hostile_parameters(texts: list[str]) -> list[dict]:
     """The parameters cell of a notebook and the injected one, with texts as values, defaults and help."""
-    lines = [f"p{n} = {text!r}  # {' '.join(show_invisible(text).split())}" for n, text in enumerate(texts)]
+    lines = [
+        f"p{n} = {text!r}  # {' '.join(show_invisible(text).split())}"
+        for n, text in enumerate(texts)
+    ]
     defaults = new_code_cell("\n".join(lines))
     defaults.metadata.tags = ["parameters"]
     injected = new_code_cell("\n".join(f"p{n} = {text + '!'!r}" for n, text in enumerate(texts)))
@@ -70,7 +75,12 @@ def hostile_notebook(path: Path, texts: list[str]) -> Path:
 def hostile_run(run_dir: Path, texts: list[str]) -> Path:
     """Write a run with a stage a text: in the folder's name, in every entry of its manifest, in its heading."""
     for number, text in enumerate(texts):
-        name = text.replace("/", "").replace("\0", "").encode("utf-8", "ignore")[:120].decode("utf-8", "ignore")
+        name = (
+            text.replace("/", "")
+            .replace("\0", "")
+            .encode("utf-8", "ignore")[:120]
+            .decode("utf-8", "ignore")
+        )
         stage = run_dir / f"{number:02d}{name}"
         hostile_manifest(stage, text)
         figure = _display({"image/png": png(16, 12)})

@@ -15,14 +15,14 @@ SCRIPTS = [
     "<scr\x00ipt>RUN</scr\x00ipt>",
     "<<script>RUN//<</script>",
     "<!--[if true]><script>RUN</script><![endif]-->--><script>RUN</script>",
-    "<!--><img src=x onerror=\"RUN\">-->",
+    '<!--><img src=x onerror="RUN">-->',
     "<script>RUN;alert(1)</script>",
     "<![CDATA[><script>RUN</script>]]><script>RUN</script>",
 ]
 HANDLERS = [
     '<img src=x onerror="RUN">',
     '<IMG """><img/src="x"/onerror="RUN">',
-    "<img src=x onerror\n=\n\"RUN\">",
+    '<img src=x onerror\n=\n"RUN">',
     '<body onload="RUN" onpageshow="RUN">',
     '<input id=show-code onfocus="RUN" autofocus>',
     '<details open ontoggle="RUN"><summary>toggle</summary></details>',
@@ -78,7 +78,7 @@ LOADS = [
     "<embed src='REMOTE/embed'><object data='REMOTE/object'></object>",
     "<iframe src='REMOTE/frame.html'></iframe>",
     '<iframe srcdoc="<script>top.RUN</script>"></iframe>',
-    "<iframe src=\"javascript:parent.RUN\"></iframe>",
+    '<iframe src="javascript:parent.RUN"></iframe>',
     "<link rel=preload as=image href='REMOTE/preload.png'><link rel=prefetch href='REMOTE/prefetch'>",
     "<link rel=preconnect href='REMOTE/'><link rel=dns-prefetch href='REMOTE/'>",
     "<link rel=modulepreload href='REMOTE/module.js'>",
@@ -87,11 +87,11 @@ LOADS = [
     "<base href='REMOTE/'><img src=based.png>",
     "<input type=image src='REMOTE/input.png'>",
     "<body background='REMOTE/background.png'>",
-    "<script type=speculationrules>{\"prefetch\":[{\"source\":\"list\",\"urls\":[\"REMOTE/guess\"]}]}</script>",
+    '<script type=speculationrules>{"prefetch":[{"source":"list","urls":["REMOTE/guess"]}]}</script>',
 ]
 BREAKOUTS = [
     "</title><script>RUN</script>",
-    "</textarea><img src=x onerror=\"RUN\">",
+    '</textarea><img src=x onerror="RUN">',
     "'\"></td></tr></table></main></body><script>RUN</script>",
     '<template><img src=x onerror="RUN"></template><template shadowrootmode=open><img src=x onerror="RUN"></template>',
     '<noscript><p title="</noscript><img src=x onerror=RUN>"></noscript>',
@@ -106,7 +106,7 @@ MARKUP = [
     "[link](javascript:RUN) [tab](java&#9;script:RUN) [angle](<javascript:RUN>)",
     "<javascript:RUN> <REMOTE/auto> REMOTE/bare",
     "[reference][r] ![picture][i]\n\n[r]: javascript:RUN\n[i]: REMOTE/reference.png",
-    "# heading <img src=x onerror=\"RUN\">\n\n* item\n\n      <script>RUN</script>",
+    '# heading <img src=x onerror="RUN">\n\n* item\n\n      <script>RUN</script>',
     '[title](https://example.org "onmouseover=RUN") `<script>RUN</script>`',
     "$\\href{javascript:RUN}{x}$ $$\\require{html}\\style{background:url(REMOTE/tex.png)}{x}$$ \\(\\unsafe{\\)",
     "$\\frac{1$ and $\\undefined{x}$ for $5",
@@ -131,12 +131,25 @@ NEWLINES = "newlines" + "\n" * 100_000 + "end"
 BREAKS = "breaks" + "<br>" * 3_000
 LINE = "line" + "x" * 5_000_000
 
-ALL = [*SCRIPTS, *HANDLERS, *LINKS, *FOREIGN, *STYLES, *LOADS, *BREAKOUTS, *MARKUP, *TERMINALS, *HIDING]
+ALL = [
+    *SCRIPTS,
+    *HANDLERS,
+    *LINKS,
+    *FOREIGN,
+    *STYLES,
+    *LOADS,
+    *BREAKOUTS,
+    *MARKUP,
+    *TERMINALS,
+    *HIDING,
+]
 
 
 def payloads(remote: str = REMOTE) -> list[str]:
     """Every short payload, each with its number in the address that it asks for."""
-    return [text.replace("RUN", RUN).replace("REMOTE", f"{remote}/{n}") for n, text in enumerate(ALL)]
+    return [
+        text.replace("RUN", RUN).replace("REMOTE", f"{remote}/{n}") for n, text in enumerate(ALL)
+    ]
 
 
 def floods() -> list[str]:

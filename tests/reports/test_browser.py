@@ -34,7 +34,9 @@ def test_contents_stand_beside_wide_pages_and_fold_on_narrow_ones(browser, repor
 
 def test_one_switch_shows_all_code(browser, report):
     browser.open(report, settle_seconds=0)
-    shown = "document.querySelector('details.code pre').checkVisibility({contentVisibilityAuto: true})"
+    shown = (
+        "document.querySelector('details.code pre').checkVisibility({contentVisibilityAuto: true})"
+    )
     assert browser.evaluate(shown) is False
     browser.evaluate("document.getElementById('show-code').click()")
     assert browser.becomes(shown)

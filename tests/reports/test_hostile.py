@@ -17,7 +17,9 @@ from matchlib.reports.text import show_invisible
 
 NAMES = ["report", "index", "comparison", "headers", "flood", "flood index", "flood comparison"]
 # a gallery shows one page a frame
-PAGES = "[document, ...Array.from(document.querySelectorAll('iframe'), frame => frame.contentDocument)]"
+PAGES = (
+    "[document, ...Array.from(document.querySelectorAll('iframe'), frame => frame.contentDocument)]"
+)
 RAN = f"{PAGES}.some(page => page?.title === 'PWNED')"
 # what a reader could do: unfold, touch, focus and press everything that does not openly lead to another page
 PRESS = f"""
@@ -56,23 +58,33 @@ def listener():
 def pages(tmp_path_factory, listener):
     """Every page that matchlib.reports makes, with every payload in every place; floods apart."""
     folder, texts = tmp_path_factory.mktemp("pages"), payloads(listener.address)
-    runs = {"": hostile_run(folder / "run", texts), "flood ": hostile_run(folder / "floods", floods())}
+    runs = {
+        "": hostile_run(folder / "run", texts),
+        "flood ": hostile_run(folder / "floods", floods()),
+    }
     found = {f"{name}index": render_index(run) for name, run in runs.items()}
     for name, run in runs.items():
         found[f"{name}comparison"] = compare_runs([run, run], folder / f"{name}comparison.html")
     for name, part in {"report": texts, "flood": floods()}.items():
-        found[name] = render_notebook(hostile_notebook(folder / f"{name}.ipynb", part), folder / f"{name}.html")
+        found[name] = render_notebook(
+            hostile_notebook(folder / f"{name}.ipynb", part), folder / f"{name}.html"
+        )
     headed = [
         render_notebook(stage / f"{stage.name}.ipynb", stage / "report.html")
         for run in runs.values()
         for stage in sorted(run.glob("*/"))
     ]
-    return found | {"headers": gallery(folder / "headers.html", [page.read_text("utf-8") for page in headed])}
+    return found | {
+        "headers": gallery(folder / "headers.html", [page.read_text("utf-8") for page in headed])
+    }
 
 
 def gallery(path, documents):
     """Write a page that shows documents in frames of its own origin."""
-    frames = [f'<iframe width=400 height=900 srcdoc="{html.escape(document)}"></iframe>' for document in documents]
+    frames = [
+        f'<iframe width=400 height=900 srcdoc="{html.escape(document)}"></iframe>'
+        for document in documents
+    ]
     path.write_text("<!DOCTYPE html><meta charset=utf-8>" + "".join(frames), "utf-8", "replace")
     return path
 
@@ -80,7 +92,9 @@ def gallery(path, documents):
 def documents_of(page):
     """The pages in a gallery, or the one page of any other file."""
     text = page.read_text("utf-8")
-    return [frame["srcdoc"] for frame in BeautifulSoup(text, "html.parser").select("iframe")] or [text]
+    return [frame["srcdoc"] for frame in BeautifulSoup(text, "html.parser").select("iframe")] or [
+        text
+    ]
 
 
 def assert_nothing_happens(browser, listener, page):
@@ -98,13 +112,18 @@ def assert_nothing_happens(browser, listener, page):
 
 def test_there_are_enough_payloads_and_places():
     count, places = len(set(payloads())), len(MEANT + WRITTEN + MANIFEST)
-    assert count >= 90 and len(floods()) >= 8 and places >= 40, f"{count} payloads in {places} places"
+    assert count >= 90 and len(floods()) >= 8 and places >= 40, (
+        f"{count} payloads in {places} places"
+    )
 
 
 def test_payloads_work_where_nothing_stops_them(browser, listener, tmp_path):
     # without this control a mute payload, or a deaf listener, would pass for a safe page
     listener.forget()
-    page = gallery(tmp_path / "raw.html", [f"<!DOCTYPE html><body>{text}" for text in payloads(listener.address)])
+    page = gallery(
+        tmp_path / "raw.html",
+        [f"<!DOCTYPE html><body>{text}" for text in payloads(listener.address)],
+    )
     browser.open(page)
     browser.evaluate(PRESS)
     for _ in range(20):
@@ -113,7 +132,9 @@ def test_payloads_work_where_nothing_stops_them(browser, listener, tmp_path):
     ran = {path.split("/")[1] for path in listener.asked if path.endswith("/ran")}
     called = {path.split("/")[1] for path in listener.asked}
     silent = [text for n, text in enumerate(payloads()) if str(n) not in called]
-    assert len(ran) >= 35 and len(called) >= 55, f"only {len(ran)} ran and {len(called)} asked: {silent}"
+    assert len(ran) >= 35 and len(called) >= 55, (
+        f"only {len(ran)} ran and {len(called)} asked: {silent}"
+    )
     assert listener.connections > 0 and browser.dialogs and browser.evaluate(RAN)
 
 
@@ -125,7 +146,9 @@ def test_nothing_runs_and_nothing_is_requested(browser, listener, pages, name):
 
 def test_cleaning_is_enough_without_the_policy(browser, listener, pages, tmp_path):
     page = tmp_path / "page.html"
-    page.write_text(pages["report"].read_text("utf-8").replace("Content-Security-Policy", "X-Nothing"), "utf-8")
+    page.write_text(
+        pages["report"].read_text("utf-8").replace("Content-Security-Policy", "X-Nothing"), "utf-8"
+    )
     assert_nothing_happens(browser, listener, page)
 
 
@@ -134,7 +157,9 @@ def test_policy_is_enough_without_cleaning(browser, listener, tmp_path):
     # and a browser that opens a connection before it asks the policy
     raw = [text for text in payloads(listener.address) if not re.search("refresh|preconnect", text)]
     report = environment().get_template("report.html.j2")
-    shown = [report.render(title="raw", headings=[], body=Markup(text), manifest=None) for text in raw]
+    shown = [
+        report.render(title="raw", headings=[], body=Markup(text), manifest=None) for text in raw
+    ]
     listener.forget()
     browser.open(gallery(tmp_path / "all.html", shown))
     assert browser.evaluate("frames.length") >= len(raw) > 90
@@ -146,7 +171,12 @@ def test_policy_is_enough_without_cleaning(browser, listener, tmp_path):
 # a gallery's frames are narrow whatever the window
 @pytest.mark.parametrize(
     ("name", "width", "dark"),
-    [(name, *case) for name in NAMES for case in ((400, False), (1400, True)) if (name, case[1]) != ("headers", True)],
+    [
+        (name, *case)
+        for name in NAMES
+        for case in ((400, False), (1400, True))
+        if (name, case[1]) != ("headers", True)
+    ],
 )
 def test_layout_holds(browser, pages, name, width, dark):
     browser.open(pages[name], width=width, dark=dark, settle_seconds=0)
@@ -176,7 +206,10 @@ def test_texts_stay_legible(pages, listener):
         written = "".join(show_invisible(text).split())
         if "\x1b" not in text:
             counts = {name: page.count(written) for name, page in shown.items()}
-            assert counts["report"] >= 12 and counts["index"] >= 6 and counts["comparison"] >= 8, (written, counts)
+            assert counts["report"] >= 12 and counts["index"] >= 6 and counts["comparison"] >= 8, (
+                written,
+                counts,
+            )
 
 
 def test_floods_are_cut_with_a_note(pages):

@@ -39,11 +39,26 @@ def parse(path):
 def demo(tmp_path):
     run_dir = tmp_path / "demo"
     finish_stage(
-        run_dir, "02_train-shuffled", metrics={"ndcg": 0.12}, parameters={"epochs": 3, "shuffle": True}
+        run_dir,
+        "02_train-shuffled",
+        metrics={"ndcg": 0.12},
+        parameters={"epochs": 3, "shuffle": True},
     )
-    metrics = {"ndcg": 0.4123, "n": 1200, "verdict": "holds", "none": None, "a": 1, "b": 2, "seventh": 7}
+    metrics = {
+        "ndcg": 0.4123,
+        "n": 1200,
+        "verdict": "holds",
+        "none": None,
+        "a": 1,
+        "b": 2,
+        "seventh": 7,
+    }
     finish_stage(
-        run_dir, "02_train", metrics=metrics, parameters={"epochs": 3, "rate": 1e-5}, headline="It helps."
+        run_dir,
+        "02_train",
+        metrics=metrics,
+        parameters={"epochs": 3, "rate": 1e-5},
+        headline="It helps.",
     )
     (run_dir / "03_unfinished").mkdir()
     (run_dir / "02_train.ckpt").mkdir()
@@ -52,7 +67,10 @@ def demo(tmp_path):
 
 def test_index_lists_finished_stages_in_name_order(demo):
     index = parse(render_index(demo))
-    assert [link.text for link in index.select("h2 a")] == ["Title of 02_train", "Title of 02_train-shuffled"]
+    assert [link.text for link in index.select("h2 a")] == [
+        "Title of 02_train",
+        "Title of 02_train-shuffled",
+    ]
     assert [link["href"] for link in index.select("h2 a")] == [
         "02_train/02_train.html",
         "02_train-shuffled/02_train-shuffled.html",
@@ -95,15 +113,24 @@ def test_folder_names_need_not_be_utf8(tmp_path):
     stage = tmp_path / "01_data-\udcff"
     finish_stage(tmp_path, stage.name, metrics={}, parameters={})
     link = parse(render_index(tmp_path)).select_one("h2 a")
-    assert link["href"] == "01_data-%FF/01_data-%FF.html" and link.text == "Title of 01_data-⟨U+DCFF⟩"
+    assert (
+        link["href"] == "01_data-%FF/01_data-%FF.html" and link.text == "Title of 01_data-⟨U+DCFF⟩"
+    )
 
 
 def test_long_names_and_titles_are_cut(tmp_path):
     long = "n" * 100_000
     for run in ("a", "b"):
-        finish_stage(tmp_path / run, "01_data", metrics={long: 1}, parameters={long: 1}, headline=long)
-        write_notebook(tmp_path / run / "01_data" / "01_data.ipynb", [new_markdown_cell(f"# {long}")])
-    for page in (render_index(tmp_path / "a"), compare_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "c.html")):
+        finish_stage(
+            tmp_path / run, "01_data", metrics={long: 1}, parameters={long: 1}, headline=long
+        )
+        write_notebook(
+            tmp_path / run / "01_data" / "01_data.ipynb", [new_markdown_cell(f"# {long}")]
+        )
+    for page in (
+        render_index(tmp_path / "a"),
+        compare_runs([tmp_path / "a", tmp_path / "b"], tmp_path / "c.html"),
+    ):
         assert page.stat().st_size < 40_000 and "(99,600 more characters)" in page.read_text()
 
 
@@ -122,7 +149,10 @@ def test_index_of_an_empty_run_says_so(tmp_path):
 def test_comparison_shows_differences_and_folds_the_rest(demo, tmp_path):
     trial = tmp_path / "trial"
     finish_stage(
-        trial, "02_train", metrics={"ndcg": 0.4223, "n": 1200}, parameters={"epochs": 5, "rate": 1e-5}
+        trial,
+        "02_train",
+        metrics={"ndcg": 0.4223, "n": 1200},
+        parameters={"epochs": 5, "rate": 1e-5},
     )
     page = parse(compare_runs([demo, trial], tmp_path / "compare.html"))
     tables = {heading.text: heading.find_next("table") for heading in page.select("h2")}
@@ -146,7 +176,9 @@ def test_comparison_tells_apart_what_python_calls_equal(tmp_path):
 def test_runs_of_one_name_are_told_apart(tmp_path):
     for parent in ("x", "y"):
         finish_stage(tmp_path / parent / "demo", "01_data", metrics={"n": 1}, parameters={})
-    page = parse(compare_runs([tmp_path / "x" / "demo", tmp_path / "y" / "demo"], tmp_path / "c.html"))
+    page = parse(
+        compare_runs([tmp_path / "x" / "demo", tmp_path / "y" / "demo"], tmp_path / "c.html")
+    )
     assert [name.text for name in page.select("header b")] == ["x/demo", "y/demo"]
 
 
@@ -158,7 +190,9 @@ def test_a_zip_holds_pages_at_the_places_that_the_index_links_to(demo):
         page.write_text("a page")
     archive = zip_pages([index, *pages], demo.with_suffix(".zip"))
     with zipfile.ZipFile(archive) as opened:
-        assert linked and set(opened.namelist()) == {f"{demo.name}/{name}" for name in ["index.html", *linked]}
+        assert linked and set(opened.namelist()) == {
+            f"{demo.name}/{name}" for name in ["index.html", *linked]
+        }
     assert [path.name for path in demo.parent.iterdir()].count(archive.name) == 1
 
 
@@ -189,17 +223,47 @@ def truncate(path, n_bytes):
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (lambda stage: truncate(stage / "manifest.json", 0), "manifest.json (0 bytes) is damaged, so the stage"),
-        (lambda stage: truncate(stage / "manifest.json", 60), "manifest.json (60 bytes) is damaged, so the stage is"),
-        (lambda stage: (stage / "manifest.json").write_text("[1]"), "manifest.json (3 bytes) is damaged"),
-        (lambda stage: (stage / "manifest.json").write_bytes(b"\xff\xfe"), "manifest.json (2 bytes) is damaged"),
-        (lambda stage: truncate(stage / "02_train.ipynb", 0), "02_train.ipynb (0 bytes) is damaged or no notebook"),
-        (lambda stage: truncate(stage / "02_train.ipynb", 500), "02_train.ipynb (500 bytes) is damaged or no notebook"),
-        (lambda stage: (stage / "02_train.ipynb").write_text("{}"), "02_train.ipynb (2 bytes) is damaged"),
-        (lambda stage: (stage / "02_train.ipynb").write_text('{"cells": [3], "nbformat": 4}'), "is damaged or no"),
-        (lambda stage: truncate(stage / "scores.csv", 9), "scores.csv has 9 bytes, but the stage wrote 17"),
+        (
+            lambda stage: truncate(stage / "manifest.json", 0),
+            "manifest.json (0 bytes) is damaged, so the stage",
+        ),
+        (
+            lambda stage: truncate(stage / "manifest.json", 60),
+            "manifest.json (60 bytes) is damaged, so the stage is",
+        ),
+        (
+            lambda stage: (stage / "manifest.json").write_text("[1]"),
+            "manifest.json (3 bytes) is damaged",
+        ),
+        (
+            lambda stage: (stage / "manifest.json").write_bytes(b"\xff\xfe"),
+            "manifest.json (2 bytes) is damaged",
+        ),
+        (
+            lambda stage: truncate(stage / "02_train.ipynb", 0),
+            "02_train.ipynb (0 bytes) is damaged or no notebook",
+        ),
+        (
+            lambda stage: truncate(stage / "02_train.ipynb", 500),
+            "02_train.ipynb (500 bytes) is damaged or no notebook",
+        ),
+        (
+            lambda stage: (stage / "02_train.ipynb").write_text("{}"),
+            "02_train.ipynb (2 bytes) is damaged",
+        ),
+        (
+            lambda stage: (stage / "02_train.ipynb").write_text('{"cells": [3], "nbformat": 4}'),
+            "is damaged or no",
+        ),
+        (
+            lambda stage: truncate(stage / "scores.csv", 9),
+            "scores.csv has 9 bytes, but the stage wrote 17",
+        ),
         (lambda stage: (stage / "scores.csv").unlink(), "scores.csv is missing"),
-        (lambda stage: (stage / "scores.csv").write_text("job_id,score\na,9\n"), "scores.csv is not the file that"),
+        (
+            lambda stage: (stage / "scores.csv").write_text("job_id,score\na,9\n"),
+            "scores.csv is not the file that",
+        ),
     ],
 )
 def test_the_report_is_made_of_what_is_whole_and_lists_the_rest(written, harm, sentence):
@@ -207,7 +271,10 @@ def test_the_report_is_made_of_what_is_whole_and_lists_the_rest(written, harm, s
     (written / "02_train" / "02_train.html").write_text("the page of an earlier run")
     harm(written / "02_train")
     pages, notes = render_run(written)
-    assert pages[0] == written / "index.html" and written / "02_train-shuffled" / "02_train-shuffled.html" in pages
+    assert (
+        pages[0] == written / "index.html"
+        and written / "02_train-shuffled" / "02_train-shuffled.html" in pages
+    )
     assert len(notes) == 1 and notes[0].startswith("02_train: ") and sentence in notes[0]
     assert notes[0].endswith("; run it again") and str(written) not in notes[0]
     index = parse(pages[0])
@@ -228,7 +295,9 @@ def test_a_whole_run_lists_no_damage(written):
 def test_a_stage_without_an_executed_notebook_is_told(written):
     (written / "02_train" / "02_train.ipynb").unlink()
     _, notes = render_run(written)
-    assert notes == ["02_train: no executed 02_train.ipynb, so the index shows its figures without a page"]
+    assert notes == [
+        "02_train: no executed 02_train.ipynb, so the index shows its figures without a page"
+    ]
 
 
 def test_a_comparison_of_runs_of_which_one_is_wholly_torn_is_refused(written):

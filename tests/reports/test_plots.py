@@ -20,10 +20,14 @@ def figures(text):
     """Every figure that shows a name, with this one."""
     values = {"low": 0.1, "value": 0.2, "high": 0.3, "n": 5, "measure": text}
     yield plots.plot_lengths({text: pd.Series(["a b", "a b c"]), "jobs": pd.Series(["a", "a b"])})
-    yield plots.plot_agreement(pd.DataFrame({"similarity": [0.1, 0.2], "kind": [text, "rules select"]}))
+    yield plots.plot_agreement(
+        pd.DataFrame({"similarity": [0.1, 0.2], "kind": [text, "rules select"]})
+    )
     values |= dict.fromkeys(("channel", "task", "system"), text)
     yield plots.plot_leaderboard(pd.DataFrame([values]), measure=text)
-    yield plots.plot_weights(pd.DataFrame({"weight": [0, 1], "ndcg": [0.1, 0.2], "system": text}), 0.5)
+    yield plots.plot_weights(
+        pd.DataFrame({"weight": [0, 1], "ndcg": [0.1, 0.2], "system": text}), 0.5
+    )
 
 
 # a sign that the font lacks is drawn as a box, and said
@@ -45,9 +49,15 @@ def test_no_text_stops_or_stretches_a_figure():
 
 
 def test_seeds_stand_in_one_order_three_worlds_a_row():
-    values = pd.DataFrame([(world, seed, system, value + seed / 100) for world in ("a", "b", "c", "d")
-                           for seed in (1, 2) for system, value in (("low", 0.1), ("high", 0.9), ("middle", 0.5))],
-                          columns=["world", "seed", "system", "value"])
+    values = pd.DataFrame(
+        [
+            (world, seed, system, value + seed / 100)
+            for world in ("a", "b", "c", "d")
+            for seed in (1, 2)
+            for system, value in (("low", 0.1), ("high", 0.9), ("middle", 0.5))
+        ],
+        columns=["world", "seed", "system", "value"],
+    )
     figure = plots.plot_seeds(values, measure="nDCG@10")
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert len(shown) == 4 and len({axis.get_position().y0 for axis in shown}) == 2
@@ -56,15 +66,29 @@ def test_seeds_stand_in_one_order_three_worlds_a_row():
 
 
 def test_the_course_of_a_policy_has_a_panel_each():
-    log = pd.DataFrame({"iteration": [0, 1], **{name: [0.1, 0.2] for name in (
-        "reward", "kl", "entropy", "length", "whole", "clipped")}})
+    log = pd.DataFrame(
+        {
+            "iteration": [0, 1],
+            **{
+                name: [0.1, 0.2]
+                for name in ("reward", "kl", "entropy", "length", "whole", "clipped")
+            },
+        }
+    )
     axes = plots.plot_policy(log).axes
     assert len(axes) == 6 and all(axis.lines[0].get_ydata().tolist() == [0.1, 0.2] for axis in axes)
 
 
 def test_classes_of_errors_stand_beside_the_published_ones():
-    shares = pd.DataFrame({"task": ["rank_resumes"] * 2, "class": ["a", "b"], "share": [0.4, 0.6], "low": [0.3, 0.5],
-                           "high": [0.5, 0.7]})
+    shares = pd.DataFrame(
+        {
+            "task": ["rank_resumes"] * 2,
+            "class": ["a", "b"],
+            "share": [0.4, 0.6],
+            "low": [0.3, 0.5],
+            "high": [0.5, 0.7],
+        }
+    )
     axis = plots.plot_classes(shares, {"a": 0.1, "b": 0.9}).axes[0]
     shown, published = axis.get_lines()
     assert shown.get_xdata().tolist() == [40, 60] and list(published.get_xdata()) == [90, 10]
@@ -77,5 +101,8 @@ def test_a_figure_says_what_it_shows():
     left.plot([1, 0], label="<b>raw</b>")
     left.set(xlabel="alignment", ylabel="nDCG@20", title="this test")
     right.set(xlabel="step")
-    assert plots.in_words(figure) == "Figure. this test: nDCG@20 against alignment: stage 1, <b>raw</b>; step"
+    assert (
+        plots.in_words(figure)
+        == "Figure. this test: nDCG@20 against alignment: stage 1, <b>raw</b>; step"
+    )
     plt.close(figure)

@@ -66,12 +66,16 @@ def report(tmp_path):
     parameters.metadata.tags = ["parameters"]
     injected = new_code_cell("# Parameters\nepochs = 5\nrate = 0.00002\n")
     injected.metadata.tags = ["injected-parameters"]
-    figure = new_output("display_data", data={"image/png": png(), "text/plain": "Figure. loss <b>\"against\" step"})
+    figure = new_output(
+        "display_data", data={"image/png": png(), "text/plain": 'Figure. loss <b>"against" step'}
+    )
     log = new_output("stream", name="stderr", text="a notice")
     notebook = write_notebook(
         stage / "02_contrastive.ipynb",
         [
-            new_markdown_cell("# Does *training* help?\n\nSee [the answer](#The-answer), cost $50 to $60."),
+            new_markdown_cell(
+                "# Does *training* help?\n\nSee [the answer](#The-answer), cost $50 to $60."
+            ),
             parameters,
             injected,
             new_markdown_cell("## Data\n\n| a | b |\n|:--|--:|\n| x | 1 |\n\n### Data"),
@@ -167,7 +171,9 @@ def test_parameters_that_do_not_parse_are_left_to_the_code():
     assert parameter_rows([cell]) == []
 
 
-@pytest.mark.parametrize("text", ["null \0", "lone \ud800", "(" * 300, "-" * 90_000 + "1", "{[]: 1}", "x" * 5_000_000])
+@pytest.mark.parametrize(
+    "text", ["null \0", "lone \ud800", "(" * 300, "-" * 90_000 + "1", "{[]: 1}", "x" * 5_000_000]
+)
 def test_no_text_stops_the_parameters(text):
     for source in (f"a = {text}", f"a = 1  # {text}", f"a = '{text}'"):
         defaults, injected = hostile_parameters(["x"])
@@ -177,12 +183,16 @@ def test_no_text_stops_the_parameters(text):
 
 
 def test_progress_bar_leaves_its_last_state():
-    streams = [new_output("stream", name="stdout", text=text) for text in ("10%\r50%", "\r100%\ndone\n")]
+    streams = [
+        new_output("stream", name="stdout", text=text) for text in ("10%\r50%", "\r100%\ndone\n")
+    ]
     assert [output.body for output in shown_outputs(streams)] == ["100%\ndone"]
 
 
 def test_empty_html_falls_back_to_plain_text():
-    output = new_output("display_data", data={"text/html": "<script>1</script>", "text/plain": "a frame"})
+    output = new_output(
+        "display_data", data={"text/html": "<script>1</script>", "text/plain": "a frame"}
+    )
     assert [(shown.kind, shown.body) for shown in shown_outputs([output])] == [("text", "a frame")]
 
 
@@ -198,7 +208,8 @@ def test_json_is_shown_as_json():
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"), [("text/html", 400_001), ("image/png", 4_000_004), ("image/svg+xml", 5_000_000)]
+    ("kind", "size"),
+    [("text/html", 400_001), ("image/png", 4_000_004), ("image/svg+xml", 5_000_000)],
 )
 def test_too_large_outputs_fall_back_and_say_so(kind, size):
     output = new_output("display_data", data={kind: "x" * size, "text/plain": "<object>"})
@@ -207,14 +218,18 @@ def test_too_large_outputs_fall_back_and_say_so(kind, size):
 
 
 def test_long_prose_is_cut_with_a_note_even_inside_a_comment(tmp_path):
-    notebook = write_notebook(tmp_path / "n.ipynb", [new_markdown_cell("begin <!--" + "x" * 5_000_000)])
+    notebook = write_notebook(
+        tmp_path / "n.ipynb", [new_markdown_cell("begin <!--" + "x" * 5_000_000)]
+    )
     html = render_notebook(notebook, tmp_path / "n.html").read_text(encoding="utf-8")
     assert len(html) < 60_000 and "(4,980,010 more characters)" in html
 
 
 def test_hundreds_of_equal_headings_have_ids_of_their_own(tmp_path):
     cells = [new_markdown_cell("# Title"), *[new_markdown_cell("## a\n" * 300) for _ in range(2)]]
-    html = render_notebook(write_notebook(tmp_path / "n.ipynb", cells), tmp_path / "n.html").read_text()
+    html = render_notebook(
+        write_notebook(tmp_path / "n.ipynb", cells), tmp_path / "n.html"
+    ).read_text()
     page = BeautifulSoup(html, "html.parser")
     names = [heading["id"] for heading in page.select("h2")]
     assert len(names) == len(set(names)) == 600 and names[:3] == ["a", "a-2", "a-3"]
@@ -222,7 +237,9 @@ def test_hundreds_of_equal_headings_have_ids_of_their_own(tmp_path):
 
 def test_long_titles_are_cut_in_head_and_contents(tmp_path):
     cells = [new_markdown_cell("# " + "T" * 10_000), new_markdown_cell("## " + "h" * 10_000)]
-    html = render_notebook(write_notebook(tmp_path / "n.ipynb", cells), tmp_path / "n.html").read_text()
+    html = render_notebook(
+        write_notebook(tmp_path / "n.ipynb", cells), tmp_path / "n.html"
+    ).read_text()
     page = BeautifulSoup(html, "html.parser")
     for element in page.select("title, h1, .sidebar a"):
         assert len(element.text) < 300 and "more characters" in element.text, element.name
@@ -236,7 +253,8 @@ def test_papermill_error_cells_stand_out(tmp_path):
     html = render_notebook(write_notebook(tmp_path / "e.ipynb", [cell]), tmp_path / "e.html")
     page = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
     assert (
-        page.select_one("section.failed#papermill-error-cell").text.strip() == "An Exception was encountered"
+        page.select_one("section.failed#papermill-error-cell").text.strip()
+        == "An Exception was encountered"
     )
 
 
@@ -258,5 +276,7 @@ def test_tables_import_neither_nbconvert_nor_science():
         "print([name for name in ('nbconvert', 'torch', 'IPython', 'matchlib.data', 'matchlib.retrieval',"
         " 'matchlib.learning') if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "[]"

@@ -19,7 +19,10 @@ def cells(frame, **options) -> list[list[str]]:
 
 def test_hostile_cells_headers_and_captions_are_text():
     hostile = payloads()
-    columns, index = (pd.Index(hostile[:5], dtype=object), pd.Index(hostile, name=hostile[0], dtype=object))
+    columns, index = (
+        pd.Index(hostile[:5], dtype=object),
+        pd.Index(hostile, name=hostile[0], dtype=object),
+    )
     frame = pd.DataFrame([[text] * 5 for text in hostile], index, columns, dtype=object)
     html = text_table(frame, caption=hostile[0], max_text=1_000, max_rows=200).html
     tags = {element.name for element in BeautifulSoup(html, "html.parser").find_all(True)}
@@ -29,7 +32,9 @@ def test_hostile_cells_headers_and_captions_are_text():
 
 
 def test_report_shows_what_the_table_says():
-    frame = pd.DataFrame({"text": pd.Series(payloads(), dtype=object), "score": range(len(payloads()))})
+    frame = pd.DataFrame(
+        {"text": pd.Series(payloads(), dtype=object), "score": range(len(payloads()))}
+    )
     table = text_table(frame, max_rows=200)
     in_report, in_notebook = (
         BeautifulSoup(html, "html.parser") for html in (clean_html(table.html), table.html)
@@ -88,7 +93,11 @@ def test_long_texts_and_many_lines_are_cut_and_counted():
 def test_long_captions_and_names_are_cut_and_counted():
     table = text_table(pd.DataFrame({"n" * 100_000: [1]}), caption="c" * 5_000_000 + "\n" * 100_000)
     for text in (table.html, table.plain):
-        assert len(text) < 1_500 and "(5,099,600 more characters)" in text and "more characters" in text
+        assert (
+            len(text) < 1_500
+            and "(5,099,600 more characters)" in text
+            and "more characters" in text
+        )
 
 
 def test_lone_surrogates_are_spelled_out_in_names_and_index():

@@ -9,8 +9,11 @@ import yaml
 from matchlib.retrieval.verdicts import KINDS, NDCG_MARGIN, STATUSES
 
 ROOT = Path(__file__).parents[2]
-SWEEPS = [path for path in sorted((ROOT / "params" / "sweeps").glob("*.yaml"))
-          if "claims" in yaml.safe_load(path.read_text()).get("12_ledger", {})]
+SWEEPS = [
+    path
+    for path in sorted((ROOT / "params" / "sweeps").glob("*.yaml"))
+    if "claims" in yaml.safe_load(path.read_text()).get("12_ledger", {})
+]
 
 
 def claims_of(path):
@@ -18,12 +21,20 @@ def claims_of(path):
     raw = yaml.safe_load(path.read_text())
     worlds = set(raw["sweep"][0]["over"][0])
     measure = raw["12_ledger"].get("measure", "nDCG@10")
-    return [claim | {"measure": claim.get("measure", measure)} for claim in raw["12_ledger"]["claims"]], worlds
+    return [
+        claim | {"measure": claim.get("measure", measure)} for claim in raw["12_ledger"]["claims"]
+    ], worlds
 
 
 def test_there_are_claims():
-    assert {path.stem for path in SWEEPS} == {"bias", "decisions", "girl_claims", "knn_claims", "rankpo_claims",
-                                              "rum_claims"}
+    assert {path.stem for path in SWEEPS} == {
+        "bias",
+        "decisions",
+        "girl_claims",
+        "knn_claims",
+        "rankpo_claims",
+        "rum_claims",
+    }
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -32,7 +43,9 @@ def test_every_claim_says_when_it_was_written_and_where_it_must_vanish(path):
     for claim in claims:
         assert claim["status"] in STATUSES and pd.Timestamp(claim["since"]), claim["claim"]
         assert claim["null_world"] in worlds | {"none"}, claim["claim"]
-        assert claim["world"] in worlds and claim.get("baseline_world", claim["world"]) in worlds, claim["claim"]
+        assert claim["world"] in worlds and claim.get("baseline_world", claim["world"]) in worlds, (
+            claim["claim"]
+        )
         assert claim.get("kind", "above") in KINDS
         assert "nDCG" in claim["measure"] or claim["margin"] > 0, claim["claim"]
 
@@ -49,11 +62,16 @@ def test_the_reference_ledger_holds_what_the_sweeps_claim():
     ledger = pd.read_csv(ROOT / "reports" / "reference" / "ledger.csv")
     assert set(ledger["status"]) <= set(STATUSES) and ledger["null_world"].notna().all()
     assert (ledger["seeds"] >= 6).all() and (ledger["margin"] > 0).all()
-    assert ledger["low"].le(ledger["estimate"] + 1e-9).all() and ledger["high"].ge(ledger["estimate"] - 1e-9).all()
+    assert (
+        ledger["low"].le(ledger["estimate"] + 1e-9).all()
+        and ledger["high"].ge(ledger["estimate"] - 1e-9).all()
+    )
     for path in SWEEPS:
         told = ledger[ledger["sweep"] == f"sweeps/{path.name}"]
         claims, _ = claims_of(path)
         if len(told):
             assert set(told["claim"]) == {claim["claim"] for claim in claims}, path.name
             margins = told.set_index("claim")["margin"].to_dict()
-            assert all(margins[claim["claim"]] == claim.get("margin", NDCG_MARGIN) for claim in claims)
+            assert all(
+                margins[claim["claim"]] == claim.get("margin", NDCG_MARGIN) for claim in claims
+            )

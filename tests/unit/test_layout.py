@@ -16,15 +16,24 @@ from matchlib.pipeline import notebook_parameters, plan_run, read_params
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "matchlib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MAY_IMPORT = {"data": set(), "retrieval": {"data"}, "language": {"data", "retrieval"},
-              "learning": {"data", "retrieval"}, "girl": {"data", "retrieval", "language", "learning"},
-              "analysis": {"data", "retrieval", "language", "learning"}, "reports": set()}
+MAY_IMPORT = {
+    "data": set(),
+    "retrieval": {"data"},
+    "language": {"data", "retrieval"},
+    "learning": {"data", "retrieval"},
+    "girl": {"data", "retrieval", "language", "learning"},
+    "analysis": {"data", "retrieval", "language", "learning"},
+    "reports": set(),
+}
 
 
 def imported_packages(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else (
-            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+        names = (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+        )
         yield from (name.split(".")[1] for name in names if name.startswith("matchlib."))
 
 
@@ -40,17 +49,30 @@ def test_every_package_has_a_direction():
     assert {p.parent.name for p in PACKAGE.glob("*/__init__.py")} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("module", ["matchlib.data.readers", "matchlib.data.market", "matchlib.reports.tables",
-                                    "matchlib.stage", "matchlib.cli"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "matchlib.data.readers",
+        "matchlib.data.market",
+        "matchlib.reports.tables",
+        "matchlib.stage",
+        "matchlib.cli",
+    ],
+)
 def test_light_imports_load_no_torch(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_public_functions_have_docstrings():
-    bare = [f"{path.name}: {node.name}" for path in PACKAGE.rglob("*.py") for node in ast.parse(path.read_text()).body
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-            and not ast.get_docstring(node)]
+    bare = [
+        f"{path.name}: {node.name}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
     assert bare == []
 
 
@@ -59,11 +81,17 @@ def normal(name):
 
 
 def test_conda_environment_holds_the_same_pins():
-    pins = {normal(name): version for name, version in
-            (line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())}
+    pins = {
+        normal(name): version
+        for name, version in (
+            line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines()
+        )
+    }
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     listed = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    named = {normal(name): version for name, version in (e.split("==") for e in listed if "==" in e)}
+    named = {
+        normal(name): version for name, version in (e.split("==") for e in listed if "==" in e)
+    }
     assert named.items() <= pins.items()
     assert {"-c requirements.lock", "-e ."} <= set(listed)
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -82,12 +110,16 @@ def test_notebook_form(path):
         is_parameters = "parameters" in cell["metadata"].get("tags", [])
         assert not re.search(r"^\s*(def|class) ", source, re.MULTILINE)
         if is_parameters:
-            assert all(re.search(r"\S  # \S", line) for line in source.splitlines()), "each parameter needs # help"
+            assert all(re.search(r"\S  # \S", line) for line in source.splitlines()), (
+                "each parameter needs # help"
+            )
     defaults = notebook_parameters(path)
     assert defaults["out_dir"] == f"reports/demo/{path.stem}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_params_files_fit_the_notebooks(path):
     assert plan_run(read_params(path), source=path.name).stages
 
@@ -103,9 +135,13 @@ def test_no_result_is_typed_into_a_notebook(path):
 
     What papers published is cited beside the paper, what stands in a formula or a rule is none.
     """
-    figure = re.compile(r"(?<![\w.@])\.\d\d|\d%|\b(?:fifths?|thirds?|quarters?|tenths?|half of the gap)\b")
+    figure = re.compile(
+        r"(?<![\w.@])\.\d\d|\d%|\b(?:fifths?|thirds?|quarters?|tenths?|half of the gap)\b"
+    )
     for cell in json.loads(path.read_text())["cells"]:
         if cell["cell_type"] == "markdown":
             for sentence in re.split(r"(?<=[.:;]) |\n", "".join(cell["source"])):
-                told = re.search(r"sweeps?/|LOG\.md|\b(?:two|three|six|\d+) (?:markets|seeds|worlds)\b", sentence)
+                told = re.search(
+                    r"sweeps?/|LOG\.md|\b(?:two|three|six|\d+) (?:markets|seeds|worlds)\b", sentence
+                )
                 assert not (told and figure.search(sentence)), sentence

@@ -33,9 +33,22 @@ def place(tmp_path, monkeypatch, small_tables, tiny_model_folder):
             (tmp_path / "resumes" / f"{row.resume_id}.txt").write_text(row.text)
 
     def command(*options, resumes="resumes"):
-        return CliRunner().invoke(app, ["rank", "--model", str(tiny_model_folder), "--jobs", str(tmp_path / "jobs.csv"),
-                                        "--resumes", str(tmp_path / resumes), "--out", str(tmp_path / "ranked.csv"),
-                                        *map(str, options)])
+        return CliRunner().invoke(
+            app,
+            [
+                "rank",
+                "--model",
+                str(tiny_model_folder),
+                "--jobs",
+                str(tmp_path / "jobs.csv"),
+                "--resumes",
+                str(tmp_path / resumes),
+                "--out",
+                str(tmp_path / "ranked.csv"),
+                *map(str, options),
+            ],
+        )
+
     return tmp_path, command
 
 
@@ -49,14 +62,27 @@ def test_both_directions_with_reasons_and_as_trec(place):
     assert result.exit_code == 0, result.output
     assert "bias audit: unaudited" in result.output
     frame = read(folder)
-    assert list(frame) == ["job_id", "rank", "resume_id", "score", "matched_skills", "missing_skills", "required_years",
-                           "resume_years", "place", "nearest"]
+    assert list(frame) == [
+        "job_id",
+        "rank",
+        "resume_id",
+        "score",
+        "matched_skills",
+        "missing_skills",
+        "required_years",
+        "resume_years",
+        "place",
+        "nearest",
+    ]
     assert frame.groupby("job_id")["rank"].apply(list).tolist() == [["1", "2", "3"]] * 8
     assert (frame["resume_years"] != "").all() and (frame["nearest"] != "").all()
     run = read_run(folder / "run.txt")
     assert set(run["query_id"]) == set(frame["job_id"])
-    pd.testing.assert_series_equal(run.sort_values(["query_id", "rank"])["candidate_id"].reset_index(drop=True),
-                                   frame["resume_id"], check_names=False)
+    pd.testing.assert_series_equal(
+        run.sort_values(["query_id", "rank"])["candidate_id"].reset_index(drop=True),
+        frame["resume_id"],
+        check_names=False,
+    )
     assert command("--top", 2, "--direction", "jobs", "--no-explain").exit_code == 0
     other = read(folder)
     assert list(other) == ["resume_id", "rank", "job_id", "score"]
@@ -80,11 +106,16 @@ def test_texts_that_are_not_read_to_their_end_are_counted(place):
     folder, command = place
     (folder / "long").mkdir()
     for name, ending in {"a": "python", "b": "java", "c": "python"}.items():
-        (folder / "long" / f"{name}.txt").write_text(f"{'Cook in Leeds. ' * (200 if name < 'c' else 1)}{ending}")
+        (folder / "long" / f"{name}.txt").write_text(
+            f"{'Cook in Leeds. ' * (200 if name < 'c' else 1)}{ending}"
+        )
     result = command(resumes="long")
     assert result.exit_code == 0, result.output
     assert "2 of 3 resumes are longer than the model reads" in result.output
-    assert "1 of these resumes differ from another one only after that, and get the same scores" in result.output
+    assert (
+        "1 of these resumes differ from another one only after that, and get the same scores"
+        in result.output
+    )
     scores = read(folder).pivot(index="job_id", columns="resume_id", values="score")
     assert (scores["a"] == scores["b"]).all() and (scores["a"] != scores["c"]).all()
 
@@ -94,11 +125,17 @@ def test_constraints_hold_for_every_row(place, small_tables):
     result = command("--require", "place", "--no-explain", "--top", 8)
     assert result.exit_code == 0, result.output
     assert "city of 8 resumes was read from the texts: found in 100%" in result.output
-    truth = {row[key]: row for name, key in (("jobs", "job_id"), ("resumes", "resume_id"))
-             for row in small_tables[name].to_dict("records")}
+    truth = {
+        row[key]: row
+        for name, key in (("jobs", "job_id"), ("resumes", "resume_id"))
+        for row in small_tables[name].to_dict("records")
+    }
     rows = [(truth[row.job_id], truth[row.resume_id]) for row in read(folder).itertuples()]
     assert len(rows) < 64
-    assert all(job["city"] == resume["city"] or "yes" in (job["remote"], resume["remote"]) for job, resume in rows)
+    assert all(
+        job["city"] == resume["city"] or "yes" in (job["remote"], resume["remote"])
+        for job, resume in rows
+    )
 
 
 def test_constraints_that_texts_cannot_tell_are_refused(small_tables):
@@ -113,29 +150,51 @@ def test_constraints_that_texts_cannot_tell_are_refused(small_tables):
 
 
 def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
-    jobs = pd.DataFrame({"job_id": ["a", "b"], "city": ["London", "Hull"], "remote": ["No", "TRUE"], "text": "",
-                         "seniority": ["Senior", "Wizard"]})
-    resumes = pd.DataFrame({"resume_id": ["x", "y"], "city": [" london", "Leeds"], "seniority": "senior", "text": ""})
+    jobs = pd.DataFrame(
+        {
+            "job_id": ["a", "b"],
+            "city": ["London", "Hull"],
+            "remote": ["No", "TRUE"],
+            "text": "",
+            "seniority": ["Senior", "Wizard"],
+        }
+    )
+    resumes = pd.DataFrame(
+        {"resume_id": ["x", "y"], "city": [" london", "Leeds"], "seniority": "senior", "text": ""}
+    )
     rule, tables, notes = require(["place", "seniority"], jobs, resumes.assign(remote="no"))
     assert rule.holds(**tables).tolist() == [[True, False], [False, False]]
     assert notes == [
         "1 jobs have a seniority that is not one of junior, middle, senior, lead (e.g. 'wizard'); they never fit",
         "1 of 2 jobs have a city that none of the resumes has (e.g. 'hull'); a city has to be spelled alike in both",
-        "1 of 2 resumes have a city that none of the jobs has (e.g. 'leeds'); a city has to be spelled alike in both"]
+        "1 of 2 resumes have a city that none of the jobs has (e.g. 'leeds'); a city has to be spelled alike in both",
+    ]
     told = require(["place"], jobs, resumes.assign(remote=["1", "Hybrid"]))
     assert told[0].holds(**told[1]).tolist() == [[True, False], [True, True]]
-    assert told[2][:1] == ["1 resumes have a remote that is not one of yes, no (e.g. 'hybrid'); they count as no"]
+    assert told[2][:1] == [
+        "1 resumes have a remote that is not one of yes, no (e.g. 'hybrid'); they count as no"
+    ]
     anywhere = require(["place"], jobs, resumes.assign(city="Remote", remote="no"))
-    assert anywhere[1]["resumes"]["city"].tolist() == ["remote", "remote"]  # a city stays what it was called
+    assert anywhere[1]["resumes"]["city"].tolist() == [
+        "remote",
+        "remote",
+    ]  # a city stays what it was called
     silent = resumes.assign(text=["I work from home.", "I cook."])
-    assert require(["place"], jobs, silent)[2][:1] == ["remote of 2 resumes was read from the texts: 50% say so"]
+    assert require(["place"], jobs, silent)[2][:1] == [
+        "remote of 2 resumes was read from the texts: 50% say so"
+    ]
 
 
 def test_nobody_who_meets_the_constraints_leaves_the_header(place, small_tables):
     folder, command = place
     nobody = pd.read_csv(folder / "jobs.csv").assign(city="Nowhere", region="", remote="no")
     nobody.to_csv(folder / "jobs.csv", index=False)
-    rows = small_tables["resumes"].query("split == 'test'").head(3).assign(city="Leeds", region="", remote="no")
+    rows = (
+        small_tables["resumes"]
+        .query("split == 'test'")
+        .head(3)
+        .assign(city="Leeds", region="", remote="no")
+    )
     rows.to_csv(folder / "resumes.csv", index=False)
     result = command("--require", "place", resumes="resumes.csv")
     assert result.exit_code == 0 and "8 of 8 queries have no candidate" in result.output
@@ -147,6 +206,7 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_read(place, mon
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
+
     monkeypatch.setattr("matchlib.cli.tempfile.TemporaryFile", refuse)
     result = command()
     assert result.exit_code == 1 and "cannot be written: Permission denied" in str(result.exception)
@@ -162,12 +222,19 @@ def hard_linked(folder):
     return "hard.csv"
 
 
-@pytest.mark.parametrize(("out", "sentence"), [
-    (lambda _: "jobs.csv", "is what --jobs names"), (lambda _: "resumes/../jobs.csv", "is what --jobs names"),
-    (linked, "is what --jobs names"), (hard_linked, "is what --jobs names"),
-    (lambda _: "resumes/ranked.csv", "lies in the folder that --resumes names"),
-    (lambda _: "resumes", "is a folder"), (lambda _: "none/ranked.csv", "there is no folder"),
-    (lambda _: "run.txt", "--out .*run.txt and --trec .*run.txt are one file")])
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [
+        (lambda _: "jobs.csv", "is what --jobs names"),
+        (lambda _: "resumes/../jobs.csv", "is what --jobs names"),
+        (linked, "is what --jobs names"),
+        (hard_linked, "is what --jobs names"),
+        (lambda _: "resumes/ranked.csv", "lies in the folder that --resumes names"),
+        (lambda _: "resumes", "is a folder"),
+        (lambda _: "none/ranked.csv", "there is no folder"),
+        (lambda _: "run.txt", "--out .*run.txt and --trec .*run.txt are one file"),
+    ],
+)
 def test_an_output_never_replaces_an_input_or_another_output(place, out, sentence):
     """--out equal to --jobs replaced the jobs, equal to --trec lost the list."""
     folder, command = place
@@ -181,13 +248,17 @@ def test_an_output_never_replaces_an_input_or_another_output(place, out, sentenc
 def test_a_file_of_the_model_is_not_replaced(tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(DataError, match="lies in the folder that --model names"):
-        check_outputs({"--trec": tmp_path / "model" / "config.json"}, {"--model": tmp_path / "model"})
+        check_outputs(
+            {"--trec": tmp_path / "model" / "config.json"}, {"--model": tmp_path / "model"}
+        )
 
 
 def test_links_pipes_and_devices_are_written_and_not_replaced(tmp_path):
     ranking = pd.DataFrame({"query_id": ["a"], "candidate_id": ["x"], "rank": [1], "score": [0.5]})
     expected = "job_id,rank,resume_id,score\na,1,x,0.500000\n"
-    target, link, dangling, pipe = (tmp_path / name for name in ("target.csv", "link.csv", "dangling.csv", "pipe"))
+    target, link, dangling, pipe = (
+        tmp_path / name for name in ("target.csv", "link.csv", "dangling.csv", "pipe")
+    )
     target.write_text("old")
     link.symlink_to("target.csv")
     dangling.symlink_to("new.csv")
@@ -208,12 +279,17 @@ def test_links_pipes_and_devices_are_written_and_not_replaced(tmp_path):
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     (tmp_path / "run.txt").write_text("the last run")
     (tmp_path / "run.txt.part").write_text("a file of the reader's")
-    ranking = pd.DataFrame({"query_id": ["a b"], "candidate_id": ["x"], "rank": [1], "score": [0.5]})
+    ranking = pd.DataFrame(
+        {"query_id": ["a b"], "candidate_id": ["x"], "rank": [1], "score": [0.5]}
+    )
     with pytest.raises(DataError, match="space"):
         write_trec(ranking, tmp_path / "run.txt", tag="t")
     write_trec(ranking.assign(query_id="a"), tmp_path / "new.txt", tag="t")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        "run.txt": "the last run", "run.txt.part": "a file of the reader's", "new.txt": "a Q0 x 1 -1 t\n"}
+        "run.txt": "the last run",
+        "run.txt.part": "a file of the reader's",
+        "new.txt": "a Q0 x 1 -1 t\n",
+    }
 
 
 def test_a_formula_is_no_formula_in_the_csv(place):
@@ -222,7 +298,12 @@ def test_a_formula_is_no_formula_in_the_csv(place):
     assert command("--top", 9).exit_code == 0
     frame = read(folder)
     assert "'=cmd" in set(frame["resume_id"])
-    assert not [cell for column in frame.drop(columns="score") for cell in frame[column] if cell.startswith("=")]
+    assert not [
+        cell
+        for column in frame.drop(columns="score")
+        for cell in frame[column]
+        if cell.startswith("=")
+    ]
 
 
 def test_a_second_call_encodes_nothing(place, monkeypatch):
@@ -232,6 +313,7 @@ def test_a_second_call_encodes_nothing(place, monkeypatch):
 
     def refuse(*_):
         raise AssertionError("a text was encoded again")
+
     monkeypatch.setattr("matchlib.retrieval.encoder.embed", refuse)
     assert command().exit_code == 0
     pd.testing.assert_frame_equal(read(folder), first)
@@ -241,9 +323,14 @@ def test_scores_are_cosines_and_top_counts_candidates(small_tables, tiny_model_f
     jobs, resumes = (small_tables[name].head(6) for name in ("jobs", "resumes"))
     encoder = Encoder(str(tiny_model_folder), None, cache_dir=None)
     ranking = rank_documents(jobs, resumes, encoder, task="rank_jobs", top=2)
-    cosines = encoder.encode_resumes(resumes["text"].tolist()) @ encoder.encode_jobs(jobs["text"].tolist()).T
-    assert ranking["score"].to_numpy().reshape(6, 2) == pytest.approx(-pd.DataFrame(-cosines).apply(
-        sorted, axis=1, result_type="expand").to_numpy()[:, :2], abs=1e-5)
+    cosines = (
+        encoder.encode_resumes(resumes["text"].tolist())
+        @ encoder.encode_jobs(jobs["text"].tolist()).T
+    )
+    assert ranking["score"].to_numpy().reshape(6, 2) == pytest.approx(
+        -pd.DataFrame(-cosines).apply(sorted, axis=1, result_type="expand").to_numpy()[:, :2],
+        abs=1e-5,
+    )
     with pytest.raises(DataError, match="top 0"):
         rank_documents(jobs, resumes, encoder, task="rank_jobs", top=0)
 
@@ -251,7 +338,12 @@ def test_scores_are_cosines_and_top_counts_candidates(small_tables, tiny_model_f
 def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
     from matchlib.learning.training import save_encoder
     from matchlib.retrieval.models import load_model
-    save_encoder(load_model(tiny_model_folder), tmp_path / "encoder", prompts={"job": "query: ", "resume": "text: "})
+
+    save_encoder(
+        load_model(tiny_model_folder),
+        tmp_path / "encoder",
+        prompts={"job": "query: ", "resume": "text: "},
+    )
     opened = open_ranker(str(tmp_path / "encoder"))
     assert (opened.encoder.job_prompt, opened.encoder.resume_prompt) == ("query: ", "text: ")
     assert open_ranker(str(tmp_path / "encoder"), job_prompt="").encoder.job_prompt == ""
@@ -263,8 +355,12 @@ def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
 
 
 def test_a_stage_that_trains_no_encoder_is_named(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"parameters": {}, "files": {}, "inputs": {}}))
-    with pytest.raises(EncoderError, match="trains no encoder; name the folder of a 02_contrastive"):
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"parameters": {}, "files": {}, "inputs": {}})
+    )
+    with pytest.raises(
+        EncoderError, match="trains no encoder; name the folder of a 02_contrastive"
+    ):
         open_ranker(str(tmp_path))
 
 
@@ -272,12 +368,24 @@ def test_a_stage_that_trains_no_encoder_is_named(tmp_path):
 def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path, below):
     stage, audit = tmp_path / "02_contrastive", tmp_path / "10_bias_analysis"
     shutil.copytree(tiny_model_folder, stage / "encoder")
-    parameters = {"model_name_or_path": "base", "job_prompt": "job: ", "resume_prompt": "", "device": "",
-                  "precision": "float32", "passages": "mean"}
-    (stage / "manifest.json").write_text(json.dumps({"parameters": parameters, "files": {}, "inputs": {}}))
+    parameters = {
+        "model_name_or_path": "base",
+        "job_prompt": "job: ",
+        "resume_prompt": "",
+        "device": "",
+        "precision": "float32",
+        "passages": "mean",
+    }
+    (stage / "manifest.json").write_text(
+        json.dumps({"parameters": parameters, "files": {}, "inputs": {}})
+    )
     audit.mkdir()
     (audit / "manifest.json").write_text("{}")
     opened = open_ranker(str(stage / below))
-    assert (opened.encoder.job_prompt, opened.encoder.passages, opened.audit) == ("job: ", "mean", "unaudited")
+    assert (opened.encoder.job_prompt, opened.encoder.passages, opened.audit) == (
+        "job: ",
+        "mean",
+        "unaudited",
+    )
     set_audit(audit / "audit.json", stage / "encoder", {"column": "gender", "flags": 0})
     assert open_ranker(str(stage / below)).audit.startswith("audited: column gender, flags 0")

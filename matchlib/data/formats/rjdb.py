@@ -16,16 +16,19 @@ from matchlib.data.splits import drop_near_duplicates_across
 def read_rjdb(path: Path, *, rows: Mapping[str, int]) -> Reading:
     """Read RJDB's JSON Lines; splits by row number.
 
-    rows: {"train": n, "valid": n, "test": n}, taken from the top in that order; rows that lack a text are left out
-    before that. Tables: jobs, resumes, labels (1 matched, 0 unmatched, source file) and preferences (matched against
-    unmatched, annotator rjdb). Source: arXiv 2311.06383, data/*.jsonl of the authors' repository.
+    rows: {"train": n, "valid": n, "test": n}, taken from the top in that order; rows that lack a
+    text are left out before that. Tables: jobs, resumes, labels (1 matched, 0 unmatched, source
+    file) and preferences (matched against unmatched, annotator rjdb). Source: arXiv 2311.06383,
+    data/*.jsonl of the authors' repository.
     """
     fields = ("Job-Description", "Resume-matched", "Resume-unmatched")
     splits = [split for split, n in rows.items() for _ in range(n)]
     log, found = RowLog(), []
     for line, row in read_objects(path):
         log.saw(path)
-        empty = [name for name in fields if not isinstance(row.get(name), str) or not row[name].strip()]
+        empty = [
+            name for name in fields if not isinstance(row.get(name), str) or not row[name].strip()
+        ]
         if empty:
             log.leave_out(path, line, f"{empty[0]} is missing or empty")
         elif len(found) == len(splits):
@@ -35,22 +38,49 @@ def read_rjdb(path: Path, *, rows: Mapping[str, int]) -> Reading:
     if not found:
         raise DataError(f"{path}:1: no row with {', '.join(fields)}; is this a file of RJDB?")
     if len(found) < len(splits):
-        raise DataError(f"{path}: {len(found):,} rows, but {len(splits):,} are asked for; lower train_rows, "
-                        f"valid_rows or test_rows")
+        raise DataError(
+            f"{path}: {len(found):,} rows, but {len(splits):,} are asked for; lower train_rows, "
+            f"valid_rows or test_rows"
+        )
     tables, notes = drop_near_duplicates_across(
-        _rjdb_tables(pd.DataFrame(found, columns=["n", "split", "job", "matched", "unmatched"])))
+        _rjdb_tables(pd.DataFrame(found, columns=["n", "split", "job", "matched", "unmatched"]))
+    )
     return Reading(tables, [f"{len(found):,} rows of {path}", *notes], log.files, log.left_out)
 
 
 def _rjdb_tables(rows: pd.DataFrame) -> Tables:
     job_id, n = "job-" + rows["n"], rows["n"]
     matched, unmatched = "resume-" + n + "-m", "resume-" + n + "-u"
-    resumes = [pd.DataFrame({"resume_id": ids, "text": rows[kind], "split": rows["split"]})
-               for ids, kind in ((matched, "matched"), (unmatched, "unmatched"))]
-    labels = [pd.DataFrame({"job_id": job_id, "resume_id": ids, "label": label, "split": rows["split"],
-                            "source": "file"}) for ids, label in ((matched, 1), (unmatched, 0))]
-    preferences = pd.DataFrame({"job_id": job_id, "resume_a": matched, "resume_b": unmatched, "preferred": "a",
-                                "confidence": 100.0, "annotator": "rjdb", "split": rows["split"]})
-    return {"jobs": pd.DataFrame({"job_id": job_id, "text": rows["job"], "split": rows["split"]}),
-            "resumes": pd.concat(resumes, ignore_index=True), "labels": pd.concat(labels, ignore_index=True),
-            "preferences": preferences}
+    resumes = [
+        pd.DataFrame({"resume_id": ids, "text": rows[kind], "split": rows["split"]})
+        for ids, kind in ((matched, "matched"), (unmatched, "unmatched"))
+    ]
+    labels = [
+        pd.DataFrame(
+            {
+                "job_id": job_id,
+                "resume_id": ids,
+                "label": label,
+                "split": rows["split"],
+                "source": "file",
+            }
+        )
+        for ids, label in ((matched, 1), (unmatched, 0))
+    ]
+    preferences = pd.DataFrame(
+        {
+            "job_id": job_id,
+            "resume_a": matched,
+            "resume_b": unmatched,
+            "preferred": "a",
+            "confidence": 100.0,
+            "annotator": "rjdb",
+            "split": rows["split"],
+        }
+    )
+    return {
+        "jobs": pd.DataFrame({"job_id": job_id, "text": rows["job"], "split": rows["split"]}),
+        "resumes": pd.concat(resumes, ignore_index=True),
+        "labels": pd.concat(labels, ignore_index=True),
+        "preferences": preferences,
+    }

@@ -1,4 +1,5 @@
-"""TalentCLEF 2026, task A: job descriptions (queries), resumes (corpus), judgements (qrels), gender mappings."""
+"""TalentCLEF 2026, task A: job descriptions (queries), resumes (corpus), judgements (qrels), gender
+mappings."""
 
 from __future__ import annotations
 
@@ -16,11 +17,13 @@ GENDERS = {"m": "male", "f": "female", "n": "neutral"}
 
 
 def read_talentclef(path: Path, *, language: str = "en") -> Reading:
-    """Read a task folder: queries/ and corpus/ of one file a document, and qrels.tsv (query 0 document label).
+    """Read a task folder: queries/ and corpus/ of one file a document, and qrels.tsv (query 0
+    document label).
 
-    path: the folder that holds en/, es/ and en-es/; language: en, es, or en-es (English jobs, Spanish resumes).
-    Every document is of the test split: the set is for testing only. Where path/mappings_gender/<language> names a
-    resume (document, internal id such as 1_en_m), its gender becomes a column, never a part of the text.
+    path: the folder that holds en/, es/ and en-es/; language: en, es, or en-es (English jobs,
+    Spanish resumes). Every document is of the test split: the set is for testing only. Where
+    path/mappings_gender/<language> names a resume (document, internal id such as 1_en_m), its
+    gender becomes a column, never a part of the text.
     Tables: jobs, resumes, labels (source file).
     """
     if language not in LANGUAGES:
@@ -34,18 +37,26 @@ def read_talentclef(path: Path, *, language: str = "en") -> Reading:
         internal = _mapping(mapping, set(resumes["resume_id"]), log)
         gender = resumes["resume_id"].map(internal).str.rpartition("_")[2].map(GENDERS)
         resumes = resumes.assign(gender=gender.fillna("unknown"))
-    labels = _labels(path / language / "qrels.tsv", set(jobs["job_id"]), set(resumes["resume_id"]), log)
-    notes = [f"TalentCLEF {language}: {len(jobs):,} jobs, {len(resumes):,} resumes, {len(labels):,} judgements, all "
-             f"of the test split"]
+    labels = _labels(
+        path / language / "qrels.tsv", set(jobs["job_id"]), set(resumes["resume_id"]), log
+    )
+    notes = [
+        f"TalentCLEF {language}: {len(jobs):,} jobs, {len(resumes):,} resumes, {len(labels):,} judgements, all "
+        f"of the test split"
+    ]
     tables = {"jobs": jobs, "resumes": resumes, "labels": labels}
     return Reading(tables, notes, log.files, log.left_out)
 
 
 def _documents(folder: Path, id_column: str, log: RowLog) -> pd.DataFrame:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; path must hold en/, es/ and en-es/ as TalentCLEF gives them out")
+        raise DataError(
+            f"{folder}: no such folder; path must hold en/, es/ and en-es/ as TalentCLEF gives them out"
+        )
     rows = []
-    for file in sorted(file for file in folder.iterdir() if not file.name.startswith(".")):  # .DS_Store
+    for file in sorted(
+        file for file in folder.iterdir() if not file.name.startswith(".")
+    ):  # .DS_Store
         log.saw(folder)
         try:
             text = read_text(file)
@@ -53,7 +64,11 @@ def _documents(folder: Path, id_column: str, log: RowLog) -> pd.DataFrame:
             log.leave_out(folder, file.name, printable(problem).removeprefix(f"{printable(file)}:"))
             continue
         if not text.strip() or len(text) > MAX_CHARACTERS:
-            log.leave_out(folder, file.name, f"the document is empty or longer than {MAX_CHARACTERS:,} characters")
+            log.leave_out(
+                folder,
+                file.name,
+                f"the document is empty or longer than {MAX_CHARACTERS:,} characters",
+            )
         elif any(character.isspace() for character in file.name):
             log.leave_out(folder, file.name, "its name, which is its id, holds a space")
         elif printable(file.name) != file.name:
@@ -72,15 +87,23 @@ def _labels(path: Path, jobs: set[str], resumes: set[str], log: RowLog) -> pd.Da
         if label not in ("0", "1"):
             log.leave_out(path, line, f"label {label[:20]!r} is neither 0 nor 1")
         elif query not in jobs or document not in resumes:
-            log.leave_out(path, line, "the query is in no file" if query not in jobs else "the document is in no file")
+            log.leave_out(
+                path,
+                line,
+                "the query is in no file" if query not in jobs else "the document is in no file",
+            )
         elif (query, document) in found:
             log.leave_out(path, line, "the same pair again; the first is kept")
         else:
             found[query, document] = int(label)
     if not found:
-        raise DataError(f"{path}: no judgement of a known query and document; do qrels and folders belong together?")
-    return pd.DataFrame([(*pair, label, "test", "file") for pair, label in found.items()],
-                        columns=["job_id", "resume_id", "label", "split", "source"])
+        raise DataError(
+            f"{path}: no judgement of a known query and document; do qrels and folders belong together?"
+        )
+    return pd.DataFrame(
+        [(*pair, label, "test", "file") for pair, label in found.items()],
+        columns=["job_id", "resume_id", "label", "split", "source"],
+    )
 
 
 def _mapping(path: Path, known: set[str], log: RowLog) -> dict[str, str]:

@@ -14,11 +14,23 @@ WORDS = ["alpha", "beta", "gamma", "delta", "omega"]
 @pytest.fixture
 def tables() -> dict[str, pd.DataFrame]:
     """Job i says word i; resumes i and i + 5 do too. Resume i + 5 lives in the city of job i; its twin nowhere near."""
-    jobs = pd.DataFrame({"job_id": [f"j{i}" for i in range(5)], "text": [f"{w} job" for w in WORDS],
-                         "city": [f"city{i}" for i in range(5)]})
-    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(10)], "text": [f"{w} resume" for w in WORDS * 2],
-                            "city": ["elsewhere"] * 5 + [f"city{(i + 1) % 5}" for i in range(5)]})
-    labels = pd.DataFrame({"job_id": ["j0", "j0", "j1"], "resume_id": ["r0", "r9", "r2"], "label": [1, 1, 0]})
+    jobs = pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(5)],
+            "text": [f"{w} job" for w in WORDS],
+            "city": [f"city{i}" for i in range(5)],
+        }
+    )
+    resumes = pd.DataFrame(
+        {
+            "resume_id": [f"r{i}" for i in range(10)],
+            "text": [f"{w} resume" for w in WORDS * 2],
+            "city": ["elsewhere"] * 5 + [f"city{(i + 1) % 5}" for i in range(5)],
+        }
+    )
+    labels = pd.DataFrame(
+        {"job_id": ["j0", "j0", "j1"], "resume_id": ["r0", "r9", "r2"], "label": [1, 1, 0]}
+    )
     return {"jobs": jobs, "resumes": resumes, "labels": labels}
 
 
@@ -39,18 +51,24 @@ def test_examples_show_the_disagreements_in_full(tables):
     examples = compare_rules_with_texts(rules_by_name(["place"]), tables, seed=0).examples
     assert examples["kind"].tolist() == ["rules select"] * 3 + ["rules reject"] * 3
     selected, rejected = examples.iloc[:3], examples.iloc[3:]
-    assert (selected["similarity"] == 0).all() and selected["why"].str.startswith("both in city").all()
+    assert (selected["similarity"] == 0).all() and selected["why"].str.startswith(
+        "both in city"
+    ).all()
     assert (rejected["similarity"] > 0.1).all() and rejected["why"].str.contains(" against ").all()
     for row in rejected.itertuples():
         assert row.job.split()[0] == row.resume.split()[0]
 
 
 def test_similarity_does_not_depend_on_the_draw(tables):
-    first, second = (compare_rules_with_texts(rules_by_name(["place"]), tables, seed=seed).pairs for seed in (0, 1))
+    first, second = (
+        compare_rules_with_texts(rules_by_name(["place"]), tables, seed=seed).pairs
+        for seed in (0, 1)
+    )
     assert not first.equals(second)
     for kind in ("rules select", "rules reject"):
-        np.testing.assert_allclose(*(np.sort(pairs.loc[pairs["kind"] == kind, "similarity"])
-                                     for pairs in (first, second)))
+        np.testing.assert_allclose(
+            *(np.sort(pairs.loc[pairs["kind"] == kind, "similarity"]) for pairs in (first, second))
+        )
 
 
 def test_without_rules_the_labels_take_their_place(tables):
@@ -61,7 +79,9 @@ def test_without_rules_the_labels_take_their_place(tables):
 
 def test_true_fits_are_counted_where_they_are_known(tables):
     truth = pd.DataFrame({"job_id": ["j0", "j1"], "resume_id": ["r9", "r5"], "split": "train"})
-    summary = compare_rules_with_texts(rules_by_name(["place"]), {**tables, "truth": truth}, seed=0).summary
+    summary = compare_rules_with_texts(
+        rules_by_name(["place"]), {**tables, "truth": truth}, seed=0
+    ).summary
     cell = summary.set_index(["kind", "texts"])["true fits of all"]
     assert cell["rules select", "unlike"] == pytest.approx(2 / 5)
     assert cell["rules reject", "unlike"] == 0

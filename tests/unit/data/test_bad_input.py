@@ -14,24 +14,59 @@ from matchlib.data.schema import SCHEMAS, DataError, check_table
 
 CASES = 100
 """Mutated inputs a source; six sources."""
-BITS = [b"\0", b"\xff\xfe", b'"', b"{", b"}", b"[", b",", b"\t", b"\n", b"\r", b"null", b"NaN", b"1e999", b"\\ud800",
-        b"-1", b"", b" ", "护".encode(), "é".encode("cp1252"), b"true", b"9" * 5000, b"[" * 2000]
+BITS = [
+    b"\0",
+    b"\xff\xfe",
+    b'"',
+    b"{",
+    b"}",
+    b"[",
+    b",",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"\\ud800",
+    b"-1",
+    b"",
+    b" ",
+    "护".encode(),
+    "é".encode("cp1252"),
+    b"true",
+    b"9" * 5000,
+    b"[" * 2000,
+]
 tried = []
 
 
 def write_rjdb(folder):
     folder.mkdir()
-    (folder / "a.jsonl").write_text("".join(
-        f'{{"Job-Description": "job {i * 7} a", "Resume-matched": "good {i}", "Resume-unmatched": "poor {i}"}}\n'
-        for i in range(6)))
+    (folder / "a.jsonl").write_text(
+        "".join(
+            f'{{"Job-Description": "job {i * 7} a", "Resume-matched": "good {i}", "Resume-unmatched": "poor {i}"}}\n'
+            for i in range(6)
+        )
+    )
     return folder / "a.jsonl"
 
 
 def write_files(folder):
     folder.mkdir()
-    for name, row in (("jobs", "j{0},cook {0} {1}"), ("resumes", "r{0},I cook {1} {0}"), ("labels", "j{0},r{0},1")):
-        head = {"jobs": "job_id,text", "resumes": "resume_id,text", "labels": "job_id,resume_id,label"}[name]
-        (folder / f"{name}.csv").write_text("\n".join([head, *(row.format(i, i * i) for i in range(30))]) + "\n")
+    for name, row in (
+        ("jobs", "j{0},cook {0} {1}"),
+        ("resumes", "r{0},I cook {1} {0}"),
+        ("labels", "j{0},r{0},1"),
+    ):
+        head = {
+            "jobs": "job_id,text",
+            "resumes": "resume_id,text",
+            "labels": "job_id,resume_id,label",
+        }[name]
+        (folder / f"{name}.csv").write_text(
+            "\n".join([head, *(row.format(i, i * i) for i in range(30))]) + "\n"
+        )
     return folder
 
 
@@ -40,11 +75,18 @@ def make(source, folder):
     folder.mkdir(exist_ok=True)
     if source == "files":
         place = write_files(folder / "f")
-        return {f"{name}_file": str(place / f"{name}.csv") for name in ("jobs", "resumes", "labels")}
+        return {
+            f"{name}_file": str(place / f"{name}.csv") for name in ("jobs", "resumes", "labels")
+        }
     if source == "fit":
         return {"path": str(write_fit(folder / "a.csv"))}
     if source == "rjdb":
-        return {"path": str(write_rjdb(folder / "r")), "train_rows": 2, "valid_rows": 1, "test_rows": 1}
+        return {
+            "path": str(write_rjdb(folder / "r")),
+            "train_rows": 2,
+            "valid_rows": 1,
+            "test_rows": 1,
+        }
     writers = {"rankpo": write_rankpo, "confit": write_confit, "talentclef": write_talentclef}
     return {"path": str(writers[source](folder / source)), "test_share": 1.0}
 
@@ -59,7 +101,7 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     if kind == 1:
         return content[:at] + rng.choice(BITS) + content[at:]
     if kind == 2:
-        return content[:at] + rng.choice(BITS) + content[min(end, at + 8):]
+        return content[:at] + rng.choice(BITS) + content[min(end, at + 8) :]
     if kind == 3:
         return b"".join(lines + rng.choices(lines, k=2)) if lines else b""
     if kind == 4:
@@ -67,7 +109,9 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     if kind == 5:
         return b"".join(rng.sample(lines, len(lines)))
     if kind == 6:
-        return content.decode().encode(rng.choice(["utf-16", "utf-16-le", "gb18030", "utf-8-sig"]), "replace")
+        return content.decode().encode(
+            rng.choice(["utf-16", "utf-16-le", "gb18030", "utf-8-sig"]), "replace"
+        )
     return rng.choice([b"", b"\n", b"{}", b"[]", b"null\n"])
 
 
@@ -79,8 +123,13 @@ def test_mutated_files_give_tables_or_one_sentence(source, tmp_path):
     except DataError as problem:
         assert "no accepted pair" in str(problem)
 
-    @settings(max_examples=CASES, deadline=None, derandomize=True, database=None,
-              suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=CASES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.integers(0, 2**32))
     def check(seed):
         rng = random.Random(seed)
@@ -89,8 +138,12 @@ def test_mutated_files_give_tables_or_one_sentence(source, tmp_path):
         shutil.copytree(tmp_path / "valid", case)
         file = rng.choice(sorted(path for path in case.rglob("*") if path.is_file()))
         file.write_bytes(mutate(file.read_bytes(), rng))
-        changed = {key: value.replace(str(tmp_path / "valid"), str(case)) if isinstance(value, str) else value
-                   for key, value in parameters.items()}
+        changed = {
+            key: value.replace(str(tmp_path / "valid"), str(case))
+            if isinstance(value, str)
+            else value
+            for key, value in parameters.items()
+        }
         before = sorted(case.rglob("*"))
         tried.append(source)
         try:
@@ -101,7 +154,9 @@ def test_mutated_files_give_tables_or_one_sentence(source, tmp_path):
         else:
             for name in set(reading.tables) & set(SCHEMAS):
                 check_table(name, reading.tables[name])
-            assert (reading.files["rows"] == reading.files["read"] + reading.files["left out"]).all()
+            assert (
+                reading.files["rows"] == reading.files["read"] + reading.files["left out"]
+            ).all()
         assert sorted(case.rglob("*")) == before, "a reader wrote something"
 
     check()

@@ -20,9 +20,12 @@ from matchlib.data.wording import PROXIES, SLOTS
 
 SEEN, HELD_OUT = load_graph("seen"), load_graph("held_out")
 BY_NAME = {skill.name: skill.id for skill in SEEN.skills.values()}
-GENDERED = re.compile(r"\b(he|she|his|her|him|hers|man|men|woman|women|male|female|mr|mrs|miss|maternity|paternity|"
-                      r"husband|wife|mother|father|girl|boy|lady|gentleman|waitress|hostess|stewardess|"
-                      r"(sales|fore|crafts|chair|post|police|sports|camera|trades|repair|business)(wo)?m[ae]n)\b", re.I)
+GENDERED = re.compile(
+    r"\b(he|she|his|her|him|hers|man|men|woman|women|male|female|mr|mrs|miss|maternity|paternity|"
+    r"husband|wife|mother|father|girl|boy|lady|gentleman|waitress|hostess|stewardess|"
+    r"(sales|fore|crafts|chair|post|police|sports|camera|trades|repair|business)(wo)?m[ae]n)\b",
+    re.I,
+)
 
 NAMES = Market(1).given_names("train")
 
@@ -39,12 +42,19 @@ def tables(market) -> dict[str, pd.DataFrame]:
 
 
 def texts(tables, split: str) -> pd.Series:
-    return pd.concat([tables[name].loc[tables[name]["split"] == split, "text"] for name in ("jobs", "resumes")])
+    return pd.concat(
+        [tables[name].loc[tables[name]["split"] == split, "text"] for name in ("jobs", "resumes")]
+    )
 
 
 def mentions(texts) -> Iterator[str]:
     """The words for each skill that the texts mention: the line after a heading, item by item."""
-    headings = {phrase for wording in SLOTS.values() for slot in ("must", "nice", "done") for phrase in wording[slot]}
+    headings = {
+        phrase
+        for wording in SLOTS.values()
+        for slot in ("must", "nice", "done")
+        for phrase in wording[slot]
+    }
     for text in texts:
         lines = text.split("\n")
         for heading, line in zip(lines, lines[1:], strict=False):
@@ -56,7 +66,9 @@ def mentions(texts) -> Iterator[str]:
 
 
 def digest(frames) -> str:
-    return hashlib.sha256("\0".join(frame.to_csv(index=False) for frame in frames).encode()).hexdigest()
+    return hashlib.sha256(
+        "\0".join(frame.to_csv(index=False) for frame in frames).encode()
+    ).hexdigest()
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
@@ -76,13 +88,24 @@ def test_documents_do_not_depend_on_how_many_are_drawn(market):
 
 
 def test_the_bytes_do_not_depend_on_the_hash_seed():
-    code = ("import hashlib; from matchlib.data.market import Market; t = Market(5, detail=2, gender_shown=.5)"
-            ".tables({'train': (12, 20), 'test': (6, 9)}); "
-            "print(hashlib.sha256(chr(0).join(f.to_csv(index=False) for f in t.values()).encode()).hexdigest())")
-    running = [subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, text=True,
-                                stdout=subprocess.PIPE) for seed in ("0", "4242")]
+    code = (
+        "import hashlib; from matchlib.data.market import Market; t = Market(5, detail=2, gender_shown=.5)"
+        ".tables({'train': (12, 20), 'test': (6, 9)}); "
+        "print(hashlib.sha256(chr(0).join(f.to_csv(index=False) for f in t.values()).encode()).hexdigest())"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        for seed in ("0", "4242")
+    ]
     here = Market(5, detail=2, gender_shown=0.5).tables({"train": (12, 20), "test": (6, 9)})
-    assert {process.communicate(timeout=120)[0] for process in running} == {digest(here.values()) + "\n"}
+    assert {process.communicate(timeout=120)[0] for process in running} == {
+        digest(here.values()) + "\n"
+    }
 
 
 def test_the_named_market_stays_what_it_was():
@@ -92,18 +115,25 @@ def test_the_named_market_stays_what_it_was():
     assert VERSION == "market-1"
     people = [found.resumes(50, split).drop(columns="given_name") for split in ("train", "test")]
     assert digest([found.jobs(50), people[0], found.jobs(50, "test"), people[1]]) == (
-        "5f7bf3cc5e0681713d789edb890bfbc7065030b8acb81c4393994cfbd9aeeac0")
+        "5f7bf3cc5e0681713d789edb890bfbc7065030b8acb81c4393994cfbd9aeeac0"
+    )
 
 
 def test_splits_share_no_document_and_the_fingerprint_names_the_world(market):
-    drawn = [{*market.jobs(30, split)["text"], *market.resumes(30, split)["text"]} for split in APPLICATION_SPLITS]
+    drawn = [
+        {*market.jobs(30, split)["text"], *market.resumes(30, split)["text"]}
+        for split in APPLICATION_SPLITS
+    ]
     assert len(set.union(*drawn)) == sum(map(len, drawn)) == 240
     assert market.fingerprint == Market(1).fingerprint
     assert len({market.fingerprint, Market(2).fingerprint, Market(1, detail=1).fingerprint}) == 3
 
 
 def test_an_unknown_dial_or_split_raises():
-    with pytest.raises(DataError, match="unknown setting 'alias_gab'; the settings are acceptance_noise, alias_gap, .*title"):
+    with pytest.raises(
+        DataError,
+        match="unknown setting 'alias_gab'; the settings are acceptance_noise, alias_gap, .*title",
+    ):
         Market(1, alias_gab=0.5)
     with pytest.raises(ValueError, match="split 'dev' is not one of"):
         Market(1).jobs(1, "dev")
@@ -126,12 +156,18 @@ def test_a_job_has_1_to_7_labels_and_1_to_5_on_average(tables):
     labels = tables["labels"]
     a_job = labels.groupby("job_id").size()
     assert len(a_job) == len(tables["jobs"]) and a_job.between(1, 7).all()
-    assert 1 <= labels.groupby("split").size().div(tables["jobs"].groupby("split").size()).max() <= 5
+    assert (
+        1 <= labels.groupby("split").size().div(tables["jobs"].groupby("split").size()).max() <= 5
+    )
     assert set(labels["source"]) == {"recruiter"} and 0.2 < labels["label"].mean() < 0.8
 
 
 def test_many_good_pairs_have_no_label(tables):
-    judged = tables["truth"].merge(tables["labels"], on=["job_id", "resume_id"], how="left")["label"].notna()
+    judged = (
+        tables["truth"]
+        .merge(tables["labels"], on=["job_id", "resume_id"], how="left")["label"]
+        .notna()
+    )
     assert judged.mean() < 0.5
 
 
@@ -139,35 +175,62 @@ def test_texts_hold_what_the_columns_say(market):
     plain = Market(1, alias_gap=0, title_gap=0)
     for job in plain.jobs(40).to_dict("records"):
         assert job["city"] in job["text"] and job["title"] in job["text"]
-        assert list(mentions([job["text"]])) == split_items(job["skills"]) + split_items(job["nice_skills"])
+        assert list(mentions([job["text"]])) == split_items(job["skills"]) + split_items(
+            job["nice_skills"]
+        )
     for resume in plain.resumes(40).to_dict("records"):
-        assert resume["title"].casefold() in resume["text"].casefold() and str(resume["years"]) in resume["text"]
+        assert (
+            resume["title"].casefold() in resume["text"].casefold()
+            and str(resume["years"]) in resume["text"]
+        )
         assert list(mentions([resume["text"]])) == split_items(resume["skills"])
 
 
 def test_true_fits_are_the_pairs_above_the_threshold_in_blocks_of_any_size(market):
     jobs, resumes = market.jobs(30), market.resumes(50)
     scores = market.channels(jobs, resumes)["true_score"]
-    expected = {(jobs["job_id"][i], resumes["resume_id"][j]) for i in range(30) for j in range(50)
-                if scores[i, j] > market.threshold}
+    expected = {
+        (jobs["job_id"][i], resumes["resume_id"][j])
+        for i in range(30)
+        for j in range(50)
+        if scores[i, j] > market.threshold
+    }
     for block in (1, 7, 256):
         found = market.true_fits(jobs, resumes, block=block)
-        assert set(found.itertuples(index=False, name=None)) == expected and len(found) == len(expected) > 3
+        assert (
+            set(found.itertuples(index=False, name=None)) == expected
+            and len(found) == len(expected) > 3
+        )
 
 
 def test_text_fit_by_hand(market):
     names = list(BY_NAME)[:6]
     base = market.jobs(1).iloc[0].to_dict()
-    jobs = pd.DataFrame([base | {"skills": "; ".join(names[:4]), "nice_skills": "; ".join(names[4:6]), "min_years": 4},
-                         base | {"skills": names[0], "nice_skills": "", "min_years": 0},
-                         base | {"skills": "; ".join(names[:3]), "nice_skills": "", "min_years": 0}])
+    jobs = pd.DataFrame(
+        [
+            base
+            | {
+                "skills": "; ".join(names[:4]),
+                "nice_skills": "; ".join(names[4:6]),
+                "min_years": 4,
+            },
+            base | {"skills": names[0], "nice_skills": "", "min_years": 0},
+            base | {"skills": "; ".join(names[:3]), "nice_skills": "", "min_years": 0},
+        ]
+    )
     person = market.resumes(1).iloc[0].to_dict()
-    resumes = pd.DataFrame([person | {"skills": "; ".join(names[:3] + names[5:]), "years": 4},
-                            person | {"skills": "; ".join(names), "years": 1},
-                            person | {"skills": names[5], "years": 9}])
-    expected = [[0.7 * 3 / 4 + 0.3 / 2, (0.7 + 0.3) * (1 - 0.5 * 3 / 4), 0.3 / 2],
-                [0.7 * (1 - 0.5 * 2 / 3), 0.7 * (1 - 0.5 * 2 / 3), 0],  # one must-have is asking too little
-                [0.7, 0.7, 0]]
+    resumes = pd.DataFrame(
+        [
+            person | {"skills": "; ".join(names[:3] + names[5:]), "years": 4},
+            person | {"skills": "; ".join(names), "years": 1},
+            person | {"skills": names[5], "years": 9},
+        ]
+    )
+    expected = [
+        [0.7 * 3 / 4 + 0.3 / 2, (0.7 + 0.3) * (1 - 0.5 * 3 / 4), 0.3 / 2],
+        [0.7 * (1 - 0.5 * 2 / 3), 0.7 * (1 - 0.5 * 2 / 3), 0],  # one must-have is asking too little
+        [0.7, 0.7, 0],
+    ]
     np.testing.assert_allclose(market.channels(jobs, resumes)["text_fit"], expected, atol=1e-6)
 
 
@@ -177,7 +240,9 @@ def test_channels_are_apart(market):
     np.testing.assert_array_equal(found["rule"], market.rule.holds(jobs, resumes))
     assert found["text_fit"].min() >= 0 and found["text_fit"].max() <= 1
     reworded = {"text": "", "title": "", "occupation": ""}  # no channel reads the words
-    for name, values in market.channels(jobs.assign(**reworded), resumes.assign(**reworded, gender="woman")).items():
+    for name, values in market.channels(
+        jobs.assign(**reworded), resumes.assign(**reworded, gender="woman")
+    ).items():
         np.testing.assert_array_equal(values, found[name])
 
 
@@ -185,11 +250,15 @@ def test_channels_are_apart(market):
 
 
 def phrasings() -> dict[str, set[str]]:
-    skills, occupations = ([*getattr(SEEN, name).values(), *getattr(HELD_OUT, name).values()]
-                           for name in ("skills", "occupations"))
-    return {"aliases": {phrase for skill in skills for phrase in skill.aliases},
-            "evidence": {phrase for skill in skills for phrase in skill.evidence},
-            "titles": {phrase for occupation in occupations for phrase in occupation.titles}}
+    skills, occupations = (
+        [*getattr(SEEN, name).values(), *getattr(HELD_OUT, name).values()]
+        for name in ("skills", "occupations")
+    )
+    return {
+        "aliases": {phrase for skill in skills for phrase in skill.aliases},
+        "evidence": {phrase for skill in skills for phrase in skill.evidence},
+        "titles": {phrase for occupation in occupations for phrase in occupation.titles},
+    }
 
 
 def plain(text: str) -> str:
@@ -217,14 +286,35 @@ def test_half_of_the_mentions_that_are_no_canonical_name_are_in_words_that_train
 
 def test_half_of_the_templates_in_test_texts_occur_in_no_training_text(tables):
     """By mention: of the lines that are one template each."""
-    own_line = ("job_open", "job_level", "must", "nice", "resume_open", "done", "education", "asks_degree")
-    held_out, seen = (re.compile("|".join(re.sub(r"\\\{\w+\\\}", ".*", re.escape(phrase)) for slot in own_line
-                                          for phrase in SLOTS[wording][slot]), re.I)
-                      for wording in ("held_out", "seen"))
-    training, test = ([line for text in texts(tables, split) for line in text.split("\n")]
-                      for split in ("train", "test"))
+    own_line = (
+        "job_open",
+        "job_level",
+        "must",
+        "nice",
+        "resume_open",
+        "done",
+        "education",
+        "asks_degree",
+    )
+    held_out, seen = (
+        re.compile(
+            "|".join(
+                re.sub(r"\\\{\w+\\\}", ".*", re.escape(phrase))
+                for slot in own_line
+                for phrase in SLOTS[wording][slot]
+            ),
+            re.I,
+        )
+        for wording in ("held_out", "seen")
+    )
+    training, test = (
+        [line for text in texts(tables, split) for line in text.split("\n")]
+        for split in ("train", "test")
+    )
     assert not any(held_out.fullmatch(line) and not seen.fullmatch(line) for line in training)
-    new, known = (sum(pattern.fullmatch(line) is not None for line in test) for pattern in (held_out, seen))
+    new, known = (
+        sum(pattern.fullmatch(line) is not None for line in test) for pattern in (held_out, seen)
+    )
     assert known > 500 and new / (new + known) >= 0.5
 
 
@@ -235,7 +325,12 @@ def test_only_test_texts_use_held_out_words(split):
     held_out = [p for skill in HELD_OUT.skills.values() for p in (*skill.aliases, *skill.evidence)]
     held_out += [p for occupation in HELD_OUT.occupations.values() for p in occupation.titles]
     assert not [phrase for phrase in held_out if f"; {phrase};" in text or f"\n{phrase};" in text]
-    assert not [p for slot in ("must", "nice", "done") for p in SLOTS["held_out"][slot] if f"\n{p}\n" in text]
+    assert not [
+        p
+        for slot in ("must", "nice", "done")
+        for p in SLOTS["held_out"][slot]
+        if f"\n{p}\n" in text
+    ]
 
 
 @pytest.mark.parametrize("unseen", [0.0, 0.7, 1.0])
@@ -261,7 +356,10 @@ def test_title_gap_is_the_share_of_titles_not_in_canonical_words(gap):
     other = []
     for job in jobs.to_dict("records"):
         first_line = plain(job["text"].split("\n")[0])
-        titles = [job["title"], *SEEN.occupations[job["occupation"]].titles]  # one may hold another: longest wins
+        titles = [
+            job["title"],
+            *SEEN.occupations[job["occupation"]].titles,
+        ]  # one may hold another: longest wins
         other.append(max((t for t in titles if occurs(t, first_line)), key=len) != job["title"])
     assert np.mean(other) == pytest.approx(gap, abs=0.06 if 0 < gap < 1 else 0)
 
@@ -291,8 +389,14 @@ def label_world(**settings) -> tuple[pd.DataFrame, np.ndarray, Market]:
     jobs, resumes = world.jobs(250), world.resumes(300)
     labels = world.labels(jobs, resumes, "train")
     scores = world.channels(jobs, resumes)["true_score"]
-    row, column = (pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"]))
-    return labels, scores[row[labels["job_id"]].to_numpy(), column[labels["resume_id"]].to_numpy()], world
+    row, column = (
+        pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"])
+    )
+    return (
+        labels,
+        scores[row[labels["job_id"]].to_numpy(), column[labels["resume_id"]].to_numpy()],
+        world,
+    )
 
 
 def test_without_noise_a_decision_is_the_truth():
@@ -325,12 +429,17 @@ def test_true_fit_share_holds_on_pairs_that_did_not_set_the_threshold(share):
 
 def test_out_of_scope_weighs_traits_that_no_document_shows():
     jobs, resumes = Market(1).jobs(40), Market(1).resumes(50)
-    scores = {weight: Market(1, out_of_scope=weight).channels(jobs, resumes)["true_score"] for weight in (0, 0.1, 0.5)}
+    scores = {
+        weight: Market(1, out_of_scope=weight).channels(jobs, resumes)["true_score"]
+        for weight in (0, 0.1, 0.5)
+    }
     shown = Market(1).channels(jobs, resumes)
     np.testing.assert_allclose(scores[0], 0.4 * shown["rule"] + 0.6 * shown["text_fit"])
     hidden = (scores[0.1] - scores[0]) / 0.1
     np.testing.assert_allclose(scores[0.5], scores[0] + 0.5 * hidden)
-    assert 0.3 < hidden.std() < 1.2 and abs(np.corrcoef(hidden.ravel(), scores[0].ravel())[0, 1]) < 0.1
+    assert (
+        0.3 < hidden.std() < 1.2 and abs(np.corrcoef(hidden.ravel(), scores[0].ravel())[0, 1]) < 0.1
+    )
 
 
 def test_rule_text_correlation_draws_text_fit_to_the_rule():
@@ -351,7 +460,9 @@ def test_occupations_in_use_are_counted_and_spread_over_families(n):
 
 
 def test_concentration_is_an_exponent_on_sizes():
-    drawn = {c: Market(1, occupations=5, concentration=c).resumes(1_500)["occupation"] for c in (0, 1, 4)}
+    drawn = {
+        c: Market(1, occupations=5, concentration=c).resumes(1_500)["occupation"] for c in (0, 1, 4)
+    }
     sizes = np.array([SEEN.occupations[o].size for o in sorted(set(drawn[0]))])
     for c, occupations in drawn.items():
         counts = occupations.value_counts().reindex(sorted(set(drawn[0])), fill_value=0)
@@ -377,45 +488,75 @@ def test_gender_bias_rejects_women_alone():
         world = Market(1, occupations=6, true_fit_share=0.3, acceptance_noise=0, gender_bias=bias)
         resumes = world.resumes(300)
         labels = world.labels(world.jobs(250), resumes, "train")
-        labels["woman"] = labels["resume_id"].map(resumes.set_index("resume_id")["gender"]) == "woman"
+        labels["woman"] = (
+            labels["resume_id"].map(resumes.set_index("resume_id")["gender"]) == "woman"
+        )
         results[bias] = labels
     accepted = {bias: labels.groupby("woman")["label"].mean() for bias, labels in results.items()}
     assert accepted[0.0][True] > accepted[0.1][True] > accepted[10.0][True] == 0
     men = [labels[~labels["woman"]] for labels in results.values()]
-    assert men[0].equals(men[1]) and men[0].equals(men[2])  # the same applicants, the same decisions
+    assert men[0].equals(men[1]) and men[0].equals(
+        men[2]
+    )  # the same applicants, the same decisions
     women = results[0.0]["woman"]
     assert stats.fisher_exact(pd.crosstab(women, results[0.0]["label"])).pvalue > 0.001
 
 
-@pytest.mark.parametrize("setting, words", [
-    ("gender_shown", {gender: [f"Name: {name}" for name in names] for gender, names in NAMES.items()}),
-    ("gender_proxies", PROXIES)])
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        (
+            "gender_shown",
+            {gender: [f"Name: {name}" for name in names] for gender, names in NAMES.items()},
+        ),
+        ("gender_proxies", PROXIES),
+    ],
+)
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_names_and_proxies_show_the_gender_as_often_as_asked(setting, words, share):
     people = Market(1, **{setting: share}).resumes(400)
     lines = people["text"].str.split("\n").map(set)
-    shown = [any(phrase in found for phrase in words[gender])
-             for gender, found in zip(people["gender"], lines, strict=True)]
-    other = [any(phrase in found for phrase in words["man" if gender == "woman" else "woman"])
-             for gender, found in zip(people["gender"], lines, strict=True)]
-    assert np.mean(shown) == pytest.approx(share, abs=0.08 if 0 < share < 1 else 0) and not any(other)
+    shown = [
+        any(phrase in found for phrase in words[gender])
+        for gender, found in zip(people["gender"], lines, strict=True)
+    ]
+    other = [
+        any(phrase in found for phrase in words["man" if gender == "woman" else "woman"])
+        for gender, found in zip(people["gender"], lines, strict=True)
+    ]
+    assert np.mean(shown) == pytest.approx(share, abs=0.08 if 0 < share < 1 else 0) and not any(
+        other
+    )
 
 
 def test_gender_is_never_in_texts_by_default(tables):
-    found = {match.group(0) for split in ("train", "valid", "test") for text in texts(tables, split)
-             for match in GENDERED.finditer(text)}
+    found = {
+        match.group(0)
+        for split in ("train", "valid", "test")
+        for text in texts(tables, split)
+        for match in GENDERED.finditer(text)
+    }
     assert found == set()
     every = [phrase for group in phrasings().values() for phrase in group]
     assert not [phrase for phrase in every if GENDERED.search(phrase)]
-    assert "Name:" not in "\n".join(texts(tables, "train")) and set(tables["resumes"]["given_name"]) == {""}
+    assert "Name:" not in "\n".join(texts(tables, "train")) and set(
+        tables["resumes"]["given_name"]
+    ) == {""}
     assert set(tables["resumes"]["gender"]) == {"woman", "man"} and "gender" not in tables["jobs"]
 
 
 def test_gender_dials_change_no_other_words():
     plain, shown = Market(1).resumes(100), Market(1, gender_shown=1, gender_proxies=1).resumes(100)
-    hints = {f"Name: {name}" for group in NAMES.values() for name in group} | {p for g in PROXIES.values() for p in g}
-    stripped = ["\n".join(line for line in text.split("\n") if line not in hints) for text in shown["text"]]
-    assert plain["gender"].tolist() == shown["gender"].tolist() and plain["skills"].tolist() == shown["skills"].tolist()
+    hints = {f"Name: {name}" for group in NAMES.values() for name in group} | {
+        p for g in PROXIES.values() for p in g
+    }
+    stripped = [
+        "\n".join(line for line in text.split("\n") if line not in hints) for text in shown["text"]
+    ]
+    assert (
+        plain["gender"].tolist() == shown["gender"].tolist()
+        and plain["skills"].tolist() == shown["skills"].tolist()
+    )
     assert (shown["text"].str.count("\n") - plain["text"].str.count("\n") == 2).all()
     assert [text.count("\n") for text in stripped] == plain["text"].str.count("\n").tolist()
 
@@ -423,16 +564,26 @@ def test_gender_dials_change_no_other_words():
 def test_names_are_each_markets_own_and_the_test_has_none_of_training():
     """Sixteen names once stood in every market: a test over seeds could not speak of names."""
     markets = [Market(seed, gender_shown=1.0) for seed in (1, 2)]
-    drawn = [{split: set(market.resumes(300, split)["given_name"]) for split in ("train", "valid", "test")}
-             for market in markets]
+    drawn = [
+        {
+            split: set(market.resumes(300, split)["given_name"])
+            for split in ("train", "valid", "test")
+        }
+        for market in markets
+    ]
     for names in drawn:
         assert len(names["train"]) > 100 and len(names["test"]) > 100
         assert names["train"].isdisjoint(names["test"]) and names["valid"].isdisjoint(names["test"])
     assert len(drawn[0]["train"] & drawn[1]["train"]) < 20
     people = markets[0].resumes(50, "test")
-    assert all(f"Name: {name}" in text for name, text in zip(people["given_name"], people["text"], strict=True))
+    assert all(
+        f"Name: {name}" in text
+        for name, text in zip(people["given_name"], people["text"], strict=True)
+    )
     assert set(Market(1).resumes(50)["given_name"]) == {""}
-    assert markets[0].fingerprint == Market(1, gender_shown=1.0).fingerprint != Market(1).fingerprint
+    assert (
+        markets[0].fingerprint == Market(1, gender_shown=1.0).fingerprint != Market(1).fingerprint
+    )
 
 
 # ---- null worlds ---------------------------------------------------------------------------------------
@@ -455,7 +606,11 @@ def test_in_the_null_world_of_wording_both_sides_use_the_same_words():
     world = Market(1, **NULL_WORLDS["wording"])
     drawn = [world.jobs(60, "test"), world.resumes(60, "test")]
     assert all(words in BY_NAME for frame in drawn for words in mentions(frame["text"]))
-    assert all(occurs(row["title"], plain(row["text"])) for frame in drawn for row in frame.to_dict("records"))
+    assert all(
+        occurs(row["title"], plain(row["text"]))
+        for frame in drawn
+        for row in frame.to_dict("records")
+    )
 
 
 def test_in_the_null_world_of_preferences_text_is_the_rule():

@@ -26,7 +26,8 @@ TEXTS = (
     "Welder with 5-7 years of experience, living in Málaga.\n## Skills\nSQL; Tableau; first-aid\n"
     "Her phone: +1 415-555-0134",
     "Senior nurse based in Łódź, happy to relocate.\n"
-    "## Experience\nworked on finance and offline files\nDr. Elena Petrova")
+    "## Experience\nworked on finance and offline files\nDr. Elena Petrova",
+)
 
 
 def disguised(text, data):
@@ -42,7 +43,7 @@ def disguised(text, data):
             pieces.append(HYPHENS[kind % len(HYPHENS)])
         else:
             pieces.append(character)
-            if kind == at % 8 and character.isalpha() and text[at + 1:at + 2].isalpha():
+            if kind == at % 8 and character.isalpha() and text[at + 1 : at + 2].isalpha():
                 pieces.append(JOINERS[kind])
     return "".join(pieces)
 
@@ -64,22 +65,39 @@ def test_the_plain_form_is_plain_and_knows_its_way_back(text):
     form = mapped(text)
     assert form.text == plain(text)
     assert len(form.starts) == len(form.ends) == len(form.text)
-    assert all(0 <= start < end <= len(text) for start, end in zip(form.starts, form.ends, strict=True))
+    assert all(
+        0 <= start < end <= len(text) for start, end in zip(form.starts, form.ends, strict=True)
+    )
     assert list(form.starts) == sorted(form.starts)
     assert composed(composed(text)) == composed(text)
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("ﬁnance, ﬂow, oﬃce, ﬆop", "finance, flow, office, stop"), ("Ｐｙｔｈｏｎ　３．１１", "Python 3.11"),
-    ("𝐉𝐨𝐡𝐧 𝒟𝑜𝑒", "John Doe"),
-    ("de\u00advel\u200bop\u2060er", "developer"), ("develop\u00ad\nment", "development"), ("٣ سنوات", "3 سنوات"),
-    ("S K I L L S", "SKILLS"), ("I T   S K I L L S:", "IT SKILLS:"), ("E D U C A T I O N   Leeds", "EDUCATION\tLeeds"),
-    ("vitamins A B C D E", "vitamins A B C D E"), ("A B\nC D", "A B\nC D"), ("1 2 3 4 5", "1 2 3 4 5"),
-    ("\uf0b7 SQL\n✓ Python", "• SQL\n• Python"), ("a\u2028b\x0bc\r\nd", "a\nb\nc\nd"),
-    ("one\t\ttwo   three  four", "one\ttwo\tthree four"),
-    ("10⁶ m², ½, n.º 5", "10⁶ m², ½, n.º 5"), ("Bachelor’s, Bachelorʼs", "Bachelor's, Bachelor's"),
-    ("5–7 — x", "5–7 — x"),
-    ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"), ("Å", "Å"), ("كتاب", plain("ﻛﺘﺎﺏ"))])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ﬁnance, ﬂow, oﬃce, ﬆop", "finance, flow, office, stop"),
+        ("Ｐｙｔｈｏｎ　３．１１", "Python 3.11"),
+        ("𝐉𝐨𝐡𝐧 𝒟𝑜𝑒", "John Doe"),
+        ("de\u00advel\u200bop\u2060er", "developer"),
+        ("develop\u00ad\nment", "development"),
+        ("٣ سنوات", "3 سنوات"),
+        ("S K I L L S", "SKILLS"),
+        ("I T   S K I L L S:", "IT SKILLS:"),
+        ("E D U C A T I O N   Leeds", "EDUCATION\tLeeds"),
+        ("vitamins A B C D E", "vitamins A B C D E"),
+        ("A B\nC D", "A B\nC D"),
+        ("1 2 3 4 5", "1 2 3 4 5"),
+        ("\uf0b7 SQL\n✓ Python", "• SQL\n• Python"),
+        ("a\u2028b\x0bc\r\nd", "a\nb\nc\nd"),
+        ("one\t\ttwo   three  four", "one\ttwo\tthree four"),
+        ("10⁶ m², ½, n.º 5", "10⁶ m², ½, n.º 5"),
+        ("Bachelor’s, Bachelorʼs", "Bachelor's, Bachelor's"),
+        ("5–7 — x", "5–7 — x"),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "한국"),
+        ("Å", "Å"),
+        ("كتاب", plain("ﻛﺘﺎﺏ")),
+    ],
+)
 def test_what_means_the_same_is_the_same(text, expected):
     assert plain(text) == expected == plain(expected)
 
@@ -99,7 +117,9 @@ def test_ids_and_texts_enter_composed(tmp_path, ending):
         frame.to_json(path, orient="records", lines=True, force_ascii=ending.startswith("escaped"))
     else:
         getattr(frame, f"to_{ending}")(path, index=False)
-    read = read_table(path, "resumes", columns={"resume_id": unicodedata.normalize("NFD", "résumé_id")})
+    read = read_table(
+        path, "resumes", columns={"resume_id": unicodedata.normalize("NFD", "résumé_id")}
+    )
     assert read.to_dict("records") == [{"resume_id": "José", "text": "living in Zürich"}]
 
 
@@ -112,13 +132,17 @@ def test_binary_columns_of_parquet_are_text(tmp_path):
         read_table(tmp_path / "b.parquet", "resumes")
 
 
-@pytest.mark.parametrize("unit", ["a", "\u0301\u0316", "\u00ad\n", "  ", "S ", "\t ", "\ufb01", "\r", "A b  "])
+@pytest.mark.parametrize(
+    "unit", ["a", "\u0301\u0316", "\u00ad\n", "  ", "S ", "\t ", "\ufb01", "\r", "A b  "]
+)
 def test_the_time_is_linear(unit):
     """Four times the text, at most some ten times the time: a quadratic search would take sixteen times."""
+
     def seconds(n):
         text = unit * (n // len(unit))
         started = time.process_time()
         composed(text)
         mapped(text)
         return time.process_time() - started
+
     assert seconds(200_000) < 10 * seconds(50_000) + 1

@@ -19,16 +19,21 @@ from matchlib.retrieval.search import search_bm25
 
 RJDB = Path(__file__).parents[4] / "shared" / "data" / "rjdb" / "sample.jsonl"
 DEFAULTS = notebook_parameters(Path("notebooks/01_data_rules.ipynb"))
-ROWS = [{"job_id": "007", "text": "NA", "city": ""}, {"job_id": "1e3", "text": 'two\nlines, "quoted"', "city": "nan"},
-        {"job_id": "null", "text": "tab\there; 日本語", "city": "Köln"},
-        {"job_id": "8", "text": " None ", "city": "\\N"}]
+ROWS = [
+    {"job_id": "007", "text": "NA", "city": ""},
+    {"job_id": "1e3", "text": 'two\nlines, "quoted"', "city": "nan"},
+    {"job_id": "null", "text": "tab\there; 日本語", "city": "Köln"},
+    {"job_id": "8", "text": " None ", "city": "\\N"},
+]
 
 
 def write(path: Path, rows: list[dict]) -> Path:
     """Write rows in the form that the ending says."""
     if path.suffix in (".csv", ".tsv"):
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer = csv.DictWriter(
+                file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ","
+            )
             writer.writeheader()
             writer.writerows(rows)
     elif path.suffix == ".jsonl":
@@ -44,7 +49,9 @@ def source(parameters: dict):
     return reading.tables, reading.notes
 
 
-def read_bytes(tmp_path: Path, name: str, content: bytes | str, table: str = "jobs", **settings) -> pd.DataFrame:
+def read_bytes(
+    tmp_path: Path, name: str, content: bytes | str, table: str = "jobs", **settings
+) -> pd.DataFrame:
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_table(path, table, **settings)
@@ -72,66 +79,129 @@ def test_lines_stay_right_after_quoted_newlines_and_blank_lines(tmp_path):
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_line_ends_and_byte_order_marks_do_not_matter(tmp_path, ends, mark):
-    frame = read_bytes(tmp_path, "a.csv", mark + ends.join(["job_id,text", "1,a", "2,b", ""]).encode())
+    frame = read_bytes(
+        tmp_path, "a.csv", mark + ends.join(["job_id,text", "1,a", "2,b", ""]).encode()
+    )
     assert frame.to_dict("list") == {"job_id": ["1", "2"], "text": ["a", "b"]}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "cp1252", "latin-1"])
 def test_other_encodings_are_read_when_named(tmp_path, encoding):
     content = "job_id,text\n1,Köln\n2,naïve\n".encode(encoding)
-    assert read_bytes(tmp_path, "a.csv", content, encoding=encoding)["text"].tolist() == ["Köln", "naïve"]
+    assert read_bytes(tmp_path, "a.csv", content, encoding=encoding)["text"].tolist() == [
+        "Köln",
+        "naïve",
+    ]
 
 
 def test_chinese_in_gb18030(tmp_path):
-    frame = read_bytes(tmp_path, "a.tsv", "job_id\ttext\n1\t招聘护士\n".encode("gb18030"), encoding="gb18030")
+    frame = read_bytes(
+        tmp_path, "a.tsv", "job_id\ttext\n1\t招聘护士\n".encode("gb18030"), encoding="gb18030"
+    )
     assert frame["text"].tolist() == ["招聘护士"]
 
 
 def test_json_values_become_text(tmp_path):
-    row = {"job_id": 7, "text": "a", "n": 1.5, "none": None, "list": ["x", 2], "object": {"é": True}, "flag": False}
+    row = {
+        "job_id": 7,
+        "text": "a",
+        "n": 1.5,
+        "none": None,
+        "list": ["x", 2],
+        "object": {"é": True},
+        "flag": False,
+    }
     frame = read_table(write(tmp_path / "a.jsonl", [row]), "jobs")
-    assert frame.iloc[0].to_dict() == {"job_id": "7", "text": "a", "n": "1.5", "none": "", "list": "x; 2",
-                                       "object": '{"é": true}', "flag": "false"}
+    assert frame.iloc[0].to_dict() == {
+        "job_id": "7",
+        "text": "a",
+        "n": "1.5",
+        "none": "",
+        "list": "x; 2",
+        "object": '{"é": true}',
+        "flag": "false",
+    }
 
 
 def test_a_key_that_one_json_object_lacks_is_empty_and_never_nan(tmp_path):
     rows = '{"job_id": "1", "body": "a", "title": "t"}\n{"job_id": "2", "body": "b"}\n'
-    assert read_bytes(tmp_path, "a.jsonl", rows.replace("body", "text"))["title"].tolist() == ["t", ""]
+    assert read_bytes(tmp_path, "a.jsonl", rows.replace("body", "text"))["title"].tolist() == [
+        "t",
+        "",
+    ]
     joined = read_bytes(tmp_path, "b.jsonl", rows, columns={"text": ["title", "body"]})
     assert joined["text"].tolist() == ["## title\nt\n## body\na", "## body\nb"]
 
 
 def test_parquet_keeps_whole_numbers_whole_beside_gaps(tmp_path):
-    frame = pd.DataFrame({"job_id": [7, 8], "text": ["a", "b"], "years": pd.array([3, None], dtype="Int64"),
-                          "skills": [["x", "y"], []], "pay": [1.5, float("nan")],
-                          "on": pd.to_datetime(["2024-05-01", None])})
+    frame = pd.DataFrame(
+        {
+            "job_id": [7, 8],
+            "text": ["a", "b"],
+            "years": pd.array([3, None], dtype="Int64"),
+            "skills": [["x", "y"], []],
+            "pay": [1.5, float("nan")],
+            "on": pd.to_datetime(["2024-05-01", None]),
+        }
+    )
     frame.to_parquet(tmp_path / "a.parquet")
     assert read_table(tmp_path / "a.parquet", "jobs").to_dict("list") == {
-        "job_id": ["7", "8"], "text": ["a", "b"], "years": ["3", ""], "skills": ["x; y", ""], "pay": ["1.5", ""],
-        "on": ["2024-05-01 00:00:00", ""]}
+        "job_id": ["7", "8"],
+        "text": ["a", "b"],
+        "years": ["3", ""],
+        "skills": ["x; y", ""],
+        "pay": ["1.5", ""],
+        "on": ["2024-05-01 00:00:00", ""],
+    }
 
 
 def test_columns_are_mapped_joined_and_kept(tmp_path):
-    path = write(tmp_path / "a.csv", [{"Nr": "1", "Titel": "Nurse", "text": "old", "body": "nights", "city": "Köln"},
-                                      {"Nr": "2", "Titel": "", "text": "old", "body": "days", "city": ""}])
-    frame = read_table(path, "jobs", columns={"job_id": "Nr", "text": ["Titel", "body"], "title": "Titel"})
+    path = write(
+        tmp_path / "a.csv",
+        [
+            {"Nr": "1", "Titel": "Nurse", "text": "old", "body": "nights", "city": "Köln"},
+            {"Nr": "2", "Titel": "", "text": "old", "body": "days", "city": ""},
+        ],
+    )
+    frame = read_table(
+        path, "jobs", columns={"job_id": "Nr", "text": ["Titel", "body"], "title": "Titel"}
+    )
     assert frame.to_dict("list") == {
-        "job_id": ["1", "2"], "text": ["## Titel\nNurse\n## body\nnights", "## body\ndays"],
-        "title": ["Nurse", ""], "city": ["Köln", ""]}
+        "job_id": ["1", "2"],
+        "text": ["## Titel\nNurse\n## body\nnights", "## body\ndays"],
+        "title": ["Nurse", ""],
+        "city": ["Köln", ""],
+    }
 
 
 def test_labels_get_their_split_and_source_unless_the_file_has_a_split(tmp_path):
-    rows = [{"job_id": "1", "resume_id": "a", "label": "1"}, {"job_id": "1", "resume_id": "b", "label": "0"}]
+    rows = [
+        {"job_id": "1", "resume_id": "a", "label": "1"},
+        {"job_id": "1", "resume_id": "b", "label": "0"},
+    ]
     frame = read_table(write(tmp_path / "a.csv", rows), "labels")
-    assert frame.to_dict("list") == {"job_id": ["1", "1"], "resume_id": ["a", "b"], "label": [1, 0],
-                                     "source": ["file", "file"], "split": ["train", "train"]}
+    assert frame.to_dict("list") == {
+        "job_id": ["1", "1"],
+        "resume_id": ["a", "b"],
+        "label": [1, 0],
+        "source": ["file", "file"],
+        "split": ["train", "train"],
+    }
     own = [row | {"split": split} for row, split in zip(rows, ("test", "valid"), strict=True)]
-    assert read_table(write(tmp_path / "b.csv", own), "labels")["split"].tolist() == ["test", "valid"]
+    assert read_table(write(tmp_path / "b.csv", own), "labels")["split"].tolist() == [
+        "test",
+        "valid",
+    ]
 
 
 def test_a_spreadsheets_semicolons_are_understood(tmp_path):
-    assert read_bytes(tmp_path, "a.csv", "job_id;text;pay\n1;a, b;1,5\n")["text"].tolist() == ["a, b"]
-    with pytest.raises(DataError, match=r"b.csv:2: 3 fields where the heading has 2; quote fields that hold semicolo"):
+    assert read_bytes(tmp_path, "a.csv", "job_id;text;pay\n1;a, b;1,5\n")["text"].tolist() == [
+        "a, b"
+    ]
+    with pytest.raises(
+        DataError,
+        match=r"b.csv:2: 3 fields where the heading has 2; quote fields that hold semicolo",
+    ):
         read_bytes(tmp_path, "b.csv", "job_id;text\n1;a;b\n")
 
 
@@ -145,11 +215,15 @@ def test_excels_line_that_names_the_separator_is_no_heading(tmp_path, first):
     assert bars["text"].tolist() == ["a;b"]
 
 
-@pytest.mark.parametrize("title", ["Export of 3 May\n", "Export of 3 May,,\n,,\n", '"Jobs, all"\n\n', "Jobs\n3 May\n",
-                                   "Jobs;\n"])
+@pytest.mark.parametrize(
+    "title",
+    ["Export of 3 May\n", "Export of 3 May,,\n,,\n", '"Jobs, all"\n\n', "Jobs\n3 May\n", "Jobs;\n"],
+)
 def test_a_title_above_the_heading_is_named(tmp_path, title):
     rows = "job_id,text,pay\n1,a,2\n2,b,3\n"
-    with pytest.raises(DataError, match="a.csv:1: the first line, .* is it a title. Delete what stands above"):
+    with pytest.raises(
+        DataError, match="a.csv:1: the first line, .* is it a title. Delete what stands above"
+    ):
         read_bytes(tmp_path, "a.csv", title + (rows.replace(",", ";") if ";" in title else rows))
 
 
@@ -159,7 +233,10 @@ def test_one_column_of_quoted_commas_is_no_title(tmp_path):
 
 
 def test_pools_may_hold_unlabelled_pairs(tmp_path):
-    rows = [{"task": "rank_jobs", "query_id": "1", "candidate_id": str(i), "label": str(i - 1)} for i in range(3)]
+    rows = [
+        {"task": "rank_jobs", "query_id": "1", "candidate_id": str(i), "label": str(i - 1)}
+        for i in range(3)
+    ]
     assert read_table(write(tmp_path / "a.tsv", rows), "pools")["label"].tolist() == [-1, 0, 1]
 
 
@@ -167,48 +244,188 @@ def test_pools_may_hold_unlabelled_pairs(tmp_path):
 
 LABELS = "job_id,resume_id,label\n"
 BAD = {  # name, content, what follows the path, table (default jobs)
-    "broken quote at the end": ("a.csv", 'job_id,text\n1,ok\n2,"a\n3,b\n', ":3: broken row .*; check its quotes"),
-    "text after a quote": ("a.csv", 'job_id,text\n1,"a" b\n', ":2: broken row .*; check its quotes"),
-    "broken quote in the heading": ("a.csv", '"job_id,text\n1,a\n', ":1: broken row .*; check its quotes"),
-    "too many fields": ("a.csv", 'job_id,text\n1,"a\nb"\n2,b,c\n', ":4: 3 fields .* has 2; quote fields that hold co"),
-    "too few fields": ("a.tsv", "job_id\ttext\n1\ta\n2\n", ":3: 1 fields .* has 2; quote fields that hold tabs"),
-    "duplicate id": ("a.csv", 'job_id,text\n0,"a\nb"\n1,b\n1,c\n', ":5: job_id = '1': a duplicate; keep one"),
-    "empty id": ("a.csv", "job_id,text\n1,a\n ,b\n", ":3: job_id = ' ': an empty id; give every row an id"),
-    "id with a space": ("a.csv", "job_id,text\n1,a\nmy job,b\n", ":3: job_id = 'my job': .*; replace it by _"),
-    "rounded id": ("a.csv", "job_id,text\n1,a\n9.91214E+15,b\n", ":3: job_id = '9.91214E.15': .*rounded; format"),
-    "empty text": ("a.csv", "job_id,text\n1,a\n2,\n", ":3: text = '': an empty text; drop the row or fill it"),
-    "empty text in JSON": ("a.jsonl", '{"job_id": 1, "text": "a"}\n\n{"job_id": 2}\n', ":3: text = '': .*; drop"),
-    "missing column": ("a.csv", "job_id,body\n1,a\n", ": column 'text' is missing; found .*body.*; rename it"),
-    "repeated column": ("a.csv", "job_id,text,text\n1,a,b\n", ":1: .*repeated column name: .*; give every column"),
-    "nameless column": ("a.csv", ",job_id,text\n0,1,b\n", ":1: the heading has an empty .*; give every column"),
+    "broken quote at the end": (
+        "a.csv",
+        'job_id,text\n1,ok\n2,"a\n3,b\n',
+        ":3: broken row .*; check its quotes",
+    ),
+    "text after a quote": (
+        "a.csv",
+        'job_id,text\n1,"a" b\n',
+        ":2: broken row .*; check its quotes",
+    ),
+    "broken quote in the heading": (
+        "a.csv",
+        '"job_id,text\n1,a\n',
+        ":1: broken row .*; check its quotes",
+    ),
+    "too many fields": (
+        "a.csv",
+        'job_id,text\n1,"a\nb"\n2,b,c\n',
+        ":4: 3 fields .* has 2; quote fields that hold co",
+    ),
+    "too few fields": (
+        "a.tsv",
+        "job_id\ttext\n1\ta\n2\n",
+        ":3: 1 fields .* has 2; quote fields that hold tabs",
+    ),
+    "duplicate id": (
+        "a.csv",
+        'job_id,text\n0,"a\nb"\n1,b\n1,c\n',
+        ":5: job_id = '1': a duplicate; keep one",
+    ),
+    "empty id": (
+        "a.csv",
+        "job_id,text\n1,a\n ,b\n",
+        ":3: job_id = ' ': an empty id; give every row an id",
+    ),
+    "id with a space": (
+        "a.csv",
+        "job_id,text\n1,a\nmy job,b\n",
+        ":3: job_id = 'my job': .*; replace it by _",
+    ),
+    "rounded id": (
+        "a.csv",
+        "job_id,text\n1,a\n9.91214E+15,b\n",
+        ":3: job_id = '9.91214E.15': .*rounded; format",
+    ),
+    "empty text": (
+        "a.csv",
+        "job_id,text\n1,a\n2,\n",
+        ":3: text = '': an empty text; drop the row or fill it",
+    ),
+    "empty text in JSON": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "a"}\n\n{"job_id": 2}\n',
+        ":3: text = '': .*; drop",
+    ),
+    "missing column": (
+        "a.csv",
+        "job_id,body\n1,a\n",
+        ": column 'text' is missing; found .*body.*; rename it",
+    ),
+    "repeated column": (
+        "a.csv",
+        "job_id,text,text\n1,a,b\n",
+        ":1: .*repeated column name: .*; give every column",
+    ),
+    "nameless column": (
+        "a.csv",
+        ",job_id,text\n0,1,b\n",
+        ":1: the heading has an empty .*; give every column",
+    ),
     "empty file": ("a.csv", "", ": no rows; expected a heading"),
     "empty JSONL": ("a.jsonl", "\n", ": no rows; expected"),
-    "heading only": ("a.tsv", "job_id\ttext\n", ": no rows; expected a heading and at least one row"),
-    "cp1252": ("a.csv", "job_id,text\n1,a\n2,Köln\n".encode("cp1252"),
-               ":3: byte 0xf6 is not utf-8; save the file as UTF-8, or set encoding"),
-    "cp1252 in JSON": ("a.jsonl", '{"job_id": 1, "text": "Köln"}'.encode("cp1252"), ":1: byte 0xf6 .*; save"),
-    "UTF-16": ("a.csv", "job_id,text\n1,a\n".encode("utf-16"), ":1: the file is UTF-16; save it as UTF-8, or set"),
-    "UTF-16 without a mark": ("a.csv", "job_id,text\n1,a\n".encode("utf-16-le"), ":1: a null byte; .*export it"),
-    "5 MB text": ("a.csv", "job_id,text\n1,a\n2," + "x" * 5_000_000, ":3: text = 'xxx.*1,000,000 characters; cut"),
-    "null byte": ("a.csv", "job_id,text\n1,a\n2,b\0\n", ":3: a null byte; the file is .*, export it again"),
-    "null byte in JSON": ("a.jsonl", '{"job_id": 1, "text": "a\\u0000b"}', ":1: text = .*null byte.*; .*export"),
-    "half a surrogate pair": ("a.jsonl", '{"job_id": 1, "text": "\\ud83d"}', ":1: not JSON .*; one object a line"),
-    "JSON list": ("a.jsonl", '{"job_id": 1, "text": "a"}\n[1]\n', ":2: a list where an object is due; one obj"),
-    "broken JSON": ("a.jsonl", '{"job_id": 1, "text": "a"}\n{"job_id": 2,\n', ":2: not JSON .*; one object a l"),
+    "heading only": (
+        "a.tsv",
+        "job_id\ttext\n",
+        ": no rows; expected a heading and at least one row",
+    ),
+    "cp1252": (
+        "a.csv",
+        "job_id,text\n1,a\n2,Köln\n".encode("cp1252"),
+        ":3: byte 0xf6 is not utf-8; save the file as UTF-8, or set encoding",
+    ),
+    "cp1252 in JSON": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "Köln"}'.encode("cp1252"),
+        ":1: byte 0xf6 .*; save",
+    ),
+    "UTF-16": (
+        "a.csv",
+        "job_id,text\n1,a\n".encode("utf-16"),
+        ":1: the file is UTF-16; save it as UTF-8, or set",
+    ),
+    "UTF-16 without a mark": (
+        "a.csv",
+        "job_id,text\n1,a\n".encode("utf-16-le"),
+        ":1: a null byte; .*export it",
+    ),
+    "5 MB text": (
+        "a.csv",
+        "job_id,text\n1,a\n2," + "x" * 5_000_000,
+        ":3: text = 'xxx.*1,000,000 characters; cut",
+    ),
+    "null byte": (
+        "a.csv",
+        "job_id,text\n1,a\n2,b\0\n",
+        ":3: a null byte; the file is .*, export it again",
+    ),
+    "null byte in JSON": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "a\\u0000b"}',
+        ":1: text = .*null byte.*; .*export",
+    ),
+    "half a surrogate pair": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "\\ud83d"}',
+        ":1: not JSON .*; one object a line",
+    ),
+    "JSON list": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "a"}\n[1]\n',
+        ":2: a list where an object is due; one obj",
+    ),
+    "broken JSON": (
+        "a.jsonl",
+        '{"job_id": 1, "text": "a"}\n{"job_id": 2,\n',
+        ":2: not JSON .*; one object a l",
+    ),
     "deep JSON": ("a.jsonl", "[" * 100_000, ":1: not JSON .*; one object a line"),
-    "long number": ("a.jsonl", '{"job_id": ' + "1" * 5_000 + "}", ":1: not JSON .*; one object a line"),
+    "long number": (
+        "a.jsonl",
+        '{"job_id": ' + "1" * 5_000 + "}",
+        ":1: not JSON .*; one object a line",
+    ),
     "not Parquet": ("a.parquet", "job_id,text\n1,a\n", ": not a Parquet file .*; export it again"),
     "empty Parquet": ("a.parquet", "", ": not a Parquet file .*; export it again"),
-    "unknown ending": ("a.xlsx", "job_id,text\n1,a\n", ": ending '.xlsx' is not one of .csv, .tsv, .jsonl"),
-    "unknown label": ("a.csv", LABELS + "1,a,1\n1,b,2\n", ":3: label '2' is not one of 0, 1: write 1 for acc",
-                      "labels"),
-    "unlabelled label": ("a.csv", LABELS + "1,a,-1\n", ":2: label '-1' is not one of 0, 1: .*; drop unl", "labels"),
-    "worded label": ("a.jsonl", '{"job_id": 1, "resume_id": 2, "label": true}', ":1: label 'true' is not", "labels"),
-    "duplicate pair": ("a.csv", LABELS + "1,a,1\n1,b,1\n1,a,0\n", ":4: job_id = '1': a duplicate; keep one", "labels"),
-    "unknown split": ("a.csv", "job_id,resume_id,label,split\n1,a,1,train\n1,b,1,dev\n", ":3: split = 'dev': .*"
-                      "not one of .*'train', 'valid', 'test'", "labels"),
-    "labels without a label": ("a.csv", "job_id,resume_id\n1,a\n", ": column 'label' is missing; .*; rename", "labels"),
-    "unknown pool label": ("a.csv", "task,query_id,candidate_id,label\nrank_jobs,1,2,5\n", ":2: label '5'", "pools"),
+    "unknown ending": (
+        "a.xlsx",
+        "job_id,text\n1,a\n",
+        ": ending '.xlsx' is not one of .csv, .tsv, .jsonl",
+    ),
+    "unknown label": (
+        "a.csv",
+        LABELS + "1,a,1\n1,b,2\n",
+        ":3: label '2' is not one of 0, 1: write 1 for acc",
+        "labels",
+    ),
+    "unlabelled label": (
+        "a.csv",
+        LABELS + "1,a,-1\n",
+        ":2: label '-1' is not one of 0, 1: .*; drop unl",
+        "labels",
+    ),
+    "worded label": (
+        "a.jsonl",
+        '{"job_id": 1, "resume_id": 2, "label": true}',
+        ":1: label 'true' is not",
+        "labels",
+    ),
+    "duplicate pair": (
+        "a.csv",
+        LABELS + "1,a,1\n1,b,1\n1,a,0\n",
+        ":4: job_id = '1': a duplicate; keep one",
+        "labels",
+    ),
+    "unknown split": (
+        "a.csv",
+        "job_id,resume_id,label,split\n1,a,1,train\n1,b,1,dev\n",
+        ":3: split = 'dev': .*not one of .*'train', 'valid', 'test'",
+        "labels",
+    ),
+    "labels without a label": (
+        "a.csv",
+        "job_id,resume_id\n1,a\n",
+        ": column 'label' is missing; .*; rename",
+        "labels",
+    ),
+    "unknown pool label": (
+        "a.csv",
+        "task,query_id,candidate_id,label\nrank_jobs,1,2,5\n",
+        ":2: label '5'",
+        "pools",
+    ),
 }
 
 
@@ -223,23 +440,35 @@ def test_bad_files_raise_by_file_line_and_remedy(tmp_path, case):
 @pytest.mark.parametrize("name", ["none.csv", "folder.csv"])
 def test_a_missing_file_or_a_folder_is_named(tmp_path, name):
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: no such file; check the path")):
+    with pytest.raises(
+        DataError, match=re.escape(f"{tmp_path / name}: no such file; check the path")
+    ):
         read_table(tmp_path / name, "jobs")
 
 
-@pytest.mark.parametrize("encoding, message", [("utf-16", ":1: not utf-16 .*; save the file as UTF-8"),
-                                               ("klingon", ": encoding 'klingon' is unknown; use utf-8"),
-                                               ("hex", ": encoding 'hex' is unknown; use utf-8"),
-                                               ("ascii", ":2: byte 0xc3 is not ascii; save")])
+@pytest.mark.parametrize(
+    "encoding, message",
+    [
+        ("utf-16", ":1: not utf-16 .*; save the file as UTF-8"),
+        ("klingon", ": encoding 'klingon' is unknown; use utf-8"),
+        ("hex", ": encoding 'hex' is unknown; use utf-8"),
+        ("ascii", ":2: byte 0xc3 is not ascii; save"),
+    ],
+)
 def test_a_wrong_encoding_setting_is_named(tmp_path, encoding, message):
     with pytest.raises(DataError, match=re.escape(str(tmp_path)) + "/a.csv" + message):
         read_bytes(tmp_path, "a.csv", "job_id,text\n1,Köln\n", encoding=encoding)
 
 
-@pytest.mark.parametrize("columns, message", [({"text": "body"}, "column 'body', mapped to text, is not in .*; it has"),
-                                              ({"text": ["text", "tiel"]}, "column 'tiel', mapped to text, is not in"),
-                                              ({"text": []}, "text is mapped to no column; name one of 'job_id'"),
-                                              ({"text": None}, "text is mapped to no column; name one of 'job_id'")])
+@pytest.mark.parametrize(
+    "columns, message",
+    [
+        ({"text": "body"}, "column 'body', mapped to text, is not in .*; it has"),
+        ({"text": ["text", "tiel"]}, "column 'tiel', mapped to text, is not in"),
+        ({"text": []}, "text is mapped to no column; name one of 'job_id'"),
+        ({"text": None}, "text is mapped to no column; name one of 'job_id'"),
+    ],
+)
 def test_a_wrong_column_map_is_named(tmp_path, columns, message):
     with pytest.raises(DataError, match=f"/a.csv: {message}"):
         read_bytes(tmp_path, "a.csv", "job_id,text\n1,a\n", columns=columns)
@@ -251,25 +480,47 @@ def test_a_wrong_column_map_is_named(tmp_path, columns, message):
 def file_parameters(tmp_path: Path, **changed) -> dict:
     rng = np.random.default_rng(0)
     texts = [" ".join(f"w{i}" for i in rng.integers(0, 2_000, 20)) for _ in range(120)]
-    frames = {"jobs": [{"job_id": f"{i:03d}", "text": text} for i, text in enumerate(texts[:60])],
-              "resumes": [{"resume_id": f"{i:03d}", "text": text} for i, text in enumerate(texts[60:])],
-              "labels": [{"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1"} for i in range(60)]}
+    frames = {
+        "jobs": [{"job_id": f"{i:03d}", "text": text} for i, text in enumerate(texts[:60])],
+        "resumes": [{"resume_id": f"{i:03d}", "text": text} for i, text in enumerate(texts[60:])],
+        "labels": [
+            {"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1"} for i in range(60)
+        ],
+    }
     frames |= changed
-    paths = {f"{name}_file": str(write(tmp_path / f"{name}.csv", rows)) for name, rows in frames.items()}
-    return {"source": "files", **paths, "jobs_columns": {}, "resumes_columns": {}, "labels_columns": {},
-            "encoding": "utf-8", "valid_share": 0.2, "test_share": 0.3, "seed": 1}
+    paths = {
+        f"{name}_file": str(write(tmp_path / f"{name}.csv", rows)) for name, rows in frames.items()
+    }
+    return {
+        "source": "files",
+        **paths,
+        "jobs_columns": {},
+        "resumes_columns": {},
+        "labels_columns": {},
+        "encoding": "utf-8",
+        "valid_share": 0.2,
+        "test_share": 0.3,
+        "seed": 1,
+    }
 
 
 def test_files_are_read_split_and_noted(tmp_path):
     tables, notes = source(file_parameters(tmp_path))
-    assert {name: len(frame) for name, frame in tables.items()} == {"jobs": 60, "resumes": 60, "labels": 60}
+    assert {name: len(frame) for name, frame in tables.items()} == {
+        "jobs": 60,
+        "resumes": 60,
+        "labels": 60,
+    }
     assert all(set(frame["split"]) == {"train", "valid", "test"} for frame in tables.values())
     assert tables["jobs"]["job_id"].iloc[7] == "007" and tables["labels"].index.name is None
     assert notes[0] == f"jobs: 60 rows of {tmp_path / 'jobs.csv'}" and len(notes) == 5
 
 
 def test_a_split_column_of_the_labels_is_checked_and_a_note_says_that_it_is_not_used(tmp_path):
-    labels = [{"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "split": "test"} for i in range(60)]
+    labels = [
+        {"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "split": "test"}
+        for i in range(60)
+    ]
     tables, notes = source(file_parameters(tmp_path, labels=labels))
     assert set(tables["labels"]["split"]) == {"train", "valid", "test"}
     assert sum("is not used" in note for note in notes) == 1
@@ -280,9 +531,14 @@ def test_a_split_column_of_the_labels_is_checked_and_a_note_says_that_it_is_not_
 
 @pytest.mark.parametrize("column, kind", [("job_id", "job"), ("resume_id", "resume")])
 def test_a_label_for_an_unknown_document_is_named_by_its_line(tmp_path, column, kind):
-    labels = [{"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "note": "a\nb"} for i in range(60)]
+    labels = [
+        {"job_id": f"{i:03d}", "resume_id": f"{i:03d}", "label": "1", "note": "a\nb"}
+        for i in range(60)
+    ]
     labels[4][column] = "7"
-    with pytest.raises(DataError, match=rf"^{tmp_path}/labels.csv:10: {column} '7' is in no {kind} row \(1 .*; add"):
+    with pytest.raises(
+        DataError, match=rf"^{tmp_path}/labels.csv:10: {column} '7' is in no {kind} row \(1 .*; add"
+    ):
         source(file_parameters(tmp_path, labels=labels))
 
 
@@ -292,8 +548,14 @@ def test_an_unknown_source_is_named():
 
 
 def test_the_market_is_a_source():
-    sizes = {f"{split}_{side}": 12 for split in ("train", "valid", "test") for side in ("jobs", "resumes")}
-    tables, notes = source({"source": "market", "seed": 1, "market_settings": {"occupations": 3}, **sizes})
+    sizes = {
+        f"{split}_{side}": 12
+        for split in ("train", "valid", "test")
+        for side in ("jobs", "resumes")
+    }
+    tables, notes = source(
+        {"source": "market", "seed": 1, "market_settings": {"occupations": 3}, **sizes}
+    )
     assert set(tables) == {"jobs", "resumes", "labels", "truth"} and len(tables["jobs"]) == 36
     assert "fingerprint" in notes[0]
     with pytest.raises(DataError, match="unknown setting 'alias_gab'"):
@@ -304,8 +566,15 @@ def test_the_market_is_a_source():
 
 
 def rjdb_rows(n: int) -> list[dict]:
-    return [{"Job-Description": f"job {i} " + "x " * i, "Resume-matched": f"good {i}", "Resume-unmatched": f"poor {i}",
-             "Skills": {"a": []}} for i in range(n)]
+    return [
+        {
+            "Job-Description": f"job {i} " + "x " * i,
+            "Resume-matched": f"good {i}",
+            "Resume-unmatched": f"poor {i}",
+            "Skills": {"a": []},
+        }
+        for i in range(n)
+    ]
 
 
 def test_rjdb_rows_become_tables(tmp_path):
@@ -315,19 +584,29 @@ def test_rjdb_rows_become_tables(tmp_path):
     text = tables["resumes"].set_index("resume_id")["text"]
     for pair in tables["preferences"].itertuples():
         row = int(pair.job_id.removeprefix("job-"))
-        assert (text[pair.resume_a], text[pair.resume_b], pair.preferred) == (f"good {row}", f"poor {row}", "a")
+        assert (text[pair.resume_a], text[pair.resume_b], pair.preferred) == (
+            f"good {row}",
+            f"poor {row}",
+            "a",
+        )
     labels = tables["labels"].merge(tables["resumes"], on=["resume_id", "split"])
-    assert len(labels) == 10 and (labels["text"].str.startswith("good") == (labels["label"] == 1)).all()
+    assert (
+        len(labels) == 10
+        and (labels["text"].str.startswith("good") == (labels["label"] == 1)).all()
+    )
 
 
-@pytest.mark.parametrize("broken", [{"Resume-matched": ""}, {"Resume-matched": None}, {"Resume-matched": ["a"]}])
+@pytest.mark.parametrize(
+    "broken", [{"Resume-matched": ""}, {"Resume-matched": None}, {"Resume-matched": ["a"]}]
+)
 def test_a_broken_rjdb_row_is_left_out_by_line(tmp_path, broken):
     rows = rjdb_rows(5)
     rows[2] |= broken
     path = write(tmp_path / "a.jsonl", rows)
     reading = read_rjdb(path, rows={"train": 4})
     assert reading.left_out.to_dict("records") == [
-        {"file": str(path), "line": "3", "reason": "Resume-matched is missing or empty"}]
+        {"file": str(path), "line": "3", "reason": "Resume-matched is missing or empty"}
+    ]
     assert reading.files[["rows", "read", "left out"]].to_numpy().tolist() == [[5, 4, 1]]
     path.write_text(path.read_text().replace("\n", "\n{", 1))
     with pytest.raises(DataError, match=re.escape(f"{path}:2: not JSON")):
@@ -340,21 +619,36 @@ def test_too_few_rjdb_rows_raise(tmp_path):
         read_rjdb(path, rows={"train": 3, "test": 2})
 
 
-@pytest.mark.skipif(not RJDB.is_file(), reason="needs the RJDB sample, which is not part of the repository")
+@pytest.mark.skipif(
+    not RJDB.is_file(), reason="needs the RJDB sample, which is not part of the repository"
+)
 def test_the_real_rjdb_sample_reads_and_bm25_does_as_published():
-    tables, notes = source({"source": "rjdb", "path": str(RJDB), "train_rows": 320, "valid_rows": 80,
-                                 "test_rows": 200})
-    assert [len(tables[name]) for name in ("jobs", "resumes", "labels", "preferences")] == [600, 1200, 1200, 600]
+    tables, notes = source(
+        {"source": "rjdb", "path": str(RJDB), "train_rows": 320, "valid_rows": 80, "test_rows": 200}
+    )
+    assert [len(tables[name]) for name in ("jobs", "resumes", "labels", "preferences")] == [
+        600,
+        1200,
+        1200,
+        600,
+    ]
     assert notes[1].startswith("0 training or validation jobs dropped")
     recall = {}
     for pool, resumes in (("matched", tables["resumes"].iloc[:600]), ("both", tables["resumes"])):
         hits = search_bm25(tables["jobs"]["text"].tolist(), resumes["text"].tolist(), depth=20)
-        first = rank(tables["jobs"]["job_id"].tolist(), resumes["resume_id"].tolist(), hits.positions, hits.scores,
-                     depth=1)
+        first = rank(
+            tables["jobs"]["job_id"].tolist(),
+            resumes["resume_id"].tolist(),
+            hits.positions,
+            hits.scores,
+            depth=1,
+        )
         own = "resume-" + first["query_id"].str.removeprefix("job-") + "-m"
         recall[pool] = (first["candidate_id"] == own).mean()
     # published on 1,000 rows: .984 and .913; two standard errors on 600 are .01 and .023
-    assert recall["matched"] == pytest.approx(0.984, abs=0.012) and recall["both"] == pytest.approx(0.913, abs=0.025)
+    assert recall["matched"] == pytest.approx(0.984, abs=0.012) and recall["both"] == pytest.approx(
+        0.913, abs=0.025
+    )
 
 
 def test_every_reader_is_documented_by_its_ending(tmp_path):

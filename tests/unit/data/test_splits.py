@@ -14,7 +14,7 @@ from matchlib.data.words import words as split_into_words
 def plain_shingles(text: str) -> set[tuple[str, ...]]:
     """Runs of three words as they are written, without a hash."""
     found = split_into_words(text)
-    return {tuple(found[i:i + 3]) for i in range(max(1, len(found) - 2))}
+    return {tuple(found[i : i + 3]) for i in range(max(1, len(found) - 2))}
 
 
 def jaccard(a: str, b: str) -> float:
@@ -23,8 +23,12 @@ def jaccard(a: str, b: str) -> float:
 
 
 def brute_force(texts: list[str], threshold: float) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(len(texts)) for j in range(i + 1, len(texts))
-            if jaccard(texts[i], texts[j]) >= threshold - 1e-9]
+    return [
+        (i, j)
+        for i in range(len(texts))
+        for j in range(i + 1, len(texts))
+        if jaccard(texts[i], texts[j]) >= threshold - 1e-9
+    ]
 
 
 few_words = st.lists(st.sampled_from(["a", "b", "c", "!"]), max_size=9).map(" ".join)
@@ -39,7 +43,9 @@ def test_near_duplicates_equal_brute_force_on_very_short_texts(texts, threshold)
 @pytest.mark.parametrize("threshold", [0.5, 0.55, 0.8, 0.95])
 def test_near_duplicates_equal_brute_force_on_edited_texts(threshold):
     rng = np.random.default_rng(0)
-    originals = [rng.choice([f"w{i}" for i in range(60)], size=rng.integers(3, 50)) for _ in range(12)]
+    originals = [
+        rng.choice([f"w{i}" for i in range(60)], size=rng.integers(3, 50)) for _ in range(12)
+    ]
     texts = []
     for words in originals * 6:
         words = words.copy()
@@ -68,6 +74,7 @@ def test_a_pair_exactly_at_the_threshold_counts():
 def test_shingles_ignore_case_and_punctuation_and_hold_short_texts():
     def same(a, b):
         return np.array_equal(splits.shingles(a), splits.shingles(b))
+
     assert same("We hire: NURSES!", "we hire nurses")
     assert len(splits.shingles("one two three four five")) == 3
     assert len(splits.shingles("one two")) == len(splits.shingles("...")) == 1
@@ -113,7 +120,9 @@ def test_a_search_that_takes_minutes_says_so_first(caplog, monkeypatch):
     assert not caplog.messages
     monkeypatch.setattr(splits, "SECONDS_PER_MILLION_CHARACTERS", 70 * 1e6 / sum(map(len, texts)))
     splits.duplicate_groups(texts)
-    assert caplog.messages == ["looking for near-copies among 2 texts (0 million characters): about 2 minutes"]
+    assert caplog.messages == [
+        "looking for near-copies among 2 texts (0 million characters): about 2 minutes"
+    ]
 
 
 def test_thousands_of_identical_texts_form_one_group():
@@ -128,6 +137,7 @@ def test_boilerplate_is_refused_before_all_its_pairs_are_compared(monkeypatch):
     def count(*args, **kwargs):
         compared.extend(pairs := near_sets(*args, **kwargs))
         return pairs
+
     monkeypatch.setattr(splits, "_near_sets", count)
     common = " ".join(f"b{i}" for i in range(60))
     frame = pd.DataFrame({"text": [f"role {i} {common}" for i in range(400)]})
@@ -138,8 +148,13 @@ def test_boilerplate_is_refused_before_all_its_pairs_are_compared(monkeypatch):
 
 def test_groups_chain_near_duplicates():
     words = [f"w{i}" for i in range(40)]
-    texts = [" ".join(words[:-1] + ["x"]), "something else entirely is written here", " ".join(words),
-             " ".join(["y", *words[1:]]), " ".join(["y", "z", *words[2:-1], "x"])]
+    texts = [
+        " ".join(words[:-1] + ["x"]),
+        "something else entirely is written here",
+        " ".join(words),
+        " ".join(["y", *words[1:]]),
+        " ".join(["y", "z", *words[2:-1], "x"]),
+    ]
     groups = splits.duplicate_groups(texts)
     assert groups[0] == groups[2] == groups[3] != groups[1]
     assert jaccard(texts[0], texts[3]) >= 0.8  # and 4, which is nearest to 3, follows it
@@ -162,12 +177,24 @@ def tables(seed: int = 0, n_jobs: int = 120, n_resumes: int = 150) -> dict[str, 
         for i in range(n):
             found.append([*found[-1][:-1], "copy"] if i % 10 == 9 else words(rng))
         return [" ".join(text) for text in found]
+
     jobs = pd.DataFrame({"job_id": [f"j{i}" for i in range(n_jobs)], "text": texts(n_jobs)})
-    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(n_resumes)], "text": texts(n_resumes)})
-    labels = pd.DataFrame({"job_id": rng.choice(jobs["job_id"], 400),
-                           "resume_id": rng.choice(resumes["resume_id"], 400)}).drop_duplicates(ignore_index=True)
-    return {"jobs": jobs, "resumes": resumes,
-            "labels": labels.assign(label=rng.integers(0, 2, len(labels)), split="train", source="file")}
+    resumes = pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(n_resumes)], "text": texts(n_resumes)}
+    )
+    labels = pd.DataFrame(
+        {
+            "job_id": rng.choice(jobs["job_id"], 400),
+            "resume_id": rng.choice(resumes["resume_id"], 400),
+        }
+    ).drop_duplicates(ignore_index=True)
+    return {
+        "jobs": jobs,
+        "resumes": resumes,
+        "labels": labels.assign(
+            label=rng.integers(0, 2, len(labels)), split="train", source="file"
+        ),
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -182,24 +209,36 @@ def test_a_split_keeps_near_copies_together_and_leaks_nothing(seed):
         sides = after["labels"][key].map(frame.set_index(key)["split"])
         assert (sides == after["labels"]["split"]).all()
     assert splits.find_leaks(after) == []
-    assert splits.near_duplicate_pairs(after["jobs"]["text"].tolist())  # there was something to keep together
+    assert splits.near_duplicate_pairs(
+        after["jobs"]["text"].tolist()
+    )  # there was something to keep together
     assert notes[1] == "near-duplicates kept on one side: 12 jobs, 15 resumes"
 
 
 def test_crossing_labels_are_dropped_and_counted_and_the_others_kept():
     before = tables(1)
     after, notes = splits.split_tables(before, valid=0.2, test=0.3, seed=1)
-    side = {name: after[name].set_index(after[name].columns[0])["split"] for name in ("jobs", "resumes")}
-    stays = (before["labels"]["job_id"].map(side["jobs"]) == before["labels"]["resume_id"].map(side["resumes"]))
+    side = {
+        name: after[name].set_index(after[name].columns[0])["split"] for name in ("jobs", "resumes")
+    }
+    stays = before["labels"]["job_id"].map(side["jobs"]) == before["labels"]["resume_id"].map(
+        side["resumes"]
+    )
     columns = ["job_id", "resume_id", "label", "source"]
-    pd.testing.assert_frame_equal(after["labels"][columns], before["labels"][stays][columns].reset_index(drop=True))
-    assert notes[0].startswith(f"{(~stays).sum()} of {len(stays)} labels dropped") and 0 < (~stays).sum() < len(stays)
+    pd.testing.assert_frame_equal(
+        after["labels"][columns], before["labels"][stays][columns].reset_index(drop=True)
+    )
+    assert notes[0].startswith(f"{(~stays).sum()} of {len(stays)} labels dropped") and 0 < (
+        ~stays
+    ).sum() < len(stays)
 
 
 def test_resumes_follow_most_of_their_labels():
     before = tables(2)
     after, _ = splits.split_tables(before, valid=0.2, test=0.3, seed=2)
-    votes = before["labels"].assign(side=before["labels"]["job_id"].map(after["jobs"].set_index("job_id")["split"]))
+    votes = before["labels"].assign(
+        side=before["labels"]["job_id"].map(after["jobs"].set_index("job_id")["split"])
+    )
     alone = after["resumes"].iloc[[i for i in range(len(after["resumes"])) if i % 10 < 8]]
     checked = 0
     for resume in alone.itertuples():
@@ -214,7 +253,9 @@ def test_shares_seed_and_unlabelled_resumes():
     big = tables(3, 600, 600)
     after, _ = splits.split_tables(big, valid=0.2, test=0.3, seed=3)
     shares = after["jobs"]["split"].value_counts(normalize=True)
-    assert shares["valid"] == pytest.approx(0.2, abs=0.06) and shares["test"] == pytest.approx(0.3, abs=0.06)
+    assert shares["valid"] == pytest.approx(0.2, abs=0.06) and shares["test"] == pytest.approx(
+        0.3, abs=0.06
+    )
     unlabelled = after["resumes"][~after["resumes"]["resume_id"].isin(big["labels"]["resume_id"])]
     assert set(unlabelled["split"]) == {"train", "valid", "test"}
     again, _ = splits.split_tables(big, valid=0.2, test=0.3, seed=3)
@@ -229,12 +270,16 @@ def test_too_large_a_group_of_near_copies_raises_with_an_example(name):
     limit = int(0.05 * n)
     for copies, fine in ((limit, True), (limit + 1, False)):
         frame = before[name].copy()
-        frame.loc[[i for i in range(n) if i % 10 < 8][:copies], "text"] = "Equal opportunities are dear to our company"
+        frame.loc[[i for i in range(n) if i % 10 < 8][:copies], "text"] = (
+            "Equal opportunities are dear to our company"
+        )
         changed = {**before, name: frame}
         if fine:
             splits.split_tables(changed, valid=0.2, test=0.3, seed=0)
         else:
-            with pytest.raises(DataError, match=f"^{name}: at least {copies} of {n} texts are .*Equal opport"):
+            with pytest.raises(
+                DataError, match=f"^{name}: at least {copies} of {n} texts are .*Equal opport"
+            ):
                 splits.split_tables(changed, valid=0.2, test=0.3, seed=0)
 
 
@@ -265,15 +310,21 @@ def clean() -> dict[str, pd.DataFrame]:
 @pytest.mark.parametrize("name", ["jobs", "resumes"])
 def test_near_copies_of_training_in_the_test_are_found(clean, name):
     frame = clean[name].copy()
-    train, test = (frame.index[(frame["split"] == split).to_numpy() & (np.arange(len(frame)) % 10 < 8)]
-                   for split in ("train", "test"))
+    train, test = (
+        frame.index[(frame["split"] == split).to_numpy() & (np.arange(len(frame)) % 10 < 8)]
+        for split in ("train", "test")
+    )
     frame.loc[test[0], "text"] = frame.loc[train[0], "text"] + " and one more"
     frame.loc[test[1], "text"] = frame.loc[train[0], "text"].upper()
-    frame.loc[train[1], "text"] = frame.loc[train[0], "text"]  # one test text, two training texts: one leak
+    frame.loc[train[1], "text"] = frame.loc[
+        train[0], "text"
+    ]  # one test text, two training texts: one leak
     leaks = splits.find_leaks({**clean, name: frame})
     key = name[:-1] + "_id"
-    assert leaks == [f"2 test {name} are near-copies of training {name} "
-                     f"(such as {frame.loc[[min(test[:2]), train[0]], key].tolist()})"]
+    assert leaks == [
+        f"2 test {name} are near-copies of training {name} "
+        f"(such as {frame.loc[[min(test[:2]), train[0]], key].tolist()})"
+    ]
     with pytest.raises(DataError, match="the test leaks into training: 2 test"):
         splits.require_no_leaks({**clean, name: frame})
 
@@ -292,7 +343,9 @@ def test_labels_outside_the_split_of_their_document_are_found(clean, name, key):
     ids = clean[name].loc[clean[name]["split"] == "test", key]
     rows = labels.index[labels["split"] == "train"][:3]
     labels.loc[rows, key] = ids.iloc[:3].tolist()
-    assert splits.find_leaks({**clean, "labels": labels}) == [f"3 labels are in another split than their {name[:-1]}"]
+    assert splits.find_leaks({**clean, "labels": labels}) == [
+        f"3 labels are in another split than their {name[:-1]}"
+    ]
 
 
 def test_dropping_across_splits_keeps_the_later_document_and_drops_its_rows():
@@ -302,12 +355,22 @@ def test_dropping_across_splits_keeps_the_later_document_and_drops_its_rows():
     texts[3] = texts[4]  # valid, the same
     texts[2] = texts[0]  # both train: stays
     order = ["train"] * 3 + ["valid"] + ["test"] * 3
-    before = {"jobs": pd.DataFrame({"job_id": [f"j{i}" for i in range(7)], "text": texts, "split": order}),
-              "resumes": pd.DataFrame({"resume_id": [f"r{i}" for i in range(7)], "text": "x", "split": order}),
-              "labels": pd.DataFrame({"job_id": [f"j{i}" for i in range(7)], "resume_id": [f"r{i}" for i in range(7)]})}
+    before = {
+        "jobs": pd.DataFrame(
+            {"job_id": [f"j{i}" for i in range(7)], "text": texts, "split": order}
+        ),
+        "resumes": pd.DataFrame(
+            {"resume_id": [f"r{i}" for i in range(7)], "text": "x", "split": order}
+        ),
+        "labels": pd.DataFrame(
+            {"job_id": [f"j{i}" for i in range(7)], "resume_id": [f"r{i}" for i in range(7)]}
+        ),
+    }
     before["resumes"]["text"] = [" ".join(words(rng)) for _ in range(7)]
     after, notes = splits.drop_near_duplicates_across(before)
-    assert notes[0].startswith("2 training or validation jobs dropped") and notes[1].startswith("0 ")
+    assert notes[0].startswith("2 training or validation jobs dropped") and notes[1].startswith(
+        "0 "
+    )
     assert after["jobs"]["job_id"].tolist() == ["j0", "j2", "j4", "j5", "j6"]
     for name in ("resumes", "labels"):
         assert after[name]["resume_id"].tolist() == ["r0", "r2", "r4", "r5", "r6"]
@@ -319,9 +382,16 @@ def test_dropping_across_splits_keeps_the_later_document_and_drops_its_rows():
 def occupied(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One label a job and resume, so that no permuted pair can come up twice."""
     rng = np.random.default_rng(0)
-    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(n)], "occupation": rng.choice(list("abcd"), n)})
-    return pd.DataFrame({"job_id": [f"j{i}" for i in range(n)], "resume_id": rng.permutation(resumes["resume_id"]),
-                         "label": rng.integers(0, 2, n)}), resumes
+    resumes = pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(n)], "occupation": rng.choice(list("abcd"), n)}
+    )
+    return pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(n)],
+            "resume_id": rng.permutation(resumes["resume_id"]),
+            "label": rng.integers(0, 2, n),
+        }
+    ), resumes
 
 
 @pytest.mark.parametrize("column", ["occupation", ""])
@@ -343,14 +413,27 @@ def test_shuffling_within_a_column_that_is_not_there_is_refused():
 
 
 def test_small_data_is_split_whatever_the_seed():
-    jobs = pd.DataFrame([(f"j{i}", f"advert number {i} of many") for i in range(20)], columns=["job_id", "text"])
-    resumes = pd.DataFrame([(f"r{i}", f"person {i} who works") for i in range(50)], columns=["resume_id", "text"])
-    labels = pd.DataFrame({"job_id": [f"j{i % 20}" for i in range(50)], "resume_id": resumes["resume_id"],
-                           "label": [1] * 20 + [0] * 30})
+    jobs = pd.DataFrame(
+        [(f"j{i}", f"advert number {i} of many") for i in range(20)], columns=["job_id", "text"]
+    )
+    resumes = pd.DataFrame(
+        [(f"r{i}", f"person {i} who works") for i in range(50)], columns=["resume_id", "text"]
+    )
+    labels = pd.DataFrame(
+        {
+            "job_id": [f"j{i % 20}" for i in range(50)],
+            "resume_id": resumes["resume_id"],
+            "label": [1] * 20 + [0] * 30,
+        }
+    )
     tables = {"jobs": jobs, "resumes": resumes, "labels": labels}
     for seed in range(20):
         found, _ = splits.split_tables(tables, valid=0.1, test=0.2, seed=seed)
-        assert found["jobs"]["split"].value_counts().to_dict() == {"train": 14, "test": 4, "valid": 2}
+        assert found["jobs"]["split"].value_counts().to_dict() == {
+            "train": 14,
+            "test": 4,
+            "valid": 2,
+        }
 
 
 def test_shuffling_depends_on_its_seed_alone_and_leaves_its_input():
@@ -365,26 +448,46 @@ def test_shuffling_depends_on_its_seed_alone_and_leaves_its_input():
 def test_shuffling_keeps_labels_without_a_group_and_each_pair_once():
     labels, resumes = occupied(40)
     resumes.loc[:9, "occupation"] = None
-    assert sorted(splits.shuffle_within(labels, resumes, column="occupation", seed=0)["resume_id"]) == sorted(
-        labels["resume_id"])
-    crowded = pd.DataFrame({"job_id": ["j1"] * 3 + ["j2"] * 3, "resume_id": ["r1", "r2", "r3"] * 2, "label": 1})
+    assert sorted(
+        splits.shuffle_within(labels, resumes, column="occupation", seed=0)["resume_id"]
+    ) == sorted(labels["resume_id"])
+    crowded = pd.DataFrame(
+        {"job_id": ["j1"] * 3 + ["j2"] * 3, "resume_id": ["r1", "r2", "r3"] * 2, "label": 1}
+    )
     for seed in range(5):
         found = splits.shuffle_within(crowded, resumes, column="", seed=seed)
-        assert not found.duplicated(["job_id", "resume_id"]).any() and set(found["resume_id"]) <= {"r1", "r2", "r3"}
+        assert not found.duplicated(["job_id", "resume_id"]).any() and set(found["resume_id"]) <= {
+            "r1",
+            "r2",
+            "r3",
+        }
 
 
 def applications():
-    return pd.DataFrame({"job_id": [f"j{i // 5}" for i in range(100)], "resume_id": [f"r{i}" for i in range(100)],
-                         "label": [1, 1, 0, 0, 0] * 20, "split": "train", "source": "recruiter"})
+    return pd.DataFrame(
+        {
+            "job_id": [f"j{i // 5}" for i in range(100)],
+            "resume_id": [f"r{i}" for i in range(100)],
+            "label": [1, 1, 0, 0, 0] * 20,
+            "split": "train",
+            "source": "recruiter",
+        }
+    )
 
 
 def test_applicants_are_as_many_as_were_accepted_whoever_was():
     labels = applications()
     found = splits.applicants_as_accepted(labels, seed=0)
-    assert len(found) == 40 and (found["label"] == 1).all() and not found.duplicated(["job_id", "resume_id"]).any()
+    assert (
+        len(found) == 40
+        and (found["label"] == 1).all()
+        and not found.duplicated(["job_id", "resume_id"]).any()
+    )
     once = labels.set_index("resume_id").loc[found["resume_id"], "label"]
     assert 0.2 < once.mean() < 0.65  # accepted as often as anybody: no decision is in it
-    assert found.equals(splits.applicants_as_accepted(labels.assign(label=labels["label"][::-1].to_numpy()), seed=0))
+    assert found.equals(
+        splits.applicants_as_accepted(labels.assign(label=labels["label"][::-1].to_numpy()), seed=0)
+    )
 
 
 def test_accepted_pairs_are_dropped_at_random_and_rejections_stay():

@@ -15,7 +15,9 @@ FIELD = re.compile(r"\{(\w+)\}")
 @pytest.mark.parametrize("slot", SLOTS["seen"])
 def test_both_wordings_fill_the_same_fields_with_different_words(slot):
     seen, held_out = SLOTS["seen"][slot], SLOTS["held_out"][slot]
-    assert {phrase.casefold() for phrase in seen}.isdisjoint(phrase.casefold() for phrase in held_out)
+    assert {phrase.casefold() for phrase in seen}.isdisjoint(
+        phrase.casefold() for phrase in held_out
+    )
     assert len(set(seen)) == len(seen) and len(set(held_out)) == len(held_out) and held_out
     if slot != "filler":  # some fillers hold no number
         assert len({frozenset(FIELD.findall(phrase)) for phrase in (*seen, *held_out)}) == 1
@@ -28,7 +30,9 @@ def test_both_wordings_have_the_same_slots():
 @pytest.mark.parametrize("unseen", [0.0, 0.7, 1.0])
 def test_slots_are_held_out_as_often_as_asked(unseen):
     wording, rng = Wording(Market(1).graphs, alias_gap=0, title_gap=0, unseen=unseen), Random(0)
-    share = sum(wording.slot("must", rng) in SLOTS["held_out"]["must"] for _ in range(2_000)) / 2_000
+    share = (
+        sum(wording.slot("must", rng) in SLOTS["held_out"]["must"] for _ in range(2_000)) / 2_000
+    )
     assert share == pytest.approx(unseen, abs=0.05 if 0 < unseen < 1 else 0)
 
 

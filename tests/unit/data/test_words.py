@@ -16,9 +16,16 @@ def test_words_of_scripts_without_spaces_are_characters():
     assert spaced("an English text, unchanged") == "an English text, unchanged"
 
 
-@pytest.mark.parametrize("text, pieces", [
-    ("one two  three four", ["one two  three", " four"]), ("one two", ["one two"]), ("", [""]),
-    ("one two three \n", ["one two three"]), ("招聘护士三名", ["招聘护", "士三名"])])
+@pytest.mark.parametrize(
+    "text, pieces",
+    [
+        ("one two  three four", ["one two  three", " four"]),
+        ("one two", ["one two"]),
+        ("", [""]),
+        ("one two three \n", ["one two three"]),
+        ("招聘护士三名", ["招聘护", "士三名"]),
+    ],
+)
 def test_texts_are_cut_at_words_and_nothing_is_left_out(text, pieces):
     assert cut_at_words(text, 3) == pieces and "".join(pieces) == text.rstrip()
 
@@ -29,7 +36,9 @@ def test_bm25_ranks_chinese_and_mixed_texts(segment):
         pytest.importorskip("jieba")
     first = search_bm25(JOBS, RESUMES, depth=1, segment=segment).positions[:, 0].tolist()
     assert first[1:] == [0, 1]
-    assert first[0] == (2 if segment == "characters" else 1)  # jieba's 三年 is one word, and as rare as 护士
+    assert first[0] == (
+        2 if segment == "characters" else 1
+    )  # jieba's 三年 is one word, and as rare as 护士
 
 
 def test_jieba_that_is_not_installed_and_unknown_segments_are_named(monkeypatch):

@@ -10,31 +10,59 @@ from matchlib.girl.grpo import train_grpo
 from matchlib.girl.models import small_writer
 from matchlib.girl.ppo import PPO, measure_policy
 
-SETTINGS = PPO(iterations=20, batch_size=64, minibatch_size=64, epochs=2, learning_rate=1e-2, beta=0.0, temperature=1.0,
-               max_job_tokens=3, max_drift=9.0)
+SETTINGS = PPO(
+    iterations=20,
+    batch_size=64,
+    minibatch_size=64,
+    epochs=2,
+    learning_rate=1e-2,
+    beta=0.0,
+    temperature=1.0,
+    max_job_tokens=3,
+    max_drift=9.0,
+)
 
 
 @pytest.fixture
 def writer():
-    return small_writer([f"{word}\n" for word in ("ask", "yes", "no", "so", "or")], width=16, layers=1, heads=2,
-                        max_tokens=8)
+    return small_writer(
+        [f"{word}\n" for word in ("ask", "yes", "no", "so", "or")],
+        width=16,
+        layers=1,
+        heads=2,
+        max_tokens=8,
+    )
 
 
-@pytest.mark.parametrize(("limit", "reason"), [({"max_drift": 0.01}, "the length has changed by"),
-                                               ({"max_kl": 0.001, "beta": 0.01}, "the divergence of")])
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"max_drift": 0.01}, "the length has changed by"),
+        ({"max_kl": 0.001, "beta": 0.01}, "the divergence of"),
+    ],
+)
 def test_a_policy_that_runs_away_is_stopped(writer, tmp_path, limit, reason):
     token = writer.tokenizer.convert_tokens_to_ids("yes\n")
 
     def reward(rows):
-        return ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float()
-    log = train_grpo(writer, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path)
+        return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float()
+
+    log = train_grpo(
+        writer, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path
+    )
     assert len(log) < SETTINGS.iterations and reason in log["stopped"].iloc[-1]
     assert (log["stopped"].iloc[:-1] == "").all()
 
 
 def test_a_reward_that_tells_nothing_is_refused(writer, tmp_path):
     with pytest.raises(ValueError, match="the reward is the same for all jobs"):
-        train_grpo(writer, ["ask\n"] * 16, lambda rows: 0.0 * rows.answer, settings=SETTINGS, checkpoints=tmp_path)
+        train_grpo(
+            writer,
+            ["ask\n"] * 16,
+            lambda rows: 0.0 * rows.answer,
+            settings=SETTINGS,
+            checkpoints=tmp_path,
+        )
 
 
 def test_positions_do_not_count_the_padding_of_prompts(writer, tmp_path):
@@ -42,9 +70,13 @@ def test_positions_do_not_count_the_padding_of_prompts(writer, tmp_path):
     seen = []
     writer.model.transformer.wpe.register_forward_hook(lambda _, given, out: seen.append(given[0]))
     token = writer.tokenizer.convert_tokens_to_ids("yes\n")
-    train_grpo(writer, ["ask\n", "so\nor\nask\n"] * 8,
-               lambda rows: ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float(),
-               settings=replace(SETTINGS, iterations=2), checkpoints=tmp_path)
+    train_grpo(
+        writer,
+        ["ask\n", "so\nor\nask\n"] * 8,
+        lambda rows: ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float(),
+        settings=replace(SETTINGS, iterations=2),
+        checkpoints=tmp_path,
+    )
     whole = [places for places in seen if places.shape[1] > 3]  # more than a step of writing
     assert whole and all(len(places) > 1 for places in whole)
     assert any(places[:, -1].min() < places[:, -1].max() for places in whole)
@@ -56,20 +88,25 @@ def test_the_reward_rises(writer, tmp_path):
     seen = []
 
     def reward(rows):
-        found = ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float() / 3
+        found = ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float() / 3
         seen.append(rows)
         return found
+
     log = train_grpo(writer, ["ask\n"] * 16, reward, settings=SETTINGS, checkpoints=tmp_path)
     assert {"iteration", "reward", "entropy", "length", "whole", "clipped", "stopped"} <= set(log)
     assert log["reward"].iloc[-1] > log["reward"].iloc[0] + 0.3 and log["whole"].iloc[-1] > 0.8
-    assert torch.equal(seen[0].ids[:, 0], torch.full((len(seen[0]),), writer.tokenizer.convert_tokens_to_ids("ask\n")))
+    assert torch.equal(
+        seen[0].ids[:, 0],
+        torch.full((len(seen[0]),), writer.tokenizer.convert_tokens_to_ids("ask\n")),
+    )
 
 
 def test_the_kept_policy_is_measured_after_its_last_update(writer, tmp_path):
     token, reference = writer.tokenizer.convert_tokens_to_ids("yes\n"), copy.deepcopy(writer)
 
     def reward(rows):
-        return ((rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer).float() / 3
+        return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float() / 3
+
     settings = replace(SETTINGS, iterations=1, epochs=1, beta=0.01)
     log = train_grpo(writer, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path)
     prompts = [writer.tokenizer("ask\n")["input_ids"]] * 64

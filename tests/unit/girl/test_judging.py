@@ -27,8 +27,18 @@ from matchlib.retrieval.verdicts import judge, seed_values
 
 MARKET = Market(1, occupations=3)
 JOBS, RESUMES = MARKET.jobs(30), MARKET.resumes(20)
-RESUME = pd.DataFrame([{"resume_id": "r", "title": "Cook", "seniority": "senior", "years": 6, "city": "Leeds",
-                        "skills": "Baking; Grilling"}])
+RESUME = pd.DataFrame(
+    [
+        {
+            "resume_id": "r",
+            "title": "Cook",
+            "seniority": "senior",
+            "years": 6,
+            "city": "Leeds",
+            "skills": "Baking; Grilling",
+        }
+    ]
+)
 
 
 def test_records_are_read_and_others_are_empty():
@@ -39,11 +49,15 @@ def test_records_are_read_and_others_are_empty():
 
 def test_truth_is_the_markets_and_another_form_fits_nobody():
     jobs, resumes = JOBS.iloc[:20].reset_index(drop=True), RESUMES
-    found = judge_by_truth(MARKET, parsed([job_record(row) for row in jobs.to_dict("records")]), resumes)
+    found = judge_by_truth(
+        MARKET, parsed([job_record(row) for row in jobs.to_dict("records")]), resumes
+    )
     channels = MARKET.channels(jobs.assign(remote="no"), resumes)
     for name in ("rule", "text_fit"):
         assert found[name].tolist() == pytest.approx(np.diag(channels[name]).tolist())
-    assert found["true_fit"].tolist() == pytest.approx((0.4 * found["rule"] + 0.6 * found["text_fit"]).tolist())
+    assert found["true_fit"].tolist() == pytest.approx(
+        (0.4 * found["rule"] + 0.6 * found["text_fit"]).tolist()
+    )
     nothing = judge_by_truth(MARKET, parsed(["nonsense"] * 20), resumes)
     assert (nothing[["rule", "text_fit", "true_fit", "invented"]] == 0).all().all()
 
@@ -51,19 +65,30 @@ def test_truth_is_the_markets_and_another_form_fits_nobody():
 def test_invented_skills_are_left_out_and_counted():
     row = JOBS.iloc[0].to_dict()
     worse = row | {"skills": row["skills"] + "; Levitation"}
-    both = [judge_by_truth(MARKET, parsed([job_record(job)]), RESUMES.iloc[:1]).iloc[0] for job in (row, worse)]
+    both = [
+        judge_by_truth(MARKET, parsed([job_record(job)]), RESUMES.iloc[:1]).iloc[0]
+        for job in (row, worse)
+    ]
     assert [b["invented"] for b in both] == [0, 1] and both[0]["text_fit"] == both[1]["text_fit"]
 
 
 def test_a_job_that_asks_for_too_little_or_too_much_fits_worse():
     person = RESUMES.iloc[:1]
     held = person["skills"].iloc[0].split("; ")
-    fair = {"title": person["title"].iloc[0], "seniority": person["seniority"].iloc[0], "min_years": 0,
-            "city": person["city"].iloc[0], "skills": "; ".join(held[:3]), "nice_skills": held[3]}
+    fair = {
+        "title": person["title"].iloc[0],
+        "seniority": person["seniority"].iloc[0],
+        "min_years": 0,
+        "city": person["city"].iloc[0],
+        "skills": "; ".join(held[:3]),
+        "nice_skills": held[3],
+    }
     little = fair | {"skills": held[0]}
     much = fair | {"min_years": int(person["years"].iloc[0]) + 20}
-    fits = [judge_by_truth(MARKET, parsed([job_record(job)]), person)["true_fit"].iloc[0]
-            for job in (fair, little, much)]
+    fits = [
+        judge_by_truth(MARKET, parsed([job_record(job)]), person)["true_fit"].iloc[0]
+        for job in (fair, little, much)
+    ]
     assert fits[0] == pytest.approx(1.0) and max(fits[1:]) < 0.9
 
 
@@ -82,7 +107,9 @@ def test_opponents_are_what_their_names_say():
 
 
 def test_a_duel_counts_wins_ties_and_losses():
-    result = duel(np.array([1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.5, 0.5 + 1e-12, 0.9]), np.arange(4))
+    result = duel(
+        np.array([1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.5, 0.5 + 1e-12, 0.9]), np.arange(4)
+    )
     assert (result["win"], result["tie"], result["lose"], result["n"]) == (0.25, 0.5, 0.25, 4)
     assert result["advantage"] == 0.0 and result["low"] < 0 < result["high"]
     table = duels({"a": np.ones(3), "b": np.zeros(3)}, [("a", "b"), ("b", "a")], np.arange(3))
@@ -102,9 +129,15 @@ def test_duels_know_that_people_of_one_occupation_are_alike():
 
 def test_stages_are_compared_at_one_decoding_and_the_policy_with_what_chooses_by_the_same_utility():
     pairs = comparisons("ppo", "sft best of 16", ["copied skills"])
-    assert pairs[:3] == [("ppo greedy", "sft greedy"), ("ppo sampled", "sft sampled"), ("ppo greedy", "sft best of 16")]
+    assert pairs[:3] == [
+        ("ppo greedy", "sft greedy"),
+        ("ppo sampled", "sft sampled"),
+        ("ppo greedy", "sft best of 16"),
+    ]
     for arm, against in pairs:
-        stages = [name.split()[1] for name in (arm, against) if name.endswith(("greedy", "sampled"))]
+        stages = [
+            name.split()[1] for name in (arm, against) if name.endswith(("greedy", "sampled"))
+        ]
         assert len(set(stages)) == 1
     assert ("ppo greedy", "copied skills") in pairs and ("sft best of 16", "sft greedy") in pairs
     assert not [pair for pair in comparisons("grpo", "", []) if "best" in "".join(pair)]
@@ -118,21 +151,30 @@ def test_a_language_model_is_asked_both_ways_by_three_criteria():
     def answer(user):
         good_first = user.index("good job") < user.index("poor job")
         return f"They differ.\nDetail: {'A' if good_first else 'B'}\n**Relevance**: A\nConciseness: B, clearly"
-    table, left_out = ask_model(["me"] * 2, ["good job", "poor job"], ["poor job", "good job"], fake(answer),
-                                max_words=50)
-    assert table.to_numpy().tolist() == [[1, 0, 0], [-1, 0, 0]] and not left_out  # the slot decides the others: ties
+
+    table, left_out = ask_model(
+        ["me"] * 2, ["good job", "poor job"], ["poor job", "good job"], fake(answer), max_words=50
+    )
+    assert (
+        table.to_numpy().tolist() == [[1, 0, 0], [-1, 0, 0]] and not left_out
+    )  # the slot decides the others: ties
 
 
 def test_prose_is_counted_and_nothing_but_prose_is_an_error():
     def answer(user):
         return "Both are fine." if "vague" in user else "Detail: A\nRelevance: A\nConciseness: A"
+
     table, left_out = ask_model(["vague", "me"], ["x", "y"], ["u", "v"], fake(answer), max_words=50)
-    assert table.index.tolist() == [1] and sum(left_out.values()) == 1  # whose comparison it is stays known
+    assert (
+        table.index.tolist() == [1] and sum(left_out.values()) == 1
+    )  # whose comparison it is stays known
     with pytest.raises(LanguageModelError, match="none of 1 comparisons"):
         ask_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
 
 
-ARMS = [f"{stage} {how}" for stage in ("raw", "sft", "ppo") for how in ("greedy", "sampled")] + ["sft best of 16"]
+ARMS = [f"{stage} {how}" for stage in ("raw", "sft", "ppo") for how in ("greedy", "sampled")] + [
+    "sft best of 16"
+]
 CHEAP = ["least demanding", "copied skills", "nearest job"]
 
 
@@ -142,55 +184,88 @@ def finished_run(policy="ppo"):
     scores = {arm: np.arange(4.0) * i for i, arm in enumerate([*CHEAP, *arms])}
     fits = pd.DataFrame({"true_fit": {arm: values.mean() for arm, values in scores.items()}})
     duels_ = duels(scores, comparisons(policy, "sft best of 16", CHEAP), np.arange(4))
-    table = pd.DataFrame([("dot", f"{policy} greedy", "cold", 0.8), ("mlp", f"{policy} greedy", "cold", 0.6),
-                          ("dot", "shuffled", "cold", 0.5)], columns=["predictor", "arm", "part", "AUC"])
+    table = pd.DataFrame(
+        [
+            ("dot", f"{policy} greedy", "cold", 0.8),
+            ("mlp", f"{policy} greedy", "cold", 0.6),
+            ("dot", "shuffled", "cold", 0.5),
+        ],
+        columns=["predictor", "arm", "part", "AUC"],
+    )
     return fits, duels_, table
 
 
 def test_the_ledger_reads_a_run():
     boards = {("market", "1"): board(*finished_run())}
-    read = {m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict() for m, c in (
-        ("true fit", "true_fit"), ("advantage of ppo greedy over sft greedy", "true_fit"),
-        ("AUC, cold seekers", "observed"))}
+    read = {
+        m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict()
+        for m, c in (
+            ("true fit", "true_fit"),
+            ("advantage of ppo greedy over sft greedy", "true_fit"),
+            ("AUC, cold seekers", "observed"),
+        )
+    }
     assert read["true fit"]["ppo greedy"] == 1.5 * 7 and set(read["true fit"]) == {*ARMS, *CHEAP}
-    assert read["advantage of ppo greedy over sft greedy"] == {"ppo greedy": 0.75}  # nothing beside it: 0 is a number
+    assert read["advantage of ppo greedy over sft greedy"] == {
+        "ppo greedy": 0.75
+    }  # nothing beside it: 0 is a number
     assert read["AUC, cold seekers"] == {"ppo greedy": pytest.approx(0.7), "shuffled": 0.5}
     assert board(*[pd.DataFrame()] * 3).empty
 
 
 def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
-    sweep = yaml.safe_load((Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text())
+    sweep = yaml.safe_load(
+        (Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text()
+    )
     settings = sweep["12_ledger"]
     worlds = {world: changes or {} for world, changes in sweep["sweep"][0]["over"][0].items()}
     for claim in settings["claims"]:
         name, world = claim["claim"], claim["world"]
-        assert claim["status"] in ("exploratory", "preregistered") and claim["since"] and claim["margin"] > 0, name
+        assert (
+            claim["status"] in ("exploratory", "preregistered")
+            and claim["since"]
+            and claim["margin"] > 0
+        ), name
         assert claim["null_world"] == "none" or claim["null_world"] in worlds, name
         assert ("baselines" in claim) != ("against" in claim) and claim.get("against", 0) == 0, name
         policy = worlds[world].get("06_girl", {}).get("optimizer", "ppo")
         has = board(*finished_run(policy))
-        has = has[has["measure"].eq(claim.get("measure", settings["measure"]))
-                  & has["channel"].eq(claim.get("channel", settings["channel"]))]
+        has = has[
+            has["measure"].eq(claim.get("measure", settings["measure"]))
+            & has["channel"].eq(claim.get("channel", settings["channel"]))
+        ]
         assert {claim["system"], *claim.get("baselines", [])} <= set(has["system"]), name
         compared = [claim["system"], *claim.get("baselines", [])]
         decodings = {arm.split()[1] for arm in compared if arm.endswith(("greedy", "sampled"))}
         assert len(decodings) == 1, f"{name}: jobs decoded in different ways"
         if claim.get("measure", "true fit") == "true fit" or "sft" in claim.get("measure", ""):
             taught_by_records = worlds[world].get("06_girl", {}).get("changed") != {}
-            assert name.startswith(("consistency check", "changes alone")) == taught_by_records, name
+            assert name.startswith(("consistency check", "changes alone")) == taught_by_records, (
+                name
+            )
 
 
 def test_the_ledger_judges_the_claims_on_what_runs_write():
-    sweep = yaml.safe_load((Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text())
+    sweep = yaml.safe_load(
+        (Path(__file__).parents[3] / "params/sweeps/girl_claims.yaml").read_text()
+    )
     settings, boards = sweep["12_ledger"], {}
     for world, changes in sweep["sweep"][0]["over"][0].items():
         policy = (changes or {}).get("06_girl", {}).get("optimizer", "ppo")
         boards |= {(world, str(seed)): board(*finished_run(policy)) for seed in range(6)}
-    wanted = {(claim.get("measure", settings["measure"]), claim.get("channel", settings["channel"]))
-              for claim in settings["claims"]}
-    values = pd.concat([seed_values(boards, measure=m, channel=c) for m, c in sorted(wanted, reverse=True)])
+    wanted = {
+        (claim.get("measure", settings["measure"]), claim.get("channel", settings["channel"]))
+        for claim in settings["claims"]
+    }
+    values = pd.concat(
+        [seed_values(boards, measure=m, channel=c) for m, c in sorted(wanted, reverse=True)]
+    )
     judged = judge(settings["claims"], values)
-    assert len(judged) == len(settings["claims"]) and set(judged["verdict"]) <= {"holds", "does not", "undecided"}
+    assert len(judged) == len(settings["claims"]) and set(judged["verdict"]) <= {
+        "holds",
+        "does not",
+        "undecided",
+    }
     assert set(judged.loc[judged["baseline"] == "0", "margin"]) == {0.05}
 
 
@@ -203,23 +278,50 @@ def test_the_answer_names_who_wins_and_what_taught_the_utility(from_records):
     headline, metrics = answer("ppo", accuracy, fits, table, from_records=from_records)
     assert headline.startswith("Consistency check" if from_records else "From outcomes alone")
     assert "90%" in headline and "loses to copied skills" in headline and "no verdict" in headline
-    assert headline.index("both greedy") < headline.index("both sampled") < headline.index("SFT best of 16")
-    assert metrics["advantage of ppo greedy over sft greedy"] == 0.75 and metrics["true fit, ppo greedy"] == 10.5
-    headline, metrics = answer("ppo", accuracy, pd.DataFrame(), table.drop(columns="difference"),
-                               from_records=from_records)  # a model judged, no truth
-    assert "true fit" not in headline and "Consistency" not in headline and not any("true fit" in m for m in metrics)
+    assert (
+        headline.index("both greedy")
+        < headline.index("both sampled")
+        < headline.index("SFT best of 16")
+    )
+    assert (
+        metrics["advantage of ppo greedy over sft greedy"] == 0.75
+        and metrics["true fit, ppo greedy"] == 10.5
+    )
+    headline, metrics = answer(
+        "ppo", accuracy, pd.DataFrame(), table.drop(columns="difference"), from_records=from_records
+    )  # a model judged, no truth
+    assert (
+        "true fit" not in headline
+        and "Consistency" not in headline
+        and not any("true fit" in m for m in metrics)
+    )
     headline, metrics = answer("ppo", accuracy, fits, pd.DataFrame(), from_records=False)
-    assert headline.endswith("hard pairs rightly. Nobody judged what was written.") and metrics == {}
+    assert (
+        headline.endswith("hard pairs rightly. Nobody judged what was written.") and metrics == {}
+    )
 
 
 def test_jobs_are_described_and_fabrication_shows():
-    jobs = pd.DataFrame([("Cook", "senior", 6, "Leeds", "Baking; Grilling", "", True),
-                         ("Cook", "lead", 9, "York", "Baking; Fishing", "Diving", True),
-                         ("", "", 0, "", "", "", False)], columns=[*COLUMNS, "whole"])
+    jobs = pd.DataFrame(
+        [
+            ("Cook", "senior", 6, "Leeds", "Baking; Grilling", "", True),
+            ("Cook", "lead", 9, "York", "Baking; Fishing", "Diving", True),
+            ("", "", 0, "", "", "", False),
+        ],
+        columns=[*COLUMNS, "whole"],
+    )
     row = describe({"ppo": jobs}, pd.concat([RESUME] * 3)).iloc[0]
     assert row["arm"] == "ppo" and row["whole"] == pytest.approx(2 / 3)
-    assert (row["requirements"], row["welcome"], row["level"], row["different"]) == (2.0, 0.5, 2.5, 1.0)
+    assert (row["requirements"], row["welcome"], row["level"], row["different"]) == (
+        2.0,
+        0.5,
+        2.5,
+        1.0,
+    )
     assert (row["lacking"], row["elsewhere"], row["overasked"]) == (0.25, 0.5, 0.5)
     both = describe({"ppo": jobs[:1], "raw": jobs[2:]}, RESUME).set_index("arm")
-    assert both["whole"].to_dict() == {"ppo": 1.0, "raw": 0.0} and both.loc["raw"].drop("whole").isna().all()
+    assert (
+        both["whole"].to_dict() == {"ppo": 1.0, "raw": 0.0}
+        and both.loc["raw"].drop("whole").isna().all()
+    )
     assert row["skills"] == 4 and row["likeness"] == pytest.approx(1 / 3)

@@ -9,8 +9,19 @@ from matchlib.girl.models import Writer, join, sample, small_writer
 from matchlib.girl.ppo import PPO, forward, gae, measure_policy, policy_loss, train_ppo, value_loss
 
 LINES = [f"{word}\n" for word in ("ask", "yes", "no", "so", "or")]
-TASK = PPO(iterations=12, batch_size=48, minibatch_size=24, learning_rate=1e-2, warmup=1, max_job_tokens=3,
-           target_kl=0.0, beta=0.0, temperature=1.0, max_kl=100.0, max_drift=10.0)
+TASK = PPO(
+    iterations=12,
+    batch_size=48,
+    minibatch_size=24,
+    learning_rate=1e-2,
+    warmup=1,
+    max_job_tokens=3,
+    target_kl=0.0,
+    beta=0.0,
+    temperature=1.0,
+    max_kl=100.0,
+    max_drift=10.0,
+)
 
 
 @pytest.fixture
@@ -23,8 +34,9 @@ def count_of(word, writer):
     token = writer.tokenizer.convert_tokens_to_ids(f"{word}\n")
 
     def reward(rows):
-        found = (rows.ids[:, -rows.answer.shape[1]:] == token) & rows.answer
+        found = (rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer
         return found.float() / 3
+
     return reward
 
 
@@ -54,9 +66,13 @@ def test_the_clipped_losses_equal_those_by_hand():
     ratio = torch.tensor([[1.5, 0.5, 1.1, 9.0]])
     advantages = torch.tensor([[2.0, -1.0, 3.0, 5.0]])
     loss, clipped = policy_loss(ratio.log(), old, advantages, mask, clip=0.2)
-    assert loss.item() == pytest.approx(-(1.2 * 2 - 0.8 * 1 + 1.1 * 3) / 3) and clipped.item() == pytest.approx(2 / 3)
-    values, before, returns = (torch.tensor([x]) for x in ([1.0, 0.1, 0.0, 9.0], [0.0, 0.0, 0.0, 0.0],
-                                                           [1.0, 0.0, 2.0, 0.0]))
+    assert loss.item() == pytest.approx(
+        -(1.2 * 2 - 0.8 * 1 + 1.1 * 3) / 3
+    ) and clipped.item() == pytest.approx(2 / 3)
+    values, before, returns = (
+        torch.tensor([x])
+        for x in ([1.0, 0.1, 0.0, 9.0], [0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 2.0, 0.0])
+    )
     loss = value_loss(values, before, returns, mask, clip=0.2)
     assert loss.item() == pytest.approx(0.5 * (0.8**2 + 0.1**2 + 2.0**2) / 3)
 
@@ -65,9 +81,11 @@ def test_probabilities_do_not_depend_on_the_padding(writer):
     prompts, jobs = [[3], [3, 4, 5]], [[4, 5, 1], [6, 1]]
     together = forward(writer.model, join(prompts, jobs, pad=0, device="cpu"), temperature=1.0)[0]
     for row, (prompt, job) in enumerate(zip(prompts, jobs, strict=True)):
-        alone = forward(writer.model, join([prompt], [job], pad=0, device="cpu"), temperature=1.0)[0]
-        assert together[row, :len(job)].tolist() == pytest.approx(alone[0].tolist(), abs=1e-5)
-        assert together[row, len(job):].abs().sum() == 0
+        alone = forward(writer.model, join([prompt], [job], pad=0, device="cpu"), temperature=1.0)[
+            0
+        ]
+        assert together[row, : len(job)].tolist() == pytest.approx(alone[0].tolist(), abs=1e-5)
+        assert together[row, len(job) :].abs().sum() == 0
 
 
 def test_sampling_marks_the_answer_up_to_its_end(writer):
@@ -85,7 +103,9 @@ def test_sampling_marks_the_answer_up_to_its_end(writer):
 def test_the_reward_rises_to_its_optimum(writer, tmp_path, dense):
     settings = PPO(**{**vars(TASK), "iterations": 40, "dense": dense, "learning_rate": 5e-3})
     log = train_ppo(writer, *task(writer), settings=settings, checkpoints=tmp_path)
-    assert log["reward"].iloc[0] < 0.4 and log["reward"].iloc[-3:].mean() > 0.6  # the best is 2 of 3, and the end
+    assert (
+        log["reward"].iloc[0] < 0.4 and log["reward"].iloc[-3:].mean() > 0.6
+    )  # the best is 2 of 3, and the end
     assert (log["stopped"] == "").all() and log["whole"].iloc[-1] > 0.9
 
 
@@ -93,17 +113,27 @@ def test_a_large_penalty_keeps_the_policy_where_it_was(writer, tmp_path):
     free = copy.deepcopy(writer)
     kl = {}
     for name, model, beta in (("free", free, 0.0), ("held", writer, 50.0)):
-        log = train_ppo(model, *task(writer), checkpoints=tmp_path / name, settings=PPO(**{
-            **vars(TASK), "beta": beta, "learning_rate": 3e-3}))
+        log = train_ppo(
+            model,
+            *task(writer),
+            checkpoints=tmp_path / name,
+            settings=PPO(**{**vars(TASK), "beta": beta, "learning_rate": 3e-3}),
+        )
         kl[name] = log["kl"].iloc[-1]
     assert kl["free"] > 0.3 and abs(kl["held"]) < 0.1
 
 
 def test_the_actor_stands_still_while_the_critic_warms_up(writer, tmp_path):
     before = copy.deepcopy(writer.model.state_dict())
-    log = train_ppo(writer, *task(writer), settings=PPO(**{**vars(TASK), "iterations": 2, "warmup": 2}),
-                    checkpoints=tmp_path)
-    assert all(torch.equal(value, before[name]) for name, value in writer.model.state_dict().items())
+    log = train_ppo(
+        writer,
+        *task(writer),
+        settings=PPO(**{**vars(TASK), "iterations": 2, "warmup": 2}),
+        checkpoints=tmp_path,
+    )
+    assert all(
+        torch.equal(value, before[name]) for name, value in writer.model.state_dict().items()
+    )
     assert log["value_loss"].iloc[1] < log["value_loss"].iloc[0]
 
 
@@ -119,33 +149,60 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(writer, tmp_path):
         if len(calls) == 4:
             raise KeyboardInterrupt
         return reward(rows)
+
     other = copy.deepcopy(again)
     with pytest.raises(KeyboardInterrupt):
         train_ppo(again, prompts, stops, settings=settings, checkpoints=tmp_path / "killed")
     resumed = train_ppo(other, prompts, reward, settings=settings, checkpoints=tmp_path / "killed")
     assert resumed.equals(whole)
-    assert all(torch.equal(a, b) for a, b in zip(other.model.parameters(), writer.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(other.model.parameters(), writer.model.parameters(), strict=True)
+    )
 
 
-@pytest.mark.parametrize(("limit", "reason"), [({"max_kl": 0.05}, "divergence"), ({"max_drift": 0.01}, "length")])
+@pytest.mark.parametrize(
+    ("limit", "reason"), [({"max_kl": 0.05}, "divergence"), ({"max_drift": 0.01}, "length")]
+)
 def test_a_policy_that_runs_away_is_stopped_and_brought_back(writer, tmp_path, limit, reason):
     again = copy.deepcopy(writer)
-    log = train_ppo(writer, *task(writer), settings=PPO(**{**vars(TASK), **limit, "learning_rate": 3e-2}),
-                    checkpoints=tmp_path)
+    log = train_ppo(
+        writer,
+        *task(writer),
+        settings=PPO(**{**vars(TASK), **limit, "learning_rate": 3e-2}),
+        checkpoints=tmp_path,
+    )
     assert reason in log["stopped"].iloc[-1] and (log["stopped"].iloc[:-1] == "").all()
     assert 1 < len(log) < TASK.iterations
-    train_ppo(again, *task(again), checkpoints=tmp_path / "before", settings=PPO(
-        **{**vars(TASK), "learning_rate": 3e-2, "iterations": len(log) - 2}))  # what the last good row was measured on
-    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), writer.model.parameters(), strict=True))
+    train_ppo(
+        again,
+        *task(again),
+        checkpoints=tmp_path / "before",
+        settings=PPO(**{**vars(TASK), "learning_rate": 3e-2, "iterations": len(log) - 2}),
+    )  # what the last good row was measured on
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.model.parameters(), writer.model.parameters(), strict=True)
+    )
 
 
 def test_the_last_update_is_held_to_the_limits(writer, tmp_path):
     """A log's rows are measured before their update: one iteration has no row that could stop it."""
     before = copy.deepcopy(writer.model.state_dict())
-    log = train_ppo(writer, *task(writer), checkpoints=tmp_path, settings=PPO(**{
-        **vars(TASK), "iterations": 1, "warmup": 0, "learning_rate": 3e-2, "max_kl": 0.05}))
-    assert log["stopped"].iloc[0] == "" and "divergence" in log["stopped"].iloc[-1] and len(log) == 2
-    assert all(torch.equal(value, before[name]) for name, value in writer.model.state_dict().items())
+    log = train_ppo(
+        writer,
+        *task(writer),
+        checkpoints=tmp_path,
+        settings=PPO(
+            **{**vars(TASK), "iterations": 1, "warmup": 0, "learning_rate": 3e-2, "max_kl": 0.05}
+        ),
+    )
+    assert (
+        log["stopped"].iloc[0] == "" and "divergence" in log["stopped"].iloc[-1] and len(log) == 2
+    )
+    assert all(
+        torch.equal(value, before[name]) for name, value in writer.model.state_dict().items()
+    )
 
 
 def test_the_kept_policy_is_measured_and_not_the_one_before_its_last_update(writer, tmp_path):
@@ -155,11 +212,24 @@ def test_the_kept_policy_is_measured_and_not_the_one_before_its_last_update(writ
     assert log["kl"].iloc[-1] == pytest.approx(0.0, abs=1e-6)  # before the only update
     kept = measure_policy(writer, reference, prompts * 16, reward, settings=settings)
     torch.manual_seed(settings.seed)
-    jobs = [rows for start in (0, 48) if len(rows := sample(writer, (prompts * 16)[start:start + 48],
-                                                            max_job_tokens=3, temperature=1.0))]
-    parts = [forward(model, rows, temperature=1.0)[0].sum().item() for rows in jobs
-             for model in (writer.model, reference.model)]
-    assert kept["kl"] == pytest.approx((parts[0] - parts[1] + parts[2] - parts[3]) / 64, abs=1e-4) and kept["kl"] > 0.05
+    jobs = [
+        rows
+        for start in (0, 48)
+        if len(
+            rows := sample(
+                writer, (prompts * 16)[start : start + 48], max_job_tokens=3, temperature=1.0
+            )
+        )
+    ]
+    parts = [
+        forward(model, rows, temperature=1.0)[0].sum().item()
+        for rows in jobs
+        for model in (writer.model, reference.model)
+    ]
+    assert (
+        kept["kl"] == pytest.approx((parts[0] - parts[1] + parts[2] - parts[3]) / 64, abs=1e-4)
+        and kept["kl"] > 0.05
+    )
     ended = torch.cat([rows.ended for rows in jobs])
     assert kept["whole"] == pytest.approx(ended.float().mean().item())
     totals = torch.cat([reward(rows).sum(1) for rows in jobs])
@@ -172,21 +242,45 @@ def test_the_kept_policy_is_measured_and_not_the_one_before_its_last_update(writ
 def test_what_cannot_be_learned_from_is_refused(writer, tmp_path):
     prompts, _ = task(writer)
     with pytest.raises(ValueError, match="the same for all jobs"):
-        train_ppo(writer, prompts, lambda rows: rows.answer / rows.answer.sum(1, keepdim=True), settings=TASK,
-                  checkpoints=tmp_path)
-    for value, error, words in ((torch.inf, FloatingPointError, "gives no number"),
-                                (torch.nan, ValueError, "0% are whole")):
+        train_ppo(
+            writer,
+            prompts,
+            lambda rows: rows.answer / rows.answer.sum(1, keepdim=True),
+            settings=TASK,
+            checkpoints=tmp_path,
+        )
+    for value, error, words in (
+        (torch.inf, FloatingPointError, "gives no number"),
+        (torch.nan, ValueError, "0% are whole"),
+    ):
         with pytest.raises(error, match=words):
-            train_ppo(writer, prompts, lambda rows, value=value: torch.full(rows.answer.shape, value), settings=TASK,
-                      checkpoints=tmp_path)
+            train_ppo(
+                writer,
+                prompts,
+                lambda rows, value=value: torch.full(rows.answer.shape, value),
+                settings=TASK,
+                checkpoints=tmp_path,
+            )
     with pytest.raises(ValueError, match="reads 8 tokens"):
-        train_ppo(writer, [[3] * 6], lambda rows: torch.randn(rows.answer.shape), settings=TASK, checkpoints=tmp_path)
+        train_ppo(
+            writer,
+            [[3] * 6],
+            lambda rows: torch.randn(rows.answer.shape),
+            settings=TASK,
+            checkpoints=tmp_path,
+        )
 
 
-@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # peft sees GPT-2's Conv1D and sets what it needs
+@pytest.mark.filterwarnings(
+    "ignore:fan_in_fan_out"
+)  # peft sees GPT-2's Conv1D and sets what it needs
 def test_an_adapter_is_its_own_reference(writer, tmp_path):
     start = copy.deepcopy(writer.model.state_dict())
-    log = train_ppo(writer, *task(writer), settings=PPO(**{**vars(TASK), "lora_rank": 2}), checkpoints=tmp_path)
+    log = train_ppo(
+        writer, *task(writer), settings=PPO(**{**vars(TASK), "lora_rank": 2}), checkpoints=tmp_path
+    )
     assert abs(log["kl"].iloc[0]) < 1e-6 < log["kl"].iloc[-1]
     assert isinstance(writer, Writer) and set(writer.model.state_dict()) == set(start)
-    assert not all(torch.equal(value, start[name]) for name, value in writer.model.state_dict().items())
+    assert not all(
+        torch.equal(value, start[name]) for name, value in writer.model.state_dict().items()
+    )

@@ -38,7 +38,9 @@ def test_a_written_job_that_tells_helps(kind):
     test, seekers = ~train, np.arange(n)
     auc = {}
     for name, written in (("told", told), ("none", 0 * told)):
-        found = predict(kind, resumes, jobs, written, accepted, train, epochs=60, learning_rate=5e-3)
+        found = predict(
+            kind, resumes, jobs, written, accepted, train, epochs=60, learning_rate=5e-3
+        )
         auc[name] = measure(accepted[test], found[test], seekers[test], seekers[test])["AUC"]
     assert auc["told"] > 0.7 and auc["told"] > auc["none"] + 0.1
     with pytest.raises(FloatingPointError, match="lower its learning rate"):
@@ -49,15 +51,30 @@ def test_arms_are_compared_on_warm_and_cold_seekers():
     n, size = 300, 3
     resumes, jobs, told = (RNG.normal(size=(n, size)).astype(np.float32) for _ in range(3))
     accepted = ((told * jobs).sum(1) > 0).astype(int)
-    labels = pd.DataFrame({"resume_id": [f"r{i // 2}" for i in range(n)], "label": accepted,
-                           "cluster": [f"c{i // 10}" for i in range(n)],
-                           "part": np.repeat(["train", "warm", "cold"], 100)})
-    table, found = compare_arms({"told": told, "none": 0 * told}, resumes, jobs, labels, seeds=[1, 2])
+    labels = pd.DataFrame(
+        {
+            "resume_id": [f"r{i // 2}" for i in range(n)],
+            "label": accepted,
+            "cluster": [f"c{i // 10}" for i in range(n)],
+            "part": np.repeat(["train", "warm", "cold"], 100),
+        }
+    )
+    table, found = compare_arms(
+        {"told": told, "none": 0 * told}, resumes, jobs, labels, seeds=[1, 2]
+    )
     assert len(table) == 8 and set(table["n"]) == {100} and {"dot told", "mlp none"} <= set(found)
     gain = difference(found, "dot told", "dot none")
     dot = table[(table["predictor"] == "dot") & (table["part"] == "cold")].set_index("arm")["AUC"]
-    assert gain["value"] == pytest.approx(dot["told"] - dot["none"]) and gain["low"] < gain["value"] < gain["high"]
-    assert gain["value"] > 0.1 and gain["n_seekers"] == 50 and gain["n_clusters"] == 10 and gain["p"] < 0.05
+    assert (
+        gain["value"] == pytest.approx(dot["told"] - dot["none"])
+        and gain["low"] < gain["value"] < gain["high"]
+    )
+    assert (
+        gain["value"] > 0.1
+        and gain["n_seekers"] == 50
+        and gain["n_clusters"] == 10
+        and gain["p"] < 0.05
+    )
     assert set(table["n_clusters"]) == {10}
 
 
@@ -85,8 +102,12 @@ def test_parts_of_an_auc_have_its_mean_and_its_error():
 def test_an_occupation_copied_ten_times_makes_no_interval_narrower():
     accepted, probability = RNG.integers(0, 2, 60), RNG.random(60)
     clusters = np.repeat(np.arange(12), 5)
-    once, tenfold = (measure(np.tile(accepted, k), np.tile(probability, k), np.arange(60 * k), np.tile(clusters, k))
-                     for k in (1, 10))
+    once, tenfold = (
+        measure(
+            np.tile(accepted, k), np.tile(probability, k), np.arange(60 * k), np.tile(clusters, k)
+        )
+        for k in (1, 10)
+    )
     for side in ("AUC low", "AUC high", "LogLoss low", "LogLoss high", "n_clusters"):
         assert once[side] == pytest.approx(tenfold[side])
     assert tenfold["n_seekers"] == 600
@@ -100,9 +121,13 @@ def test_the_fit_of_listed_jobs_knows_the_clusters_of_its_resumes():
 
 
 def test_warm_seekers_have_labels_left_and_cold_ones_have_none():
-    labels = pd.DataFrame({"resume_id": RNG.choice([f"r{i}" for i in range(30)], 100), "split": "train"})
-    labels = pd.concat([labels, pd.DataFrame({"resume_id": ["t1", "v1"], "split": ["test", "valid"]})],
-                       ignore_index=True)
+    labels = pd.DataFrame(
+        {"resume_id": RNG.choice([f"r{i}" for i in range(30)], 100), "split": "train"}
+    )
+    labels = pd.concat(
+        [labels, pd.DataFrame({"resume_id": ["t1", "v1"], "split": ["test", "valid"]})],
+        ignore_index=True,
+    )
     part = split_interactions(labels, held_out=0.2, seed=1)
     assert part.value_counts().to_dict() == {"train": 80, "warm": 20, "cold": 1, "": 1}
     assert set(labels["resume_id"][part == "warm"]) <= set(labels["resume_id"][part == "train"])
@@ -124,8 +149,12 @@ def test_vectors_are_reduced_together():
 
 
 def test_grounding_lists_real_jobs_and_what_they_lack():
-    written = pd.DataFrame({"resume_id": ["r"], "skills": ["Baking; Grilling"], "nice_skills": ["Diving"]})
-    jobs = pd.DataFrame({"job_id": ["x", "y"], "skills": ["Fishing", "Baking"], "nice_skills": ["", "Diving"]})
+    written = pd.DataFrame(
+        {"resume_id": ["r"], "skills": ["Baking; Grilling"], "nice_skills": ["Diving"]}
+    )
+    jobs = pd.DataFrame(
+        {"job_id": ["x", "y"], "skills": ["Fishing", "Baking"], "nice_skills": ["", "Diving"]}
+    )
     listed = ground(written, np.array([[1.0, 0.0]]), jobs, np.array([[0.0, 1.0], [1.0, 0.0]]), k=2)
     assert listed["job_id"].tolist() == ["y", "x"] and listed["rank"].tolist() == [1, 2]
     assert listed["shared"].tolist() == ["Baking; Diving", ""]

@@ -14,8 +14,14 @@ from matchlib.girl.records import (
 )
 
 MARKET = Market(1, occupations=4)
-JOB = {"title": "Nurse", "seniority": "senior", "min_years": 5, "city": "Leeds", "skills": "Triage; Wound care",
-       "nice_skills": "Rota planning"}
+JOB = {
+    "title": "Nurse",
+    "seniority": "senior",
+    "min_years": 5,
+    "city": "Leeds",
+    "skills": "Triage; Wound care",
+    "nice_skills": "Rota planning",
+}
 RECORD = "Nurse\nsenior\n5 years\nLeeds\nmust\nTriage\nWound care\nnice\nRota planning\n"
 
 
@@ -33,9 +39,20 @@ def test_a_resume_ends_where_the_job_begins():
     assert resume_record(row) == "resume:\nNurse\nlead\n40 years\nLeeds\nhas\nTriage\njob:\n"
 
 
-@pytest.mark.parametrize("text", [
-    "", "must\nnice\n", RECORD.replace("must\n", ""), RECORD.replace("senior", "boss"), RECORD.replace("5 years", "5"),
-    RECORD.replace("nice\n", ""), "Nurse\n" + RECORD, RECORD.replace("Triage\nWound care\n", ""), RECORD + "must\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "must\nnice\n",
+        RECORD.replace("must\n", ""),
+        RECORD.replace("senior", "boss"),
+        RECORD.replace("5 years", "5"),
+        RECORD.replace("nice\n", ""),
+        "Nurse\n" + RECORD,
+        RECORD.replace("Triage\nWound care\n", ""),
+        RECORD + "must\n",
+    ],
+)
 def test_another_form_is_no_job(text):
     assert parse_job(text) is None
 
@@ -46,9 +63,15 @@ def test_what_is_named_twice_counts_once():
 
 
 def test_a_record_is_shown_in_a_line():
-    assert in_a_line(RECORD) == "Nurse, senior, 5 years, Leeds; must: Triage, Wound care; nice: Rota planning"
+    assert (
+        in_a_line(RECORD)
+        == "Nurse, senior, 5 years, Leeds; must: Triage, Wound care; nice: Rota planning"
+    )
     assert in_a_line(RECORD.replace("Rota planning\n", "")).endswith("; must: Triage, Wound care")
-    assert in_a_line(resume_record({**JOB, "years": 7})) == "Nurse, senior, 7 years, Leeds; has: Triage, Wound care"
+    assert (
+        in_a_line(resume_record({**JOB, "years": 7}))
+        == "Nurse, senior, 7 years, Leeds; has: Triage, Wound care"
+    )
 
 
 def test_a_token_is_a_line_and_decoding_gives_the_text_back():
@@ -56,7 +79,12 @@ def test_a_token_is_a_line_and_decoding_gives_the_text_back():
     ids = tokenizer(RECORD)["input_ids"]
     assert len(ids) == 9 and tokenizer.decode(ids) == RECORD
     assert tokenizer("Plumber\n")["input_ids"] == [tokenizer.unk_token_id]
-    assert tokenizer.decode([*ids, tokenizer.eos_token_id, tokenizer.pad_token_id], skip_special_tokens=True) == RECORD
+    assert (
+        tokenizer.decode(
+            [*ids, tokenizer.eos_token_id, tokenizer.pad_token_id], skip_special_tokens=True
+        )
+        == RECORD
+    )
 
 
 def test_a_missing_column_is_named():
@@ -69,14 +97,25 @@ def test_a_missing_column_is_named():
 
 def test_columns_of_a_file_become_numbers_and_what_is_none_is_named():
     jobs, resumes = MARKET.jobs(4), MARKET.resumes(4)
-    read = {"jobs": jobs.assign(min_years=jobs["min_years"].astype(str)),
-            "resumes": resumes.assign(years=" " + resumes["years"].astype(str)), "labels": "kept"}
+    read = {
+        "jobs": jobs.assign(min_years=jobs["min_years"].astype(str)),
+        "resumes": resumes.assign(years=" " + resumes["years"].astype(str)),
+        "labels": "kept",
+    }
     part = checked(read)
-    assert part["jobs"]["min_years"].tolist() == jobs["min_years"].tolist() and part["labels"] == "kept"
+    assert (
+        part["jobs"]["min_years"].tolist() == jobs["min_years"].tolist()
+        and part["labels"] == "kept"
+    )
     assert part["resumes"]["years"].tolist() == resumes["years"].tolist()
-    for column, value, due in (("min_years", "", "a whole number of years"), ("min_years", 2.5, "a whole number"),
-                               ("seniority", "Chief", "one of junior, middle, senior, lead")):
+    for column, value, due in (
+        ("min_years", "", "a whole number of years"),
+        ("min_years", 2.5, "a whole number"),
+        ("seniority", "Chief", "one of junior, middle, senior, lead"),
+    ):
         spoiled = jobs.astype({column: object})
         spoiled.iloc[2, spoiled.columns.get_loc(column)] = value
-        with pytest.raises(DataError, match=f"jobs: row 3: {column} = '{value}' where compact records need {due}"):
+        with pytest.raises(
+            DataError, match=f"jobs: row 3: {column} = '{value}' where compact records need {due}"
+        ):
             checked(read | {"jobs": spoiled})

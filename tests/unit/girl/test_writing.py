@@ -8,7 +8,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from matchlib.girl.models import Writer, job_ids, join, load_writer, prompt_ids, sample, small_writer, write_jobs
+from matchlib.girl.models import (
+    Writer,
+    job_ids,
+    join,
+    load_writer,
+    prompt_ids,
+    sample,
+    small_writer,
+    write_jobs,
+)
 from matchlib.girl.reward import (
     accuracy,
     accuracy_from_jobs,
@@ -41,7 +50,9 @@ def fast(**changes):
 
 def test_a_writer_learns_to_copy_from_the_prompt(writer, tmp_path):
     jobs = [2 * word for word in WORDS[:4]]
-    log, left_out = train_sft(writer, PROMPTS * 16, jobs * 16, training=fast(), checkpoints=tmp_path)
+    log, left_out = train_sft(
+        writer, PROMPTS * 16, jobs * 16, training=fast(), checkpoints=tmp_path
+    )
     assert left_out == 0 and log["loss"].iloc[-1] < 0.1 < log["loss"].iloc[0]
     assert write_jobs(writer, PROMPTS, max_job_tokens=4) == (jobs, 0.0)
     assert write_jobs(writer, PROMPTS, max_job_tokens=2)[1] == 1.0
@@ -52,21 +63,35 @@ def test_a_writer_learns_to_copy_from_the_prompt(writer, tmp_path):
 
 
 def test_the_loss_counts_the_jobs_tokens_only(writer, tmp_path):
-    before = [torch.log_softmax(writer.model(torch.tensor([ids])).logits[0, :-1], -1) for ids in
-              [prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])]][0]
+    before = [
+        torch.log_softmax(writer.model(torch.tensor([ids])).logits[0, :-1], -1)
+        for ids in [prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])]
+    ][0]
     ids = prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])
     expected = -before[torch.arange(2, 4), torch.tensor(ids[3:])].mean().item()
-    log, _ = train_sft(writer, PROMPTS[:1], WORDS[1:2], checkpoints=tmp_path,
-                       training=fast(epochs=1.0, learning_rate=1e-9))
+    log, _ = train_sft(
+        writer,
+        PROMPTS[:1],
+        WORDS[1:2],
+        checkpoints=tmp_path,
+        training=fast(epochs=1.0, learning_rate=1e-9),
+    )
     assert log["loss"].iloc[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_long_pairs_are_counted_and_none_is_an_error(writer, tmp_path):
-    _, left_out = train_sft(writer, PROMPTS, [WORDS[0], WORDS[0], WORDS[0] * 9, WORDS[0]], checkpoints=tmp_path,
-                            training=fast(epochs=1.0, max_tokens=6))
+    _, left_out = train_sft(
+        writer,
+        PROMPTS,
+        [WORDS[0], WORDS[0], WORDS[0] * 9, WORDS[0]],
+        checkpoints=tmp_path,
+        training=fast(epochs=1.0, max_tokens=6),
+    )
     assert left_out == 1
     with pytest.raises(ValueError, match="no pair fits in 3 tokens"):
-        train_sft(writer, PROMPTS, WORDS[:4], training=fast(max_tokens=3), checkpoints=tmp_path / "other")
+        train_sft(
+            writer, PROMPTS, WORDS[:4], training=fast(max_tokens=3), checkpoints=tmp_path / "other"
+        )
 
 
 def test_a_lost_loss_stops_the_training(writer, tmp_path):
@@ -76,10 +101,14 @@ def test_a_lost_loss_stops_the_training(writer, tmp_path):
         train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0), checkpoints=tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:fan_in_fan_out")  # peft sees GPT-2's Conv1D and sets what it needs
+@pytest.mark.filterwarnings(
+    "ignore:fan_in_fan_out"
+)  # peft sees GPT-2's Conv1D and sets what it needs
 def test_an_adapter_is_merged(writer, tmp_path):
     names = set(writer.model.state_dict())
-    train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0, lora_rank=2), checkpoints=tmp_path)
+    train_sft(
+        writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0, lora_rank=2), checkpoints=tmp_path
+    )
     assert set(writer.model.state_dict()) == names
     assert all(weight.requires_grad for weight in writer.model.parameters())
 
@@ -87,90 +116,153 @@ def test_an_adapter_is_merged(writer, tmp_path):
 def preferring_what_the_resume_holds(n):
     rng = np.random.default_rng(1)
     held, other = np.array([rng.choice(4, 2, replace=False) for _ in range(n)]).T
-    return pd.DataFrame({"resume_id": [f"r{i}" for i in range(n)], "prompt": [PROMPTS[i] for i in held],
-                         "chosen": [WORDS[i] for i in held], "rejected": [WORDS[i] for i in other], "kind": "skill"})
+    return pd.DataFrame(
+        {
+            "resume_id": [f"r{i}" for i in range(n)],
+            "prompt": [PROMPTS[i] for i in held],
+            "chosen": [WORDS[i] for i in held],
+            "rejected": [WORDS[i] for i in other],
+            "kind": "skill",
+        }
+    )
 
 
 def test_a_reward_model_matches_the_two_sides_and_a_job_alone_tells_nothing(writer, tmp_path):
     pairs, start = preferring_what_the_resume_holds(240), copy.deepcopy(writer)
     model = reward_model(writer)
-    _, left_out = train_reward(model, writer.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u")
+    _, left_out = train_reward(
+        model, writer.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u"
+    )
     people = pd.Series(pairs["resume_id"].to_numpy(), index=pairs["resume_id"])
     found = accuracy(pairs, margins(model, writer.tokenizer, pairs), people).set_index("kind")
     assert left_out == 0 and found.loc["all", "value"] > 0.95 and found.loc["skill", "n"] == 240
     blind, hidden = reward_model(start), hide_resumes(pairs)
-    train_reward(blind, writer.tokenizer, hidden, training=fast(epochs=4.0), checkpoints=tmp_path / "blind")
-    assert abs(accuracy(hidden, margins(blind, writer.tokenizer, hidden), people)["value"].iloc[0] - 0.5) < 0.15
+    train_reward(
+        blind, writer.tokenizer, hidden, training=fast(epochs=4.0), checkpoints=tmp_path / "blind"
+    )
+    assert (
+        abs(
+            accuracy(hidden, margins(blind, writer.tokenizer, hidden), people)["value"].iloc[0]
+            - 0.5
+        )
+        < 0.15
+    )
 
 
 def test_a_utility_is_the_sum_over_the_jobs_tokens(writer):
     model = reward_model(writer)
     model.config.mean_length = 2.0
-    prompt, job = prompt_ids(writer.tokenizer, PROMPTS[0]), job_ids(writer.tokenizer, WORDS[1] + WORDS[2])
+    prompt, job = (
+        prompt_ids(writer.tokenizer, PROMPTS[0]),
+        job_ids(writer.tokenizer, WORDS[1] + WORDS[2]),
+    )
     rows = join([prompt, prompt[:1]], [job, job[:2]], pad=0, device="cpu")
-    each = model(torch.tensor([prompt + job])).logits[0, len(prompt):, 0].sum() / 2
+    each = model(torch.tensor([prompt + job])).logits[0, len(prompt) :, 0].sum() / 2
     assert utilities(model, rows)[0].sum().item() == pytest.approx(each.item(), abs=1e-5)
-    assert score(model, writer.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[0] == pytest.approx(each.item(), abs=1e-5)
+    assert score(model, writer.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[0] == pytest.approx(
+        each.item(), abs=1e-5
+    )
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_long_reward_pairs_are_left_out_not_cut(writer, tmp_path):
     pairs = preferring_what_the_resume_holds(4)
     pairs.loc[0, "rejected"] = WORDS[0] * 8
-    _, left_out = train_reward(reward_model(writer), writer.tokenizer, pairs, checkpoints=tmp_path,
-                               training=fast(epochs=1.0, max_tokens=8, lora_rank=2))
+    _, left_out = train_reward(
+        reward_model(writer),
+        writer.tokenizer,
+        pairs,
+        checkpoints=tmp_path,
+        training=fast(epochs=1.0, max_tokens=8, lora_rank=2),
+    )
     assert left_out == 1
 
 
 def test_accuracy_knows_the_clusters_of_resumes():
     pairs = pd.DataFrame({"resume_id": [f"r{i}" for i in range(80)], "kind": "skill"})
-    right = np.where(np.arange(80) // 10 < 6, 1.0, -1.0)  # eight occupations, in which all are right or all wrong
+    right = np.where(
+        np.arange(80) // 10 < 6, 1.0, -1.0
+    )  # eight occupations, in which all are right or all wrong
     occupations = pd.Series(np.arange(80) // 10, index=pairs["resume_id"])
-    alone, together = (accuracy(pairs, right, clusters).iloc[0] for clusters in (
-        pd.Series(occupations.index, index=occupations.index), occupations))
-    assert alone["value"] == together["value"] == 0.75 and (alone["n_clusters"], together["n_clusters"]) == (80, 8)
+    alone, together = (
+        accuracy(pairs, right, clusters).iloc[0]
+        for clusters in (pd.Series(occupations.index, index=occupations.index), occupations)
+    )
+    assert alone["value"] == together["value"] == 0.75 and (
+        alone["n_clusters"],
+        together["n_clusters"],
+    ) == (80, 8)
     assert alone["low"] > 0.6 and together["low"] < 0.4
 
 
 def test_jobs_alone_are_not_measured_on_pairs_that_come_turned_around():
-    mirrored = pd.DataFrame({"resume_id": ["a", "b"], "chosen": ["x", "y"], "rejected": ["y", "x"], "kind": "skill"})
-    told = pd.DataFrame({"resume_id": ["a", "b", "c"], "chosen": "good", "rejected": "bad",
-                         "kind": ["recruiter", "recruiter", "neighbour"]})
+    mirrored = pd.DataFrame(
+        {"resume_id": ["a", "b"], "chosen": ["x", "y"], "rejected": ["y", "x"], "kind": "skill"}
+    )
+    told = pd.DataFrame(
+        {
+            "resume_id": ["a", "b", "c"],
+            "chosen": "good",
+            "rejected": "bad",
+            "kind": ["recruiter", "recruiter", "neighbour"],
+        }
+    )
     pairs = pd.concat([*[mirrored] * 20, told], ignore_index=True)
     worth = {"x": 3.0, "y": 1.0, "good": 2.0, "bad": 0.0}
     margin = (pairs["chosen"].map(worth) - pairs["rejected"].map(worth)).to_numpy()
     people = pd.Series(list("abc"), index=list("abc"))
-    assert accuracy(pairs, margin, people)["value"].iloc[0] < 0.54  # the total hides that jobs alone tell
+    assert (
+        accuracy(pairs, margin, people)["value"].iloc[0] < 0.54
+    )  # the total hides that jobs alone tell
     found = accuracy_from_jobs(pairs, margin, people).set_index("kind")
-    assert found["value"].to_dict() == {"recruiter": 1.0, "neighbour": 1.0} and found["n"].tolist() == [2, 1]
+    assert found["value"].to_dict() == {"recruiter": 1.0, "neighbour": 1.0} and found[
+        "n"
+    ].tolist() == [2, 1]
 
 
 def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
     token = writer.tokenizer.convert_tokens_to_ids("two\n")
 
     def negative(rows):  # the nearer to no "two" the better, all below 0
-        written = rows.ids[:, -rows.answer.shape[1]:]
+        written = rows.ids[:, -rows.answer.shape[1] :]
         return -1.0 * rows.answer - 5.0 * ((written == token) & rows.answer)
+
     how = {"max_job_tokens": 3, "temperature": 1.0, "seed": 3}
     best, none_whole = write_best(writer, PROMPTS * 5, negative, n=64, batch_size=256, **how)
-    assert len(best) == 20 and none_whole == 0 and best == [""] * 20  # the shortest whole one costs least
+    assert (
+        len(best) == 20 and none_whole == 0 and best == [""] * 20
+    )  # the shortest whole one costs least
     best = write_best(writer, PROMPTS, lambda rows: -negative(rows), n=32, **how)[0]
     torch.manual_seed(3)
-    rows = sample(writer, [prompt_ids(writer.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
-                  max_job_tokens=3, temperature=1.0)
+    rows = sample(
+        writer,
+        [prompt_ids(writer.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
+        max_job_tokens=3,
+        temperature=1.0,
+    )
     for i, text in enumerate(best):  # the same draws, looked through one by one
         drawn = range(32 * i, 32 * (i + 1))
-        top = max((j for j in drawn if rows.ended[j]), key=lambda j: float(-negative(rows).sum(1)[j]))
-        assert text == writer.tokenizer.decode(rows.ids[top, -3:][rows.answer[top]], skip_special_tokens=True)
-    one = write_best(writer, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how)
-    assert len(one[0]) == 4 and one[1] == 1.0  # none is whole: one of them all the same, and counted
+        top = max(
+            (j for j in drawn if rows.ended[j]), key=lambda j: float(-negative(rows).sum(1)[j])
+        )
+        assert text == writer.tokenizer.decode(
+            rows.ids[top, -3:][rows.answer[top]], skip_special_tokens=True
+        )
+    one = write_best(
+        writer, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how
+    )
+    assert (
+        len(one[0]) == 4 and one[1] == 1.0
+    )  # none is whole: one of them all the same, and counted
 
 
 def test_calibration_and_length():
     margin = np.array([0.0, 1.0, -1.0, 4.0, 4.5, -5.0])
     pairs = pd.DataFrame({"resume_id": list("abcabc")})
     table = calibration(pairs, margin, pd.Series(["x", "x", "y"], index=list("abc")), bins=2)
-    assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx(
+        [1 / 3, 2 / 3]
+    )
     assert (table["low"] <= table["right"]).all() and (table["high"] >= table["right"]).all()
     assert table["predicted"].is_monotonic_increasing
     pairs = pd.DataFrame({"chosen": ["a", "a b", "a b c"], "rejected": "a"})
@@ -179,14 +271,22 @@ def test_calibration_and_length():
 
 def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
     tokenizer = writer.tokenizer
-    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                         num_attention_heads=2, max_position_embeddings=12)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+    )
     LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path / "llama")
     loaded = load_writer(str(tmp_path / "llama"), device="cpu")
     assert loaded.tokenizer.pad_token == tokenizer.eos_token
-    texts, _ = write_jobs(loaded, [Prompt("one\n", "two\n")], max_job_tokens=2)  # no chat template: two parts of text
+    texts, _ = write_jobs(
+        loaded, [Prompt("one\n", "two\n")], max_job_tokens=2
+    )  # no chat template: two parts of text
     assert len(texts) == 1
     with pytest.raises(EncoderError, match="reads 12 tokens, but a prompt with its job takes 23"):
         write_jobs(loaded, PROMPTS, max_job_tokens=20)
@@ -198,8 +298,10 @@ def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
 
 
 def test_a_chat_template_is_used(writer):
-    writer.tokenizer.chat_template = ("{% for m in messages %}{{ m['content'] }}{% endfor %}"
-                                      "{% if add_generation_prompt %}{{ 'job:\n' }}{% endif %}")
+    writer.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'job:\n' }}{% endif %}"
+    )
     expected = writer.tokenizer("one\ntwo\njob:\n")["input_ids"]
     assert prompt_ids(writer.tokenizer, Prompt("one\n", "two\n")) == expected
     assert isinstance(writer, Writer)

@@ -23,15 +23,27 @@ def run(tiny_model_folder, tmp_path):
 
 def test_every_saved_encoder_has_a_card(tiny_model_folder, tmp_path):
     folder = tmp_path / "encoder"
-    log = pd.DataFrame({"step": [0, 5, 9, 9], "loss": [None, 1, 1, None], "ndcg": [.6, .73841, .7, None]})
-    save_encoder(load_model(tiny_model_folder), folder, base_model="tiny", facts={"training pairs": 7},
-                 parameters={"learning_rate": 1e-5, "pooling": ""}, log=log)
+    log = pd.DataFrame(
+        {"step": [0, 5, 9, 9], "loss": [None, 1, 1, None], "ndcg": [0.6, 0.73841, 0.7, None]}
+    )
+    save_encoder(
+        load_model(tiny_model_folder),
+        folder,
+        base_model="tiny",
+        facts={"training pairs": 7},
+        parameters={"learning_rate": 1e-5, "pooling": ""},
+        log=log,
+    )
     _, header, text = (folder / "README.md").read_text().split("---\n", 2)
     header = yaml.safe_load(header)
     assert (header["base_model"], header["audit"]) == ("tiny", "unaudited")
-    for line in ("- training pairs: 7", "- learning_rate: 1e-05", "- pooling: none",
-                 "- validation ndcg, as it came: 0.6",
-                 "- validation ndcg, highest after: 0.7384"):
+    for line in (
+        "- training pairs: 7",
+        "- learning_rate: 1e-05",
+        "- pooling: none",
+        "- validation ndcg, as it came: 0.6",
+        "- validation ndcg, highest after: 0.7384",
+    ):
         assert line in text.splitlines()
     assert SentenceTransformer(str(folder), device="cpu").encode(["a"]).shape == (1, 32)
     save_encoder(load_model(tiny_model_folder), folder)
@@ -55,17 +67,28 @@ def test_an_audit_is_found_beside_and_belongs_to_its_weights(run):
     again.parent.mkdir()
     (again.parent / "manifest.json").write_text("{}")
     set_audit(again, encoder, {"column": "gender", "flags": 3})
-    assert audit_status(encoder) == f"audited: column gender, flags 0 ({file}); column gender, flags 3 ({again})"
+    assert (
+        audit_status(encoder)
+        == f"audited: column gender, flags 0 ({file}); column gender, flags 3 ({again})"
+    )
     (file.parent / "manifest.json").unlink()
     assert audit_status(encoder) == f"audited: column gender, flags 3 ({again})"
     (again.parent / "manifest.json").unlink()
     assert audit_status(encoder) == "unaudited"
 
 
-@pytest.mark.parametrize(("card", "status"), [
-    ("---\naudit: {column: gender, flags: 1}\n---\n", "audited: column gender, flags 1 (by its card)"),
-    ("---\naudit: certified fair\n---\n", "unaudited"), ("---\na: [\n---\n", "unaudited"),
-    ("audit: {a: 1}", "unaudited")])
+@pytest.mark.parametrize(
+    ("card", "status"),
+    [
+        (
+            "---\naudit: {column: gender, flags: 1}\n---\n",
+            "audited: column gender, flags 1 (by its card)",
+        ),
+        ("---\naudit: certified fair\n---\n", "unaudited"),
+        ("---\na: [\n---\n", "unaudited"),
+        ("audit: {a: 1}", "unaudited"),
+    ],
+)
 def test_a_published_card_may_hold_the_audit(run, card, status):
     (run / "02_contrastive" / "encoder" / "README.md").write_text(card)
     assert audit_status(run / "02_contrastive" / "encoder") == status

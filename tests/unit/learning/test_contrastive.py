@@ -20,15 +20,19 @@ QUICK = {"batch_size": 8, "learning_rate": 1e-3, "temperature": 0.05, "hard_nega
 
 
 def part(tables, split):
-    return {name: tables[name][tables[name]["split"] == split].reset_index(drop=True)
-            for name in ("jobs", "resumes", "labels")}
+    return {
+        name: tables[name][tables[name]["split"] == split].reset_index(drop=True)
+        for name in ("jobs", "resumes", "labels")
+    }
 
 
 def tiny_labels():
     jobs = pd.DataFrame({"job_id": ["a", "b", "c"], "text": ["cook", "cook", "nurse"]})
     resumes = pd.DataFrame({"resume_id": ["x", "y", "z"], "text": ["fries", "grills", "heals"]})
-    labels = pd.DataFrame([("a", "x", 1), ("b", "y", 1), ("c", "z", 1), ("b", "z", 0), ("c", "x", 0), ("b", "x", 0)],
-                          columns=["job_id", "resume_id", "label"])
+    labels = pd.DataFrame(
+        [("a", "x", 1), ("b", "y", 1), ("c", "z", 1), ("b", "z", 0), ("c", "x", 0), ("b", "x", 0)],
+        columns=["job_id", "resume_id", "label"],
+    )
     return jobs, resumes, labels
 
 
@@ -44,10 +48,14 @@ def test_one_accepted_pair_is_refused(tmp_path, tiny_model_folder):
     jobs, resumes, labels = tiny_labels()
     pairs = build_pairs(jobs, resumes, labels.head(1), seed=0)
     with pytest.raises(DataError, match="1 accepted pairs"):
-        train_contrastive(load_model(tiny_model_folder), pairs, settings=Settings(), checkpoints=tmp_path)
+        train_contrastive(
+            load_model(tiny_model_folder), pairs, settings=Settings(), checkpoints=tmp_path
+        )
 
 
-def test_collator_sorts_chunks_caps_hard_negatives_and_encodes_a_document_once(tiny_model_folder, small_tables):
+def test_collator_sorts_chunks_caps_hard_negatives_and_encodes_a_document_once(
+    tiny_model_folder, small_tables
+):
     model = load_model(tiny_model_folder)
     train = part(small_tables, "train")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
@@ -62,33 +70,59 @@ def test_collator_sorts_chunks_caps_hard_negatives_and_encodes_a_document_once(t
     chunks = [value for key, value in batch.items() if key.endswith("_attention_mask")]
     widths = [chunk.shape[1] for chunk in chunks]
     assert widths == sorted(widths) and all(len(chunk) <= 8 for chunk in chunks)
-    shown = {(name.removeprefix("hard_"), n) for name in names for n in label["number"][name].tolist() if n >= 0}
+    shown = {
+        (name.removeprefix("hard_"), n)
+        for name in names
+        for n in label["number"][name].tolist()
+        if n >= 0
+    }
     assert sum(len(chunk) for chunk in chunks) == len(shown)
     ids = [row for key, value in batch.items() if key.endswith("_input_ids") for row in value]
     place, number = (label[what]["resume"][3].item() for what in ("place", "number"))
-    expected = model.tokenizer(pairs.resume_texts[number], truncation=True, max_length=64)["input_ids"]
-    assert ids[place][:len(expected)].tolist() == expected
+    expected = model.tokenizer(pairs.resume_texts[number], truncation=True, max_length=64)[
+        "input_ids"
+    ]
+    assert ids[place][: len(expected)].tolist() == expected
 
 
 def test_loss_on_collated_batches_equals_the_peer_when_nothing_is_masked(tiny_model_folder):
-    jobs = pd.DataFrame({"job_id": list("abcd"), "text": ["cook wanted", "nurse needed", "pilot", "clerk in a bank"]})
-    resumes = pd.DataFrame({"resume_id": list("wxyz"), "text": ["I fry", "I care for the ill", "I fly", "I count"]})
+    jobs = pd.DataFrame(
+        {
+            "job_id": list("abcd"),
+            "text": ["cook wanted", "nurse needed", "pilot", "clerk in a bank"],
+        }
+    )
+    resumes = pd.DataFrame(
+        {"resume_id": list("wxyz"), "text": ["I fry", "I care for the ill", "I fly", "I count"]}
+    )
     labels = pd.DataFrame({"job_id": list("abcd"), "resume_id": list("wxyz"), "label": 1})
     model = load_model(tiny_model_folder).eval()
     pairs = build_pairs(jobs, resumes, labels, seed=0)
-    trainer_inputs = PairCollator(model, pairs, 0, chunk_size=3)([{"label": row} for row in pairs.rows.tolist()])
+    trainer_inputs = PairCollator(model, pairs, 0, chunk_size=3)(
+        [{"label": row} for row in pairs.rows.tolist()]
+    )
     prefixes = sorted({key.split("_")[0] for key in trainer_inputs if key.startswith("chunk")})
-    features = [{key.split("_", 1)[1]: value for key, value in trainer_inputs.items() if key.startswith(prefix)}
-                for prefix in prefixes]
-    ours = ConFitLoss(model, torch.tensor(pairs.positives), n_jobs=4, n_resumes=4, temperature=0.05)(
-        features, trainer_inputs["label"])
-    peer = MultipleNegativesRankingLoss(model, scale=20, directions=("query_to_doc", "doc_to_query"),
-                                        partition_mode="per_direction")
+    features = [
+        {
+            key.split("_", 1)[1]: value
+            for key, value in trainer_inputs.items()
+            if key.startswith(prefix)
+        }
+        for prefix in prefixes
+    ]
+    ours = ConFitLoss(
+        model, torch.tensor(pairs.positives), n_jobs=4, n_resumes=4, temperature=0.05
+    )(features, trainer_inputs["label"])
+    peer = MultipleNegativesRankingLoss(
+        model, scale=20, directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction"
+    )
     theirs = peer([model.preprocess(list(side["text"])) for side in (jobs, resumes)], None)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
-def test_training_orders_trained_above_raw_and_above_shuffled(tmp_path, small_tables, tiny_model_folder):
+def test_training_orders_trained_above_raw_and_above_shuffled(
+    tmp_path, small_tables, tiny_model_folder
+):
     train = part(small_tables, "train")
     # judged on the pairs it was trained on: separable data, so the order is certain, not lucky
     evaluator = RankingEvaluator(**train)
@@ -99,26 +133,41 @@ def test_training_orders_trained_above_raw_and_above_shuffled(tmp_path, small_ta
             labels = shuffle_within(labels, train["resumes"], column="", seed=0)
         model = load_model(tiny_model_folder)
         pairs = build_pairs(train["jobs"], train["resumes"], labels, seed=0)
-        train_contrastive(model, pairs, settings=Settings(epochs=12, evaluations=1, **QUICK),
-                          checkpoints=tmp_path / arm, evaluator=evaluator)
+        train_contrastive(
+            model,
+            pairs,
+            settings=Settings(epochs=12, evaluations=1, **QUICK),
+            checkpoints=tmp_path / arm,
+            evaluator=evaluator,
+        )
         scores[arm] = evaluator(model)["ndcg"]
     assert scores["trained"] > scores["raw"] + 0.05
     assert scores["trained"] > scores["shuffled"] + 0.05
 
 
-def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(tmp_path, small_tables, tiny_model_folder):
+def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(
+    tmp_path, small_tables, tiny_model_folder
+):
     train = part(small_tables, "train")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
-    with pytest.raises(ValueError, match="bf16 is set, but training runs on cpu, which is no GPU with bfloat16"):
-        train_contrastive(load_model(tiny_model_folder, device="cpu"), pairs, settings=Settings(epochs=1, bf16=True),
-                          checkpoints=tmp_path)
+    with pytest.raises(
+        ValueError, match="bf16 is set, but training runs on cpu, which is no GPU with bfloat16"
+    ):
+        train_contrastive(
+            load_model(tiny_model_folder, device="cpu"),
+            pairs,
+            settings=Settings(epochs=1, bf16=True),
+            checkpoints=tmp_path,
+        )
 
 
 def weights(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_model_folder, monkeypatch):
+def test_a_killed_training_goes_on_bit_for_bit(
+    tmp_path, small_tables, tiny_model_folder, monkeypatch
+):
     train, valid = part(small_tables, "train"), part(small_tables, "valid")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
     settings = Settings(epochs=3, evaluations=5, **QUICK)
@@ -126,10 +175,15 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
     def run(folder):
         torch.manual_seed(0)
         model = load_model(tiny_model_folder)
-        log = train_contrastive(model, pairs, settings=settings, checkpoints=folder,
-                                evaluator=RankingEvaluator(**valid))
+        log = train_contrastive(
+            model, pairs, settings=settings, checkpoints=folder, evaluator=RankingEvaluator(**valid)
+        )
         save_encoder(model, tmp_path / "encoder")
-        files = {path.name: path.read_bytes() for path in (tmp_path / "encoder").rglob("*") if path.is_file()}
+        files = {
+            path.name: path.read_bytes()
+            for path in (tmp_path / "encoder").rglob("*")
+            if path.is_file()
+        }
         return weights(model), log, files
 
     whole, whole_log, whole_files = run(tmp_path / "whole")
@@ -146,10 +200,15 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, small_tables, tiny_mode
         run(tmp_path / "killed")
     monkeypatch.setattr(ConFitLoss, "forward", real_forward)
     assert list((tmp_path / "killed").glob("checkpoint-*"))
-    for _ in ("killed in the second epoch", "killed after the last step, before the encoder was saved"):
+    for _ in (
+        "killed in the second epoch",
+        "killed after the last step, before the encoder was saved",
+    ):
         resumed, resumed_log, files = run(tmp_path / "killed")
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-        pd.testing.assert_frame_equal(whole_log.reset_index(drop=True), resumed_log.reset_index(drop=True))
+        pd.testing.assert_frame_equal(
+            whole_log.reset_index(drop=True), resumed_log.reset_index(drop=True)
+        )
         assert files == whole_files and "tokenizer.json" in files
 
 
@@ -166,12 +225,18 @@ def test_a_checkpoint_torn_by_a_kill_is_removed(tmp_path):
 def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_model_folder):
     canary = "zanzibarquux"
     jobs = pd.DataFrame({"job_id": list("abcd"), "text": [f"{canary} cook {i}" for i in range(4)]})
-    resumes = pd.DataFrame({"resume_id": list("wxyz"), "text": [f"{canary} fries {i}" for i in range(4)]})
+    resumes = pd.DataFrame(
+        {"resume_id": list("wxyz"), "text": [f"{canary} fries {i}" for i in range(4)]}
+    )
     labels = pd.DataFrame({"job_id": list("abcd"), "resume_id": list("wxyz"), "label": 1})
     model = load_model(tiny_model_folder)
-    train_contrastive(model, build_pairs(jobs, resumes, labels, seed=0),
-                      settings=Settings(epochs=1, batch_size=2), checkpoints=tmp_path / "ckpt",
-                      evaluator=RankingEvaluator(jobs, resumes, labels))
+    train_contrastive(
+        model,
+        build_pairs(jobs, resumes, labels, seed=0),
+        settings=Settings(epochs=1, batch_size=2),
+        checkpoints=tmp_path / "ckpt",
+        evaluator=RankingEvaluator(jobs, resumes, labels),
+    )
     save_encoder(model, tmp_path / "encoder")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any("checkpoint-" in str(path) for path in files)
@@ -198,31 +263,48 @@ def test_divergence_stops_with_a_sentence(tmp_path, tiny_model_folder, small_tab
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="learning rate"):
-        train_contrastive(model, build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
-                          settings=Settings(epochs=1, **QUICK), checkpoints=tmp_path / "ckpt")
+        train_contrastive(
+            model,
+            build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
+            settings=Settings(epochs=1, **QUICK),
+            checkpoints=tmp_path / "ckpt",
+        )
 
 
 def test_frozen_layers_do_not_move(tmp_path, small_tables, tiny_model_folder):
     train = part(small_tables, "train")
     model = load_model(tiny_model_folder)
     before = weights(model)
-    train_contrastive(model, build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
-                      settings=Settings(epochs=1, frozen_layers=1, **QUICK), checkpoints=tmp_path / "ckpt")
+    train_contrastive(
+        model,
+        build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
+        settings=Settings(epochs=1, frozen_layers=1, **QUICK),
+        checkpoints=tmp_path / "ckpt",
+    )
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
     assert moved and all("layer.1." in name or "pooler" in name for name in moved)
     with pytest.raises(ValueError, match="has 2 layers"):
         freeze_layers(model, 3)
 
 
-def test_a_merged_adapter_is_a_plain_model_that_loads_from_anywhere(tmp_path, small_tables, tiny_model_folder):
+def test_a_merged_adapter_is_a_plain_model_that_loads_from_anywhere(
+    tmp_path, small_tables, tiny_model_folder
+):
     train, valid = part(small_tables, "train"), part(small_tables, "valid")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
     model, before = load_model(tiny_model_folder), weights(load_model(tiny_model_folder))
-    train_contrastive(model, pairs, settings=Settings(epochs=2, lora_rank=4, frozen_layers=1, evaluations=2, **QUICK),
-                      checkpoints=tmp_path / "ckpt", evaluator=RankingEvaluator(**valid))
+    train_contrastive(
+        model,
+        pairs,
+        settings=Settings(epochs=2, lora_rank=4, frozen_layers=1, evaluations=2, **QUICK),
+        checkpoints=tmp_path / "ckpt",
+        evaluator=RankingEvaluator(**valid),
+    )
     assert set(weights(model)) == set(before), "adapter weights are left in the model"
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
-    assert moved and all(name.endswith("weight") and ("layer.1." in name or "pooler" in name) for name in moved)
+    assert moved and all(
+        name.endswith("weight") and ("layer.1." in name or "pooler" in name) for name in moved
+    )
     save_encoder(model, tmp_path / "encoder")
     (tmp_path / "encoder").rename(tmp_path / "moved")
     again = SentenceTransformer(str(tmp_path / "moved"))
@@ -231,7 +313,9 @@ def test_a_merged_adapter_is_a_plain_model_that_loads_from_anywhere(tmp_path, sm
     assert not [path for path in (tmp_path / "moved").rglob("*") if "adapter" in path.name]
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path, small_tables, tiny_model_folder):
+def test_gradient_checkpointing_changes_nothing_but_memory(
+    tmp_path, small_tables, tiny_model_folder
+):
     train = part(small_tables, "train")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
     ends = []
@@ -240,8 +324,12 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path, small_table
         model, calls = load_model(tiny_model_folder), []
         attention = model[0].auto_model.encoder.layer[0].attention
         attention.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-        train_contrastive(model, pairs, settings=Settings(epochs=1, gradient_checkpointing=again, **QUICK),
-                          checkpoints=tmp_path / str(again))
+        train_contrastive(
+            model,
+            pairs,
+            settings=Settings(epochs=1, gradient_checkpointing=again, **QUICK),
+            checkpoints=tmp_path / str(again),
+        )
         ends.append((weights(model), len(calls)))
     (plain, once), (checkpointed, twice) = ends
     assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
@@ -250,8 +338,10 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path, small_table
 
 def test_rank_changes_counts_from_one_and_puts_rises_first(small_tables, tiny_model_folder):
     valid = part(small_tables, "valid")
-    raw, other = (Encoder(str(folder), 64, cache_dir=None)
-                  for folder in (tiny_model_folder, find_model("all-MiniLM-L6-v2")))
+    raw, other = (
+        Encoder(str(folder), 64, cache_dir=None)
+        for folder in (tiny_model_folder, find_model("all-MiniLM-L6-v2"))
+    )
     changes = rank_changes(raw, other, **valid)
     assert len(changes) == (valid["labels"]["label"] == 1).sum()
     ratio = changes["rank after"] / changes["rank before"]

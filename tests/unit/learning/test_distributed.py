@@ -50,7 +50,10 @@ def still_model_folder(tiny_model_folder, tmp_path):
 
 
 def train_pairs(tables):
-    train = {name: tables[name][tables[name]["split"] == "train"] for name in ("jobs", "resumes", "labels")}
+    train = {
+        name: tables[name][tables[name]["split"] == "train"]
+        for name in ("jobs", "resumes", "labels")
+    }
     return build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
 
 
@@ -64,11 +67,16 @@ def labels_of(rows):
         places[has, side] = torch.arange(seen, seen + int(has.sum()))
         seen += int(has.sum())
     names = [column.name for column in CONTRASTIVE_COLUMNS]
-    labels = {what: dict(zip(names, table.T, strict=True)) for what, table in (("place", places), ("number", rows))}
+    labels = {
+        what: dict(zip(names, table.T, strict=True))
+        for what, table in (("place", places), ("number", rows))
+    }
     return labels, documents
 
 
-def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(tmp_path, small_tables):
+def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_batch(
+    tmp_path, small_tables
+):
     pairs = train_pairs(small_tables)
     rows = torch.tensor(pairs.rows[:12])
     rows[6, 2:] = rows[7, 2:] = -1  # uneven: the processes have different numbers of hard negatives
@@ -76,14 +84,30 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_bat
     texts = {(side, n): torch.randn(16, generator=generator) for side in (0, 1) for n in range(500)}
     shares = [labels_of(rows[:6]), labels_of(rows[6:])]
     assert len({(labels["number"]["hard_job"] >= 0).sum().item() for labels, _ in shares}) == 2
-    job = {"positives": torch.tensor(pairs.positives), "n_jobs": len(pairs.job_texts),
-           "n_resumes": len(pairs.resume_texts), "labels": [labels for labels, _ in shares],
-           "vectors": [torch.stack([texts[d] for d in documents]) for _, documents in shares]}
+    job = {
+        "positives": torch.tensor(pairs.positives),
+        "n_jobs": len(pairs.job_texts),
+        "n_resumes": len(pairs.resume_texts),
+        "labels": [labels for labels, _ in shares],
+        "vectors": [torch.stack([texts[d] for d in documents]) for _, documents in shares],
+    }
     torch.save(job, tmp_path / "job")
     (tmp_path / "gradients.py").write_text(GRADIENTS)
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-                    str(tmp_path / "gradients.py"), str(tmp_path / "job")], check=True, capture_output=True,
-                   timeout=120)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            str(tmp_path / "gradients.py"),
+            str(tmp_path / "job"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     found = [torch.load(f"{tmp_path / 'job'}.{rank}") for rank in range(2)]
 
     torch.manual_seed(0)
@@ -91,7 +115,9 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_bat
     labels, documents = labels_of(rows)
     net_of = torch.nn.Module()
     net_of.forward = lambda features: {"sentence_embedding": net(features["x"])}
-    loss = ConFitLoss(net_of, job["positives"], n_jobs=job["n_jobs"], n_resumes=job["n_resumes"], temperature=0.05)
+    loss = ConFitLoss(
+        net_of, job["positives"], n_jobs=job["n_jobs"], n_resumes=job["n_resumes"], temperature=0.05
+    )
     value = loss([{"x": torch.stack([texts[d] for d in documents])}], labels)
     value.backward()
     for rank in range(2):
@@ -101,31 +127,50 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one_with_the_whole_bat
     assert value.item() > 1, "a loss near 0 would compare nothing"
 
 
-def test_a_training_on_two_processes_ends_where_one_ends(tmp_path, small_tables, still_model_folder):
+def test_a_training_on_two_processes_ends_where_one_ends(
+    tmp_path, small_tables, still_model_folder
+):
     pairs = train_pairs(small_tables)
     pairs = type(pairs)(pairs.job_texts, pairs.resume_texts, pairs.rows[:32], pairs.positives)
-    valid = {name: small_tables[name][small_tables[name]["split"] == "valid"] for name in ("jobs", "resumes", "labels")}
+    valid = {
+        name: small_tables[name][small_tables[name]["split"] == "valid"]
+        for name in ("jobs", "resumes", "labels")
+    }
     settings = Settings(epochs=2, batch_size=8, learning_rate=1e-3, hard_negatives=8, evaluations=2)
     ends = []
     for processes in (1, 2):
         model = load_model(still_model_folder, device="cpu")
-        log = train_on_processes(model, pairs, processes=processes, settings=settings,
-                                 checkpoints=tmp_path / str(processes), evaluator=RankingEvaluator(**valid))
+        log = train_on_processes(
+            model,
+            pairs,
+            processes=processes,
+            settings=settings,
+            checkpoints=tmp_path / str(processes),
+            evaluator=RankingEvaluator(**valid),
+        )
         ends.append((model.state_dict(), log))
     (one, one_log), (two, two_log) = ends
     assert len(one_log) > 4 and one_log["step"].tolist() == two_log["step"].tolist()
-    torch.testing.assert_close(torch.tensor(one_log["loss"].dropna().to_numpy()),
-                               torch.tensor(two_log["loss"].dropna().to_numpy()), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        torch.tensor(one_log["loss"].dropna().to_numpy()),
+        torch.tensor(two_log["loss"].dropna().to_numpy()),
+        atol=1e-4,
+        rtol=1e-4,
+    )
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-3, msg=name)
     assert not (tmp_path / "2" / "processes").exists()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_with_the_processes_own_words(tmp_path, small_tables,
-                                                                               still_model_folder):
+def test_a_batch_that_cannot_be_shared_is_refused_with_the_processes_own_words(
+    tmp_path, small_tables, still_model_folder
+):
     model = load_model(still_model_folder, device="cpu")
     with pytest.raises(RuntimeError, match="batch_size 7 cannot be shared by 2 processes"):
-        train_on_processes(model, train_pairs(small_tables), processes=2, settings=Settings(epochs=1, batch_size=7),
-                           checkpoints=tmp_path)
-
-
+        train_on_processes(
+            model,
+            train_pairs(small_tables),
+            processes=2,
+            settings=Settings(epochs=1, batch_size=7),
+            checkpoints=tmp_path,
+        )

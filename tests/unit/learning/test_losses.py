@@ -11,20 +11,27 @@ from matchlib.learning.losses import confit_loss, false_negatives, softmax_loss
 
 def unit_vectors(n, dim=6, *, seed):
     generator = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, dim, generator=generator, dtype=torch.float64), dim=-1).requires_grad_()
+    return F.normalize(
+        torch.randn(n, dim, generator=generator, dtype=torch.float64), dim=-1
+    ).requires_grad_()
 
 
 def plain_loss(jobs, resumes, hard_jobs, hard_resumes, temperature, masked_jobs, masked_resumes):
     """The paper's formula, pair by pair, in plain Python."""
     total = 0.0
     n = len(jobs)
-    for queries, candidates, extra, masked in ((resumes, jobs, hard_jobs, masked_jobs),
-                                               (jobs, resumes, hard_resumes, masked_resumes)):
+    for queries, candidates, extra, masked in (
+        (resumes, jobs, hard_jobs, masked_jobs),
+        (jobs, resumes, hard_resumes, masked_resumes),
+    ):
         everything = list(candidates) + list(extra)
         for i in range(n):
             kept = [k for k in range(len(everything)) if not masked[i, k]]
             exps = [torch.exp(queries[i] @ everything[k] / temperature) for k in kept]
-            total = total - torch.log(torch.exp(queries[i] @ candidates[i] / temperature) / sum(exps)) / n / 2
+            total = (
+                total
+                - torch.log(torch.exp(queries[i] @ candidates[i] / temperature) / sum(exps)) / n / 2
+            )
     return total
 
 
@@ -37,7 +44,9 @@ def test_loss_and_gradients_equal_the_formula(with_masks):
     ours = confit_loss(*inputs, temperature=0.05, masked_jobs=masks[0], masked_resumes=masks[1])
     plain = plain_loss(*inputs, 0.05, *masks)
     assert ours.item() == pytest.approx(plain.item(), rel=1e-12)
-    for mine, theirs in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(plain, inputs), strict=True):
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, inputs), torch.autograd.grad(plain, inputs), strict=True
+    ):
         assert torch.allclose(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
@@ -45,14 +54,26 @@ def test_equals_multiple_negatives_ranking_loss_in_both_directions(tiny_model_fo
     # The peer normalises inside, so gradients are compared on vectors before they are normalised.
     jobs, resumes = (2 * unit_vectors(8, seed=n).detach() for n in (1, 2))
     jobs, resumes = jobs.requires_grad_(), resumes.requires_grad_()
-    peer = MultipleNegativesRankingLoss(SentenceTransformer(str(tiny_model_folder)), scale=1 / 0.05,
-                                        directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction")
+    peer = MultipleNegativesRankingLoss(
+        SentenceTransformer(str(tiny_model_folder)),
+        scale=1 / 0.05,
+        directions=("query_to_doc", "doc_to_query"),
+        partition_mode="per_direction",
+    )
     theirs = peer.compute_loss_from_embeddings([jobs, resumes], None)
-    ours = confit_loss(F.normalize(jobs, dim=-1), F.normalize(resumes, dim=-1), jobs[:0], resumes[:0],
-                       temperature=0.05)
+    ours = confit_loss(
+        F.normalize(jobs, dim=-1),
+        F.normalize(resumes, dim=-1),
+        jobs[:0],
+        resumes[:0],
+        temperature=0.05,
+    )
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-9)
-    for mine, other in zip(torch.autograd.grad(ours, (jobs, resumes)), torch.autograd.grad(theirs, (jobs, resumes)),
-                           strict=True):
+    for mine, other in zip(
+        torch.autograd.grad(ours, (jobs, resumes)),
+        torch.autograd.grad(theirs, (jobs, resumes)),
+        strict=True,
+    ):
         assert torch.allclose(mine, other, rtol=1e-9, atol=1e-12)
 
 
@@ -87,10 +108,20 @@ def test_false_negatives_are_the_same_document_and_every_known_positive():
     known = [(0, 5), (1, 6), (2, 5), (0, 7), (2, 8)]
     positives = torch.tensor([query * 10 + candidate for query, candidate in known])
     masked = false_negatives(queries, candidates, positives, 10)
-    expected = torch.tensor([
-        [0, 0, 1, 1, 0, 0],  # job 5 again (same document), job 7 (another accepted job of resume 0)
-        [0, 0, 0, 0, 0, 1],  # job 6 again, among the hard jobs
-        [1, 0, 0, 0, 1, 0],  # job 5 again, hard job 8 is known to be a positive of resume 2
-        [1, 0, 1, 0, 0, 0],  # job 5, twice
-    ], dtype=torch.bool)
+    expected = torch.tensor(
+        [
+            [
+                0,
+                0,
+                1,
+                1,
+                0,
+                0,
+            ],  # job 5 again (same document), job 7 (another accepted job of resume 0)
+            [0, 0, 0, 0, 0, 1],  # job 6 again, among the hard jobs
+            [1, 0, 0, 0, 1, 0],  # job 5 again, hard job 8 is known to be a positive of resume 2
+            [1, 0, 1, 0, 0, 0],  # job 5, twice
+        ],
+        dtype=torch.bool,
+    )
     assert torch.equal(masked, expected)

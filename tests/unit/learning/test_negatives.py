@@ -31,15 +31,31 @@ def part(train, tiny_model_folder):
 def pairs_of(mined):
     """(job_id, resume_id) of a table of mined negatives."""
     turned = mined["task"] == "rank_jobs"
-    return set(zip(mined["query_id"].mask(turned, mined["candidate_id"]),
-                   mined["candidate_id"].mask(turned, mined["query_id"]), strict=True))
+    return set(
+        zip(
+            mined["query_id"].mask(turned, mined["candidate_id"]),
+            mined["candidate_id"].mask(turned, mined["query_id"]),
+            strict=True,
+        )
+    )
 
 
 @pytest.mark.parametrize("miner", MINERS)
 def test_every_miner_gives_the_one_table_without_known_positives(part, train, miner):
     mined = mine(part, miner, low=0.1, high=0.3, n=3)
-    assert list(mined) == ["query_id", "candidate_id", "task", "score", "rank", "percentile", "miner"]
-    assert set(mined["task"]) == {"rank_resumes", "rank_jobs"} and mined["percentile"].between(0, 1).all()
+    assert list(mined) == [
+        "query_id",
+        "candidate_id",
+        "task",
+        "score",
+        "rank",
+        "percentile",
+        "miner",
+    ]
+    assert (
+        set(mined["task"]) == {"rank_resumes", "rank_jobs"}
+        and mined["percentile"].between(0, 1).all()
+    )
     accepted = train["labels"][train["labels"]["label"] == 1]
     assert not pairs_of(mined) & set(zip(accepted["job_id"], accepted["resume_id"], strict=True))
     assert mined["query_id"].isin([*train["labels"]["job_id"], *train["labels"]["resume_id"]]).all()
@@ -47,7 +63,9 @@ def test_every_miner_gives_the_one_table_without_known_positives(part, train, mi
         rejected = train["labels"][train["labels"]["label"] == 0]
         assert pairs_of(mined) == set(zip(rejected["job_id"], rejected["resume_id"], strict=True))
     if miner == "runner_ups":
-        assert mined["percentile"].between(0.1, 0.33).all() and set(mined["miner"]) == {"runner_ups 10-30%"}
+        assert mined["percentile"].between(0.1, 0.33).all() and set(mined["miner"]) == {
+            "runner_ups 10-30%"
+        }
     pd.testing.assert_frame_equal(mined, mine(part, miner, low=0.1, high=0.3, n=3))
 
 
@@ -56,18 +74,41 @@ def test_several_encoders_vote(train, part, tiny_model_folder):
     two = directions(train, [encoder, encoder])
     alone, voted = (mine(p, "runner_ups", low=0.1, high=0.3, n=1) for p in (part, two))
     assert voted["score"].max() <= 0  # minus a mean percentile
-    assert (alone["candidate_id"] == voted["candidate_id"]).mean() > 0.9  # but for scores that round to equal
+    assert (
+        alone["candidate_id"] == voted["candidate_id"]
+    ).mean() > 0.9  # but for scores that round to equal
 
 
 def test_false_negatives_are_counted_by_hand():
     vectors = {"j1": [1, 0], "j2": [0, 1], "r1": [0.6, 0.8], "r2": [0.8, 0.6]}
-    part = [Direction(task, asking, asked, [], [], [np.array([vectors[i] for i in asking])],
-                      [np.array([vectors[i] for i in asked])], [], np.empty((0, 2), int))
-            for task, asking, asked in (("rank_resumes", ["j1", "j2"], ["r1", "r2"]),
-                                        ("rank_jobs", ["r1", "r2"], ["j1", "j2"]))]
-    mined = pd.DataFrame({"query_id": ["j1", "j1", "r1", "r2"], "candidate_id": ["r1", "r2", "j1", "j1"],
-                          "task": ["rank_resumes"] * 2 + ["rank_jobs"] * 2, "score": [9.0, 7.0, 5.0, 3.0],
-                          "rank": 1, "percentile": 0.1, "miner": "m"})
+    part = [
+        Direction(
+            task,
+            asking,
+            asked,
+            [],
+            [],
+            [np.array([vectors[i] for i in asking])],
+            [np.array([vectors[i] for i in asked])],
+            [],
+            np.empty((0, 2), int),
+        )
+        for task, asking, asked in (
+            ("rank_resumes", ["j1", "j2"], ["r1", "r2"]),
+            ("rank_jobs", ["r1", "r2"], ["j1", "j2"]),
+        )
+    ]
+    mined = pd.DataFrame(
+        {
+            "query_id": ["j1", "j1", "r1", "r2"],
+            "candidate_id": ["r1", "r2", "j1", "j1"],
+            "task": ["rank_resumes"] * 2 + ["rank_jobs"] * 2,
+            "score": [9.0, 7.0, 5.0, 3.0],
+            "rank": 1,
+            "percentile": 0.1,
+            "miner": "m",
+        }
+    )
     truth = pd.DataFrame({"job_id": ["j1", "j1", "j2"], "resume_id": ["r1", "r9", "r2"]})
     found = false_negatives(mined, truth, part).set_index("task")
     assert found["false_share"].to_dict() == {"rank_resumes": 0.5, "rank_jobs": 0.5}
@@ -77,7 +118,9 @@ def test_false_negatives_are_counted_by_hand():
 
 def test_a_broken_embedding_is_named_by_its_document():
     vectors = np.ones((3, 4), dtype=np.float32)
-    with pytest.raises(DataError, match="3 embeddings of length 4 for 3 documents and length 5; clear the cache"):
+    with pytest.raises(
+        DataError, match="3 embeddings of length 4 for 3 documents and length 5; clear the cache"
+    ):
         check_vectors(vectors, ["a", "b", "c"], dim=5)
     vectors[1, 2] = np.inf
     with pytest.raises(DataError, match="the embedding of 'b' is not finite"):
@@ -92,7 +135,9 @@ def test_an_encoder_that_gives_other_lengths_for_resumes_is_stopped(train):
         def encode_resumes(self, texts):
             return np.ones((len(texts), 5), dtype=np.float32)
 
-    with pytest.raises(DataError, match=r"embeddings of length 5 for \d+ documents and length 4; clear the cache"):
+    with pytest.raises(
+        DataError, match=r"embeddings of length 5 for \d+ documents and length 4; clear the cache"
+    ):
         directions(train, [Uneven()])
 
 
@@ -101,25 +146,39 @@ def test_mined_negatives_replace_the_rejected_ones_for_the_side_that_asked(train
     jobs, resumes, labels = train["jobs"], train["resumes"], train["labels"]
     pairs = build_pairs(jobs, resumes, labels, seed=0, mined=mined)
     text = {**jobs.set_index("job_id")["text"], **resumes.set_index("resume_id")["text"]}
-    allowed = {task: {(text[q], text[c]) for q, c in zip(rows["query_id"], rows["candidate_id"], strict=True)}
-               for task, rows in mined.groupby("task")}
+    allowed = {
+        task: {
+            (text[q], text[c]) for q, c in zip(rows["query_id"], rows["candidate_id"], strict=True)
+        }
+        for task, rows in mined.groupby("task")
+    }
     drawn = 0
     for job, resume, hard_job, hard_resume in pairs.rows:
         if hard_resume >= 0:
-            assert (pairs.job_texts[job], pairs.resume_texts[hard_resume]) in allowed["rank_resumes"]
+            assert (pairs.job_texts[job], pairs.resume_texts[hard_resume]) in allowed[
+                "rank_resumes"
+            ]
         if hard_job >= 0:
             assert (pairs.resume_texts[resume], pairs.job_texts[hard_job]) in allowed["rank_jobs"]
         drawn += int(hard_resume >= 0) + int(hard_job >= 0)
     assert drawn == 2 * len(pairs.rows)  # every labelled document was asked
     rejected = build_pairs(jobs, resumes, labels, seed=0)
-    assert np.array_equal(rejected.positives.shape, pairs.positives.shape) and (rejected.rows[:, 2:] == -1).any()
+    assert (
+        np.array_equal(rejected.positives.shape, pairs.positives.shape)
+        and (rejected.rows[:, 2:] == -1).any()
+    )
 
 
 def test_a_mined_pair_that_is_accepted_is_never_a_hard_negative(train):
     labels = train["labels"]
     accepted = labels[labels["label"] == 1]
-    mined = pd.DataFrame({"query_id": accepted["job_id"], "candidate_id": accepted["resume_id"],
-                          "task": "rank_resumes"})
+    mined = pd.DataFrame(
+        {
+            "query_id": accepted["job_id"],
+            "candidate_id": accepted["resume_id"],
+            "task": "rank_resumes",
+        }
+    )
     pairs = build_pairs(train["jobs"], train["resumes"], labels, seed=0, mined=mined)
     assert (pairs.rows[:, 2:] == -1).all()
 
@@ -132,5 +191,8 @@ def test_an_unknown_miner_is_refused(part):
 def test_further_encoders_that_the_miner_does_not_read_are_refused():
     refuse_ignored("runner_ups", {"other": "02_contrastive"})
     refuse_ignored("bm25", {})
-    with pytest.raises(DataError, match="member_stages names other, but the miner 'bm25' does not read them, .*; set"):
+    with pytest.raises(
+        DataError,
+        match="member_stages names other, but the miner 'bm25' does not read them, .*; set",
+    ):
         refuse_ignored("bm25", {"other": "02_contrastive"})

@@ -22,11 +22,17 @@ from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
 
-PART = {"jobs": pd.DataFrame({"job_id": ["j0", "j1"],
-                              "text": ["a cook for a school", "a nurse for the night"]}),
-        "resumes": pd.DataFrame({"resume_id": [f"r{i}" for i in range(40)],
-                                 "text": [f"resume {i}" for i in range(40)]}),
-        "labels": pd.DataFrame({"job_id": ["j0"] * 30, "resume_id": [f"r{i}" for i in range(30)], "label": 1})}
+PART = {
+    "jobs": pd.DataFrame(
+        {"job_id": ["j0", "j1"], "text": ["a cook for a school", "a nurse for the night"]}
+    ),
+    "resumes": pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(40)], "text": [f"resume {i}" for i in range(40)]}
+    ),
+    "labels": pd.DataFrame(
+        {"job_id": ["j0"] * 30, "resume_id": [f"r{i}" for i in range(30)], "label": 1}
+    ),
+}
 SCORES = np.vstack([np.arange(40)[::-1], np.arange(40)]).astype(float)
 margin = st.floats(-2, 2, allow_nan=False)
 
@@ -35,16 +41,24 @@ def float64(values):
     return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
-@given(st.lists(st.tuples(margin, margin), min_size=1, max_size=6), st.floats(0.5, 4), st.floats(0.05, 1),
-       st.floats(0, 0.5), st.floats(0, 0.4))
+@given(
+    st.lists(st.tuples(margin, margin), min_size=1, max_size=6),
+    st.floats(0.5, 4),
+    st.floats(0.05, 1),
+    st.floats(0, 0.5),
+    st.floats(0, 0.4),
+)
 def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, smooth):
     own, reference = (np.array(column) for column in zip(*pairs, strict=True))
     tensor = float64(own)
-    loss = losses.preference_loss(tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma,
-                                  smoothing=smooth)
+    loss = losses.preference_loss(
+        tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma, smoothing=smooth
+    )
     z = (own - reference) / tau - gamma
     right, wrong = np.logaddexp(0, -beta * z), np.logaddexp(0, beta * z)
-    assert loss.item() == pytest.approx(((1 - smooth) * right + smooth * wrong).mean(), rel=1e-12, abs=1e-12)
+    assert loss.item() == pytest.approx(
+        ((1 - smooth) * right + smooth * wrong).mean(), rel=1e-12, abs=1e-12
+    )
     loss.backward()
     sigma = 1 / (1 + np.exp(-np.clip(beta * z, -500, 500)))
     expected = beta / tau * (sigma - (1 - smooth)) / len(own)
@@ -55,20 +69,33 @@ def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, sm
 def test_hinge_loss_and_gradient_equal_the_formula(own, beta, tau):
     own, tensor = np.array(own), float64(own)
     loss = losses.preference_loss(tensor, kind="hinge", beta=beta, temperature=tau)
-    assert loss.item() == pytest.approx(np.maximum(0, 1 - beta * own / tau).mean(), rel=1e-12, abs=1e-12)
+    assert loss.item() == pytest.approx(
+        np.maximum(0, 1 - beta * own / tau).mean(), rel=1e-12, abs=1e-12
+    )
     loss.backward()
-    assert tensor.grad.numpy() == pytest.approx(np.where(beta * own / tau < 1, -beta / tau, 0) / len(own), rel=1e-9)
+    assert tensor.grad.numpy() == pytest.approx(
+        np.where(beta * own / tau < 1, -beta / tau, 0) / len(own), rel=1e-9
+    )
 
 
 @given(st.lists(st.tuples(margin, margin), min_size=1, max_size=6), st.floats(0.05, 1))
 def test_sft_is_the_two_way_softmax(scores, tau):
-    chosen, rejected = (torch.tensor(column, dtype=torch.float64) for column in zip(*scores, strict=True))
-    softmax = torch.nn.functional.cross_entropy(torch.stack([chosen, rejected], dim=1) / tau,
-                                                torch.zeros(len(scores), dtype=torch.int64))
+    chosen, rejected = (
+        torch.tensor(column, dtype=torch.float64) for column in zip(*scores, strict=True)
+    )
+    softmax = torch.nn.functional.cross_entropy(
+        torch.stack([chosen, rejected], dim=1) / tau, torch.zeros(len(scores), dtype=torch.int64)
+    )
     fixed = losses.OBJECTIVES["sft"].fixed
-    assert losses.preference_loss(chosen - rejected, temperature=tau, **fixed).item() == pytest.approx(softmax.item())
-    only_sft = losses.preference_loss(chosen - rejected, temperature=tau, kind="hinge", beta=1e-9, sft_weight=1.0)
-    assert only_sft.item() == pytest.approx(softmax.item() + 1, abs=1e-6)  # a flat hinge adds its constant
+    assert losses.preference_loss(
+        chosen - rejected, temperature=tau, **fixed
+    ).item() == pytest.approx(softmax.item())
+    only_sft = losses.preference_loss(
+        chosen - rejected, temperature=tau, kind="hinge", beta=1e-9, sft_weight=1.0
+    )
+    assert only_sft.item() == pytest.approx(
+        softmax.item() + 1, abs=1e-6
+    )  # a flat hinge adds its constant
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "hinge"])
@@ -81,23 +108,40 @@ def test_swapping_chosen_and_rejected_flips_the_gradient_at_zero_margin(kind):
 def test_weights_and_another_kind():
     own = float64([0.1, -0.1])
     one = losses.preference_loss(own[:1])
-    assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(one.item())
+    assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(
+        one.item()
+    )
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
         losses.preference_loss(own, kind="square")
-    with pytest.raises(ValueError, match="hinge' has no label smoothing, so smoothing: 0.1 would be ignored; set"):
+    with pytest.raises(
+        ValueError, match="hinge' has no label smoothing, so smoothing: 0.1 would be ignored; set"
+    ):
         losses.preference_loss(own, kind="hinge", smoothing=0.1)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(preferences.SCHEMES), st.integers(0, 40).filter(lambda k: k == 0 or k >= 4), st.integers(1, 6),
-       st.integers(0, 5), st.booleans())
-def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(scheme, top_k, per_job, seed, both):
-    drawn = preferences.sample_pairs(SCORES, PART, top_k=top_k, scheme=scheme, per_job=per_job, seed=seed,
-                                     both_positive=both)
+@given(
+    st.sampled_from(preferences.SCHEMES),
+    st.integers(0, 40).filter(lambda k: k == 0 or k >= 4),
+    st.integers(1, 6),
+    st.integers(0, 5),
+    st.booleans(),
+)
+def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(
+    scheme, top_k, per_job, seed, both
+):
+    drawn = preferences.sample_pairs(
+        SCORES, PART, top_k=top_k, scheme=scheme, per_job=per_job, seed=seed, both_positive=both
+    )
     k = top_k or 40
-    assert drawn[["rank_a", "rank_b"]].to_numpy().max() <= k and (drawn["resume_a"] != drawn["resume_b"]).all()
+    assert (
+        drawn[["rank_a", "rank_b"]].to_numpy().max() <= k
+        and (drawn["resume_a"] != drawn["resume_b"]).all()
+    )
     assert drawn.groupby("job_id").size().max() <= per_job
-    assert len({frozenset(row) for row in drawn[["job_id", "resume_a", "resume_b"]].to_numpy()}) == len(drawn)
+    assert len(
+        {frozenset(row) for row in drawn[["job_id", "resume_a", "resume_b"]].to_numpy()}
+    ) == len(drawn)
     gap = (drawn["rank_a"] - drawn["rank_b"]).abs()
     if scheme == "near":
         assert (gap <= max(1, k // 10)).all()
@@ -126,17 +170,32 @@ def judged(*rows):
 
 
 def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
-    rows = judged(("j0", "r1", "r2", "b", 50.0), ("j1", "r1", "r3", "tie", 0.0), ("j1", "r3", "r1", "a", 100.0))
+    rows = judged(
+        ("j0", "r1", "r2", "b", 50.0),
+        ("j1", "r1", "r3", "tie", 0.0),
+        ("j1", "r3", "r1", "a", 100.0),
+    )
     built = preferences.build_preference_pairs(PART, rows, by_confidence=True)
-    texts = [(built.pairs.job_texts[job], built.pairs.resume_texts[chosen], built.pairs.resume_texts[rejected])
-             for job, chosen, rejected in built.pairs.rows[:, :3]]
-    assert texts == [("a cook for a school", "resume 2", "resume 1"), ("a nurse for the night", "resume 3", "resume 1")]
+    texts = [
+        (
+            built.pairs.job_texts[job],
+            built.pairs.resume_texts[chosen],
+            built.pairs.resume_texts[rejected],
+        )
+        for job, chosen, rejected in built.pairs.rows[:, :3]
+    ]
+    assert texts == [
+        ("a cook for a school", "resume 2", "resume 1"),
+        ("a nurse for the night", "resume 3", "resume 1"),
+    ]
     assert built.weights.tolist() == [0.5, 1.0] and built.pairs.rows[:, 5].tolist() == [0, 1]
     assert (built.pairs.rows[:, 3:5] == -1).all()
     replayed = preferences.build_preference_pairs(PART, rows, replayed=PART["labels"])
     known = set(map(tuple, replayed.pairs.positives))
     assert len(known) == 30 and set(map(tuple, replayed.pairs.rows[:, 3:5])) <= known
-    assert replayed.pairs.rows[0, 3] == replayed.pairs.rows[0, 0]  # of its own job; the other job has none
+    assert (
+        replayed.pairs.rows[0, 3] == replayed.pairs.rows[0, 0]
+    )  # of its own job; the other job has none
     with pytest.raises(DataError, match="all 1 preferences are ties"):
         preferences.build_preference_pairs(PART, rows.iloc[1:2])
 
@@ -148,19 +207,31 @@ def preference_loss_of(built, hard_negatives, size):
     class Reader(torch.nn.Module):
         def preprocess(self, texts):
             seen.extend(texts)
-            return {"input_ids": torch.arange(len(seen) - len(texts), len(seen))[:, None],
-                    "attention_mask": torch.ones(len(texts), 1)}
+            return {
+                "input_ids": torch.arange(len(seen) - len(texts), len(seen))[:, None],
+                "attention_mask": torch.ones(len(texts), 1),
+            }
 
         def forward(self, features):
             texts = [seen[i] for i in features["input_ids"][:, 0]]
-            draws = [np.random.default_rng([ord(letter) for letter in text]).normal(size=8) for text in texts]
+            draws = [
+                np.random.default_rng([ord(letter) for letter in text]).normal(size=8)
+                for text in texts
+            ]
             return {"sentence_embedding": torch.tensor(np.array(draws))}
+
     reader = Reader()
     collated = PairCollator(reader, built.pairs, hard_negatives, chunk_size=4)(
-        [{"label": row} for row in built.pairs.rows[:size].tolist()])
+        [{"label": row} for row in built.pairs.rows[:size].tolist()]
+    )
     loss = losses.PreferenceLoss(reader, {}, reference=None, weights=torch.tensor(built.weights))
-    features = [{"input_ids": value} for key, value in collated.items() if key.endswith("input_ids")]
-    vector = {text: reader({"input_ids": torch.tensor([[i]])})["sentence_embedding"][0] for i, text in enumerate(seen)}
+    features = [
+        {"input_ids": value} for key, value in collated.items() if key.endswith("input_ids")
+    ]
+    vector = {
+        text: reader({"input_ids": torch.tensor([[i]])})["sentence_embedding"][0]
+        for i, text in enumerate(seen)
+    }
     return loss, features, collated["label"], {text: v / v.norm() for text, v in vector.items()}
 
 
@@ -168,7 +239,9 @@ def preference_loss_of(built, hard_negatives, size):
 def test_a_batch_keeps_every_rejected_resume_whatever_hard_negatives_is(hard_negatives):
     """The collator dropped columns 2 and 3 by number beyond hard_negatives: the rejected resume became -1, and the loss
     read the batch's last document in its place."""
-    rows = judged(*((f"j{i % 2}", f"r{2 * i}", f"r{2 * i + 1}", "ab"[i % 2], 50.0) for i in range(8)))
+    rows = judged(
+        *((f"j{i % 2}", f"r{2 * i}", f"r{2 * i + 1}", "ab"[i % 2], 50.0) for i in range(8))
+    )
     built = preferences.build_preference_pairs(PART, rows)
     loss, features, labels, vectors = preference_loss_of(built, hard_negatives, 8)
     assert (labels["number"]["rejected"] >= 0).all() and (labels["place"]["rejected"] >= 0).all()
@@ -188,11 +261,17 @@ def test_a_row_without_what_the_loss_reads_is_refused(name):
     built = preferences.build_preference_pairs(PART, rows)
     loss, features, labels, _ = preference_loss_of(built, 0, 4)
     labels["place"][name][2] = -1
-    with pytest.raises(ValueError, match=f"1 of the batch's 4 rows have no {name} .*only hard negatives may be dropp"):
+    with pytest.raises(
+        ValueError,
+        match=f"1 of the batch's 4 rows have no {name} .*only hard negatives may be dropp",
+    ):
         loss(features, labels)
     broken = built.pairs.rows.copy()
     broken[3, [column.name for column in preferences.PREFERENCE_COLUMNS].index(name)] = -1
-    with pytest.raises(DataError, match=f"1 of 4 rows have no {name} .*the first is row 3; .*fill these rows or leave"):
+    with pytest.raises(
+        DataError,
+        match=f"1 of 4 rows have no {name} .*the first is row 3; .*fill these rows or leave",
+    ):
         replace(built.pairs, rows=broken)
 
 
@@ -205,7 +284,10 @@ def test_replay_without_replayed_rows_is_refused_by_the_loss_too():
 
 
 def test_only_hard_negatives_may_be_dropped():
-    assert [column.name for column in CONTRASTIVE_COLUMNS if column.droppable] == ["hard_job", "hard_resume"]
+    assert [column.name for column in CONTRASTIVE_COLUMNS if column.droppable] == [
+        "hard_job",
+        "hard_resume",
+    ]
     assert not [column.name for column in preferences.PREFERENCE_COLUMNS if column.droppable]
     with pytest.raises(DataError, match="rejected is both required and droppable"):
         Column("rejected", "resume", droppable=True)
@@ -218,11 +300,24 @@ def stage_1():
 
 def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp_path):
     names = ["cook", "nurse", "driver", "welder", "baker", "tailor"]
-    part = {"jobs": pd.DataFrame({"job_id": names, "text": [f"We look for a {name}." for name in names]}),
-            "resumes": pd.DataFrame({"resume_id": [f"{name}{i}" for name in names for i in (0, 1)],
-                                     "text": [f"I worked as a {name} {when}." for name in names
-                                              for when in ("by day", "by night")]})}
-    rows = judged(*((job, f"{job}0", f"{job}1", "b", 100.0) for job in names))  # who works by night is preferred
+    part = {
+        "jobs": pd.DataFrame(
+            {"job_id": names, "text": [f"We look for a {name}." for name in names]}
+        ),
+        "resumes": pd.DataFrame(
+            {
+                "resume_id": [f"{name}{i}" for name in names for i in (0, 1)],
+                "text": [
+                    f"I worked as a {name} {when}."
+                    for name in names
+                    for when in ("by day", "by night")
+                ],
+            }
+        ),
+    }
+    rows = judged(
+        *((job, f"{job}0", f"{job}1", "b", 100.0) for job in names)
+    )  # who works by night is preferred
     accepted = pd.DataFrame({"job_id": names, "resume_id": [f"{name}0" for name in names]})
     built = preferences.build_preference_pairs(part, rows, replayed=accepted)
     margins = preferences.reference_margins(stage_1, built.pairs)
@@ -230,11 +325,20 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
     for objective, replay in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_of(stage_1)
         reference = stage_1 if rankpo.OBJECTIVES[objective].uses_reference else None
-        log = rankpo.train_rankpo(model, built, objective=objective, reference=reference, loss_settings={},
-                                  settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
-                                  checkpoints=tmp_path / f"{objective}{replay}", replay=replay)
+        log = rankpo.train_rankpo(
+            model,
+            built,
+            objective=objective,
+            reference=reference,
+            loss_settings={},
+            settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
+            checkpoints=tmp_path / f"{objective}{replay}",
+            replay=replay,
+        )
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
-        jobs, resumes = (model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part)
+        jobs, resumes = (
+            model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part
+        )
         assert by_job(compare_with(rows, jobs @ resumes.T, part)).mean() == 1
     assert (preferences.reference_margins(stage_1, built.pairs) == margins).all()
 
@@ -249,7 +353,10 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
         rankpo.train_rankpo(model, built, objective="rankpo", **how)
     with pytest.raises(ValueError, match="replay needs stage-1 pairs"):
         rankpo.train_rankpo(model, built, objective="sft", replay=1.0, **how)
-    with pytest.raises(ValueError, match="'simrankpo' has no reference, so the reference .* would be ignored; leave"):
+    with pytest.raises(
+        ValueError,
+        match="'simrankpo' has no reference, so the reference .* would be ignored; leave",
+    ):
         rankpo.train_rankpo(model, built, objective="simrankpo", reference=stage_1, **how)
     with pytest.raises(ValueError, match=r"'sft' fixes beta at 1.0, so beta: 4.0 would be ignored"):
         rankpo.train_rankpo(model, built, objective="sft", **how | {"loss_settings": {"beta": 4.0}})
@@ -261,18 +368,34 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
 
 DEFAULTS = notebook_parameters(Path("notebooks/05_rankpo.ipynb"))
 LOSS = ("kind", "beta", "temperature", "gamma", "smoothing", "sft_weight")
-OTHER = {"kind": "hinge", "beta": 4.0, "temperature": 0.2, "gamma": 0.5, "smoothing": 0.1, "sft_weight": 1.0,
-         "reference_stage": "02_contrastive"}
-IGNORED = {"rankpo": set(), "simrankpo": {"reference_stage"}, "sft": set(OTHER) - {"temperature"},
-           "dpo": {"kind", "gamma", "smoothing", "sft_weight"}}
+OTHER = {
+    "kind": "hinge",
+    "beta": 4.0,
+    "temperature": 0.2,
+    "gamma": 0.5,
+    "smoothing": 0.1,
+    "sft_weight": 1.0,
+    "reference_stage": "02_contrastive",
+}
+IGNORED = {
+    "rankpo": set(),
+    "simrankpo": {"reference_stage"},
+    "sft": set(OTHER) - {"temperature"},
+    "dpo": {"kind", "gamma", "smoothing", "sft_weight"},
+}
 
 
 def refuse_ignored(parameters):
     """As notebook 05 does."""
-    rankpo.refuse_ignored(parameters["objective"], {name: parameters[name] for name in LOSS},
-                          reference=parameters["reference_stage"])
-    judge.refuse_ignored(*(parameters[name] for name in ("annotator", "judge", "language_model", "judge_model")),
-                         preferences_file=parameters["preferences_file"])
+    rankpo.refuse_ignored(
+        parameters["objective"],
+        {name: parameters[name] for name in LOSS},
+        reference=parameters["reference_stage"],
+    )
+    judge.refuse_ignored(
+        *(parameters[name] for name in ("annotator", "judge", "language_model", "judge_model")),
+        preferences_file=parameters["preferences_file"],
+    )
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -282,8 +405,11 @@ def test_a_parameter_that_the_objective_ignores_stops_the_notebook(objective, na
     if name not in IGNORED[objective]:
         return refuse_ignored(given)
     word = "reference" if name == "reference_stage" else name
-    with pytest.raises(DataError, match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*"
-                                        f", or choose an objective that uses .*: rankpo"):
+    with pytest.raises(
+        DataError,
+        match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*"
+        f", or choose an objective that uses .*: rankpo",
+    ):
         refuse_ignored(given)
 
 
@@ -305,15 +431,33 @@ def test_the_notebooks_defaults_are_the_losss():
 
 def test_a_value_that_the_objective_fixes_anyway_is_no_contradiction():
     refuse_ignored(DEFAULTS | {"objective": "sft", "beta": 1.0})
-    with pytest.raises(DataError, match="'hinge' has no label smoothing, so smoothing: 0.1 would be ignored"):
+    with pytest.raises(
+        DataError, match="'hinge' has no label smoothing, so smoothing: 0.1 would be ignored"
+    ):
         refuse_ignored(DEFAULTS | {"objective": "simrankpo", "kind": "hinge", "smoothing": 0.1})
 
 
-@pytest.mark.parametrize(("given", "sentence"), [
-    ({"language_model": "m"}, "language_model is 'm', but the annotator is 'oracle', .*; set language_model: ''"),
-    ({"judge_model": "m"}, "judge_model is 'm', but the test is judged by 'oracle', which is no language model"),
-    ({"preferences_file": "p.csv"}, "preferences_file is 'p.csv', but the annotator is 'oracle', .*annotator: file"),
-    ({"annotator": "file", "judge": "service", "judge_model": "m"}, "judge is 'service', but annotator: file takes")])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"language_model": "m"},
+            "language_model is 'm', but the annotator is 'oracle', .*; set language_model: ''",
+        ),
+        (
+            {"judge_model": "m"},
+            "judge_model is 'm', but the test is judged by 'oracle', which is no language model",
+        ),
+        (
+            {"preferences_file": "p.csv"},
+            "preferences_file is 'p.csv', but the annotator is 'oracle', .*annotator: file",
+        ),
+        (
+            {"annotator": "file", "judge": "service", "judge_model": "m"},
+            "judge is 'service', but annotator: file takes",
+        ),
+    ],
+)
 def test_a_judges_parameter_that_nobody_reads_stops_the_notebook(given, sentence):
     with pytest.raises(DataError, match=sentence):
         refuse_ignored(DEFAULTS | given)
@@ -330,11 +474,19 @@ def test_no_params_file_sets_what_its_objective_ignores(path):
 
 
 def test_simrankpo_is_an_arm_beside_rankpo_that_differs_in_the_objective_alone():
-    raw = read_params(Path("params/demo.yaml")) | {"05_rankpo-simrankpo": {"objective": "simrankpo"}}
+    raw = read_params(Path("params/demo.yaml")) | {
+        "05_rankpo-simrankpo": {"objective": "simrankpo"}
+    }
     plan = {stage.name: stage.parameters for stage in plan_run(raw).stages}
     rank, sim = (DEFAULTS | plan[name] for name in ("05_rankpo", "05_rankpo-simrankpo"))
     assert {name for name in rank if rank[name] != sim[name]} == {"objective", "out_dir"}
     refuse_ignored(sim)
-    own, reference, settings = float64([0.1, -0.05]), float64([0.2, 0.1]), {name: sim[name] for name in LOSS}
+    own, reference, settings = (
+        float64([0.1, -0.05]),
+        float64([0.2, 0.1]),
+        {name: sim[name] for name in LOSS},
+    )
     with_none = losses.preference_loss(own, None, **settings | losses.OBJECTIVES["simrankpo"].fixed)
-    assert losses.preference_loss(own + reference, reference, **settings).item() == pytest.approx(with_none.item())
+    assert losses.preference_loss(own + reference, reference, **settings).item() == pytest.approx(
+        with_none.item()
+    )

@@ -21,8 +21,14 @@ def corpus() -> Corpus:
 
 @pytest.fixture
 def preferences() -> pd.DataFrame:
-    frame = pd.DataFrame({"job_id": [f"j{i}" for i in range(N)], "resume_a": [f"r{i}-m" for i in range(N)],
-                          "resume_b": [f"r{i}-u" for i in range(N)], "preferred": "a"})
+    frame = pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(N)],
+            "resume_a": [f"r{i}-m" for i in range(N)],
+            "resume_b": [f"r{i}-u" for i in range(N)],
+            "preferred": "a",
+        }
+    )
     swap = np.arange(N) % 2 == 1
     frame.loc[swap, ["resume_a", "resume_b"]] = frame.loc[swap, ["resume_b", "resume_a"]].to_numpy()
     return frame.assign(preferred=np.where(swap, "b", "a"))
@@ -43,7 +49,12 @@ def test_an_oracle_gets_every_own_pair_and_half_of_the_others(corpus, preference
     scores = np.zeros((N, 2 * N))
     scores[np.arange(N), np.arange(N)] = 1.0
     found = row(as_hits(scores), corpus, preferences)
-    assert (found["n"], found["own"], found["other"], found["own_minus_other"]) == (N, 1.0, 0.5, 0.5)
+    assert (found["n"], found["own"], found["other"], found["own_minus_other"]) == (
+        N,
+        1.0,
+        0.5,
+        0.5,
+    )
     # a third of the matched resumes have more lines than the unmatched; the others are the hard ones
     assert (found["hard_n"], found["hard"]) == (20, 1.0)
 
@@ -51,13 +62,20 @@ def test_an_oracle_gets_every_own_pair_and_half_of_the_others(corpus, preference
 def test_a_system_of_length_alone_gains_nothing_over_another_job(corpus, preferences):
     for seed in range(5):
         found = row(length(corpus), corpus, preferences, seed=seed)
-        assert found["own_minus_other"] == found["own_minus_other_low"] == found["own_minus_other_high"] == 0.0
+        assert (
+            found["own_minus_other"]
+            == found["own_minus_other_low"]
+            == found["own_minus_other_high"]
+            == 0.0
+        )
         assert found["own"] == pytest.approx((10 + 10 / 2) / N)
         assert found["hard"] == 0.25  # half of the hard ones tie
 
 
 def test_the_length_row_is_what_the_length_system_gets(corpus, preferences):
-    table = compare_contrasts({"it": length(corpus)}, corpus, preferences, seed=0).drop(columns="system")
+    table = compare_contrasts({"it": length(corpus)}, corpus, preferences, seed=0).drop(
+        columns="system"
+    )
     pd.testing.assert_series_equal(table.iloc[0], table.iloc[1], check_names=False)
 
 

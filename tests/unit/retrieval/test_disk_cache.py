@@ -52,13 +52,18 @@ def another_table(path):
     execute(path, "CREATE TABLE vectors (id INTEGER, words TEXT, more TEXT)")
 
 
-@pytest.mark.parametrize("harm", [
-    lambda path: path.write_bytes(b"not a database, " * 100),
-    lambda path: path.write_bytes(path.read_bytes()[:1_000]),
-    lambda path: path.write_bytes(path.read_bytes()[:8_192]),
-    lambda path: overwrite(path, 0, 100),
-    lambda path: overwrite(path, 4_096, 12_288),
-    with_journal, another_table])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(b"not a database, " * 100),
+        lambda path: path.write_bytes(path.read_bytes()[:1_000]),
+        lambda path: path.write_bytes(path.read_bytes()[:8_192]),
+        lambda path: overwrite(path, 0, 100),
+        lambda path: overwrite(path, 4_096, 12_288),
+        with_journal,
+        another_table,
+    ],
+)
 def test_a_damaged_database_is_set_aside_and_made_anew(path, harm, caplog):
     """It was a traceback at every later run."""
     harm(path)
@@ -85,14 +90,19 @@ def test_what_was_encoded_when_the_damage_shows_is_not_encoded_again(path, monke
         if len(asked) == 2:
             path.write_bytes(b"another program wrote here" * 1_000)
         return lengths(texts)
+
     texts = [f"new {i}" for i in range(6)]
     found = EmbeddingCache(path).fetch(texts, encode, at_once=2)
     assert found.tolist() == lengths(texts).tolist()
     assert asked == [texts[:2], texts[2:4], texts[4:]]
 
 
-@pytest.mark.parametrize("blob", [b"", b"\0" * 7, b"\0" * 12, None, "text", np.array([np.nan, 1], "f4").tobytes()])
-@pytest.mark.parametrize("version", [0, 2])  # databases of earlier versions do not say their dimensions
+@pytest.mark.parametrize(
+    "blob", [b"", b"\0" * 7, b"\0" * 12, None, "text", np.array([np.nan, 1], "f4").tobytes()]
+)
+@pytest.mark.parametrize(
+    "version", [0, 2]
+)  # databases of earlier versions do not say their dimensions
 def test_a_damaged_row_is_encoded_again(path, caplog, blob, version):
     execute(path, f"PRAGMA user_version = {version}")
     execute(path, "UPDATE vectors SET vector = ? WHERE rowid IN (3, 4)", (blob,))
@@ -100,18 +110,26 @@ def test_a_damaged_row_is_encoded_again(path, caplog, blob, version):
     for _ in range(2):
         assert EmbeddingCache(path).fetch(texts, lengths).tolist() == lengths(texts).tolist()
     assert [message.split(" held ")[1] for message in caplog.messages] == [
-        "2 damaged vectors, which are made again"]
+        "2 damaged vectors, which are made again"
+    ]
 
 
 def test_a_service_with_another_model_behind_its_name_is_told(path):
-    with pytest.raises(EncoderError, match="gives vectors of 3 numbers, but gave 2 when .*c.sqlite was written"):
-        EmbeddingCache(path).fetch(["7", "new"], lambda texts: np.ones((len(texts), 3), dtype=np.float32))
+    with pytest.raises(
+        EncoderError, match="gives vectors of 3 numbers, but gave 2 when .*c.sqlite was written"
+    ):
+        EmbeddingCache(path).fetch(
+            ["7", "new"], lambda texts: np.ones((len(texts), 3), dtype=np.float32)
+        )
 
 
 @pytest.mark.parametrize("folder", ["", "deeper"])
 def test_a_file_in_the_folders_place_names_the_variable(tmp_path, folder):
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(DataError, match="the cache folder .*cache.* cannot be made .*MATCHLIB_CACHE to another folder"):
+    with pytest.raises(
+        DataError,
+        match="the cache folder .*cache.* cannot be made .*MATCHLIB_CACHE to another folder",
+    ):
         EmbeddingCache(tmp_path / "cache" / folder / "c.sqlite").fetch(["a"], lengths)
 
 
@@ -123,10 +141,14 @@ def test_a_folder_in_the_files_place_names_the_variable(tmp_path):
 
 def test_a_database_that_is_read_only_names_the_variable(path):
     """Through sqlite's own switch, since root may write everywhere."""
+
     def action(connection):
         connection.execute("PRAGMA query_only = 1")
         connection.execute("DELETE FROM vectors")
-    with pytest.raises(DataError, match="c.sqlite cannot be written .attempt to write a readonly.*MATCHLIB_CACHE"):
+
+    with pytest.raises(
+        DataError, match="c.sqlite cannot be written .attempt to write a readonly.*MATCHLIB_CACHE"
+    ):
         disk_cache.use_cache(path, EmbeddingCache.CREATE, action)
 
 
@@ -142,7 +164,10 @@ def test_a_full_disk_is_told_with_what_is_free(path):
         connection.execute("PRAGMA max_page_count = 1")
         with connection:
             connection.execute("INSERT INTO vectors VALUES (?, ?)", (b"key", bytes(1_000_000)))
-    with pytest.raises(DataError, match=r"c.sqlite cannot be written: database or disk is full \([\d,]+ MB free"):
+
+    with pytest.raises(
+        DataError, match=r"c.sqlite cannot be written: database or disk is full \([\d,]+ MB free"
+    ):
         disk_cache.use_cache(path, EmbeddingCache.CREATE, action)
 
 
@@ -150,7 +175,9 @@ def test_a_locked_database_says_so_after_the_wait(path, monkeypatch):
     monkeypatch.setattr(disk_cache, "LOCK_SECONDS", 0.1)
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(DataError, match="c.sqlite has been locked by another process for 0.1 s; wait for it or"):
+        with pytest.raises(
+            DataError, match="c.sqlite has been locked by another process for 0.1 s; wait for it or"
+        ):
             EmbeddingCache(path).fetch(["a"], lengths)
     assert EmbeddingCache(path).fetch(["a"], lengths).tolist() == [[1, 1]]
 
@@ -186,10 +213,14 @@ def answers(tmp_path):
 
 def test_damaged_answers_are_asked_again(answers, caplog):
     execute(answers.path, "UPDATE answers SET answer = ? WHERE key = 'a'", ('{"text": "ans',))
-    execute(answers.path, "UPDATE answers SET answer = ? WHERE key = 'b'", (json.dumps({"words": 3}),))
+    execute(
+        answers.path, "UPDATE answers SET answer = ? WHERE key = 'b'", (json.dumps({"words": 3}),)
+    )
     execute(answers.path, "UPDATE answers SET answer = NULL WHERE key = 'c'")
     assert answers.read(["a", "b", "c"]) == {}
-    assert caplog.messages == [f"the cache {answers.path} held 3 damaged answers, which are asked again"]
+    assert caplog.messages == [
+        f"the cache {answers.path} held 3 damaged answers, which are asked again"
+    ]
     answers.write("a", Answer("again"))
     assert answers.read(["a", "b"]) == {"a": Answer("again")}
 
@@ -209,8 +240,12 @@ def test_answers_on_a_full_disk_are_one_sentence(answers, monkeypatch):
         failure = sqlite3.OperationalError("database or disk is full")
         failure.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise disk_cache._translated(failure, path)
+
     monkeypatch.setattr("matchlib.language.llm.use_cache", full)
-    with pytest.raises(DataError, match="answers.sqlite cannot be written: database or disk is full.*MATCHLIB_CACHE"):
+    with pytest.raises(
+        DataError,
+        match="answers.sqlite cannot be written: database or disk is full.*MATCHLIB_CACHE",
+    ):
         answers.write("d", Answer("x"))
 
 
@@ -219,7 +254,10 @@ def test_a_damaged_file_that_cannot_be_moved_is_told(path, monkeypatch):
 
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
+
     monkeypatch.setattr(disk_cache.os, "replace", refuse)
-    with pytest.raises(DataError, match="is damaged .* and cannot be moved aside .Permission denied.; remove it"):
+    with pytest.raises(
+        DataError, match="is damaged .* and cannot be moved aside .Permission denied.; remove it"
+    ):
         EmbeddingCache(path).fetch(["a"], lengths)
     shutil.rmtree(path.parent)

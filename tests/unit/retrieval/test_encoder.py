@@ -28,8 +28,16 @@ def bare_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bare_bert")
     tokenizer = AutoTokenizer.from_pretrained(find_model("all-MiniLM-L6-v2"))
     torch.manual_seed(1)
-    BertModel(BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                         intermediate_size=64, max_position_embeddings=128)).save_pretrained(folder)
+    BertModel(
+        BertConfig(
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=128,
+        )
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -49,6 +57,7 @@ def write(folder: Path, name: str, content) -> None:
 def no_network(monkeypatch):
     def fetch(*args):
         raise AssertionError("the network was asked")
+
     monkeypatch.setattr(models, "_fetch", fetch)
 
 
@@ -62,7 +71,9 @@ def test_the_packaged_model_is_found_offline(name, no_network):
 
 def test_a_tampered_packaged_model_is_refused(tmp_path, monkeypatch, tiny_model_folder):
     shutil.copytree(tiny_model_folder, tmp_path / "model")
-    monkeypatch.setattr(models, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    monkeypatch.setattr(
+        models, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    )
     with pytest.raises(EncoderError, match=models.OFFLINE_SHA256):
         find_model("all-MiniLM-L6-v2")
 
@@ -74,16 +85,23 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["", "0_Transformer"])
-@pytest.mark.parametrize("architecture, named", [("JinaBertModel", "JinaBertModel"), (None, "its own class")])
-def test_a_folder_that_needs_remote_code_is_refused_by_name(tiny_model_folder, tmp_path, place, architecture, named):
+@pytest.mark.parametrize(
+    "architecture, named", [("JinaBertModel", "JinaBertModel"), (None, "its own class")]
+)
+def test_a_folder_that_needs_remote_code_is_refused_by_name(
+    tiny_model_folder, tmp_path, place, architecture, named
+):
     folder = tmp_path / "jina"
     shutil.copytree(tiny_model_folder, folder)
     if place:  # older folders keep the transformer in one of its own
         modules = json.loads((folder / "modules.json").read_text())
         write(folder, "modules.json", [modules[0] | {"path": place}, *modules[1:]])
     config = {"model_type": "bert", "auto_map": {"AutoModel": "modeling.JinaBertModel"}}
-    write(folder, f"{place}/config.json" if place else "config.json",
-          config | ({"architectures": [architecture]} if architecture else {}))
+    write(
+        folder,
+        f"{place}/config.json" if place else "config.json",
+        config | ({"architectures": [architecture]} if architecture else {}),
+    )
     with pytest.raises(EncoderError, match=f"{folder}.*{named}"):
         find_model(str(folder))
 
@@ -92,19 +110,29 @@ def test_a_known_architecture_may_carry_an_auto_map(tiny_model_folder, tmp_path)
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_folder, folder)
     config = json.loads((folder / "config.json").read_text())
-    write(folder, "config.json", config | {"architectures": ["BertModel"], "auto_map": {"AutoModel": "x.BertModel"}})
+    write(
+        folder,
+        "config.json",
+        config | {"architectures": ["BertModel"], "auto_map": {"AutoModel": "x.BertModel"}},
+    )
     assert find_model(str(folder)) == folder
 
 
 def test_foreign_modules_are_refused_by_name(tiny_model_folder, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_folder, folder)
-    write(folder, "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "custom_st.Transformer"}])
+    write(
+        folder,
+        "modules.json",
+        [{"idx": 0, "name": "0", "path": "", "type": "custom_st.Transformer"}],
+    )
     with pytest.raises(EncoderError, match="custom_st.Transformer"):
         find_model(str(folder))
 
 
-@pytest.mark.parametrize("name", ["jinaai/jina-embeddings-v2-base-en", "jinaai/jina-embeddings-v2-base-zh"])
+@pytest.mark.parametrize(
+    "name", ["jinaai/jina-embeddings-v2-base-en", "jinaai/jina-embeddings-v2-base-zh"]
+)
 def test_jina_v2_is_refused_with_a_stand_in_and_without_the_network(name, no_network):
     with pytest.raises(EncoderError, match=f"{name}.*use nomic-ai/modernbert-embed-base"):
         Encoder(name).encode_jobs(["a"])
@@ -115,12 +143,15 @@ def test_a_hub_id_that_cannot_be_fetched_is_named(monkeypatch):
 
     def fail(*args, **kwargs):
         raise OSError("offline")
+
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(EncoderError, match="nobody/no-model is neither.*OSError.*all-MiniLM-L6-v2"):
         find_model("nobody/no-model")
 
 
-def test_a_hub_id_is_fetched_with_its_revision_and_without_pickles_or_code(monkeypatch, tiny_model_folder):
+def test_a_hub_id_is_fetched_with_its_revision_and_without_pickles_or_code(
+    monkeypatch, tiny_model_folder
+):
     import huggingface_hub
 
     asked = {}
@@ -128,10 +159,13 @@ def test_a_hub_id_is_fetched_with_its_revision_and_without_pickles_or_code(monke
     def download(name, **kwargs):
         asked.update(kwargs, name=name)
         return str(tiny_model_folder)
+
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert find_model("some/model", revision="abc") == tiny_model_folder
     assert (asked["name"], asked["revision"]) == ("some/model", "abc")
-    assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in asked["allow_patterns"])
+    assert not any(
+        pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in asked["allow_patterns"]
+    )
 
 
 def test_pickled_weights_and_empty_folders_are_refused(tmp_path, bare_folder):
@@ -159,7 +193,9 @@ def test_pooling_of_a_model_without_a_pooling_layer_is_refused(tmp_path):
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "nurse": 2}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     static = StaticEmbedding(tokenizer, embedding_dim=4)
-    SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(tmp_path), create_model_card=False)
+    SentenceTransformer(modules=[static], device="cpu").save_pretrained(
+        str(tmp_path), create_model_card=False
+    )
     with pytest.raises(EncoderError, match="no pooling layer"):
         enc.load_model(tmp_path, pooling="cls", device="cpu")
     assert enc.embed(enc.load_model(tmp_path, device="cpu"), ["a"]).shape == (1, 4)
@@ -172,7 +208,10 @@ def by_hand(folder: Path, texts: list[str], pooling: str, max_tokens: int = 128)
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModel.from_pretrained(folder).eval(),
+    )
     rows = []
     for text in texts:  # one by one, so that no padding is involved
         with torch.no_grad():
@@ -185,21 +224,29 @@ def by_hand(folder: Path, texts: list[str], pooling: str, max_tokens: int = 128)
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
 def test_pooling_of_a_bare_model_equals_pooling_by_hand(bare_folder, pooling):
-    found = Encoder(str(bare_folder), pooling=pooling, device="cpu", cache_dir=None).encode_jobs(TEXTS)
+    found = Encoder(str(bare_folder), pooling=pooling, device="cpu", cache_dir=None).encode_jobs(
+        TEXTS
+    )
     assert found.dtype == np.float32 and found.shape == (4, 32)
     np.testing.assert_allclose(found, by_hand(bare_folder, TEXTS, pooling), atol=2e-6)
 
 
 def test_the_poolings_differ_and_mean_is_the_default_of_a_bare_model(bare_folder):
     vectors = {p: by_hand(bare_folder, TEXTS, p) for p in ("mean", "cls", "lasttoken")}
-    assert np.abs(vectors["mean"] - vectors["cls"]).max() > 0.1 < np.abs(vectors["cls"] - vectors["lasttoken"]).max()
+    assert (
+        np.abs(vectors["mean"] - vectors["cls"]).max()
+        > 0.1
+        < np.abs(vectors["cls"] - vectors["lasttoken"]).max()
+    )
     default = Encoder(str(bare_folder), device="cpu", cache_dir=None).encode_jobs(TEXTS)
     np.testing.assert_allclose(default, vectors["mean"], atol=2e-6)
 
 
 def test_a_saved_model_keeps_its_own_pooling_unless_another_is_asked_for(tiny_model_folder):
-    own, mean, cls = (Encoder(str(tiny_model_folder), pooling=p, device="cpu", cache_dir=None).encode_jobs(TEXTS)
-                      for p in (None, "mean", "cls"))
+    own, mean, cls = (
+        Encoder(str(tiny_model_folder), pooling=p, device="cpu", cache_dir=None).encode_jobs(TEXTS)
+        for p in (None, "mean", "cls")
+    )
     np.testing.assert_array_equal(own, mean)
     assert np.abs(own - cls).max() > 0.1
 
@@ -213,18 +260,43 @@ def test_embeddings_are_unit_length_in_order_and_alike_for_equal_texts(encoder):
 
 def test_prompts_are_put_before_the_texts(encoder):
     prompted = replace(encoder, job_prompt="query: ", resume_prompt="passage: ")
-    for prompt, encode in (("query: ", prompted.encode_jobs), ("passage: ", prompted.encode_resumes)):
-        np.testing.assert_array_equal(encode(TEXTS), encoder.encode_jobs([prompt + text for text in TEXTS]))
+    for prompt, encode in (
+        ("query: ", prompted.encode_jobs),
+        ("passage: ", prompted.encode_resumes),
+    ):
+        np.testing.assert_array_equal(
+            encode(TEXTS), encoder.encode_jobs([prompt + text for text in TEXTS])
+        )
     assert np.abs(prompted.encode_jobs(TEXTS) - prompted.encode_resumes(TEXTS)).max() > 0.01
 
 
 def test_long_texts_are_cut_at_max_tokens(bare_folder):
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "red", "green", "blue"]
-    short = Encoder(str(bare_folder), max_tokens=12, device="cpu", cache_dir=None)  # two of them are [CLS] and [SEP]
-    first, cut, changed = short.encode_jobs([" ".join(words[:10]), " ".join(words), " ".join(words[:9] + ["cat"])])
+    words = [
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "red",
+        "green",
+        "blue",
+    ]
+    short = Encoder(
+        str(bare_folder), max_tokens=12, device="cpu", cache_dir=None
+    )  # two of them are [CLS] and [SEP]
+    first, cut, changed = short.encode_jobs(
+        [" ".join(words[:10]), " ".join(words), " ".join(words[:9] + ["cat"])]
+    )
     np.testing.assert_allclose(first, cut, atol=2e-6)
     assert np.abs(first - changed).max() > 0.01
-    assert np.abs(replace(short, max_tokens=64).encode_jobs([" ".join(words)])[0] - cut).max() > 0.01
+    assert (
+        np.abs(replace(short, max_tokens=64).encode_jobs([" ".join(words)])[0] - cut).max() > 0.01
+    )
 
 
 def test_max_tokens_never_exceeds_the_model(tiny_model_folder):
@@ -258,7 +330,8 @@ def test_embeddings_that_are_not_finite_raise():
 
 def test_the_packaged_model_knows_meaning(tmp_path):
     vectors = Encoder(device="cpu", cache_dir=tmp_path).encode_jobs(
-        ["Kubernetes administrator", "container orchestration engineer", "pastry chef"])
+        ["Kubernetes administrator", "container orchestration engineer", "pastry chef"]
+    )
     assert vectors.shape == (3, 384) and vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
 
 
@@ -271,6 +344,7 @@ def test_the_second_pass_does_not_call_the_model_and_is_equal_bit_for_bit(encode
 
     def load(*args, **kwargs):
         raise AssertionError("the model was loaded")
+
     monkeypatch.setattr(enc, "load_model", load)
     assert again.encode_jobs(TEXTS).tobytes() == first.tobytes()
     assert again.encode_resumes(TEXTS[::-1]).tobytes() == first[::-1].tobytes()
@@ -284,6 +358,7 @@ def test_only_new_texts_are_encoded_each_once(tmp_path):
     def encode(texts):
         asked.append(texts)
         return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
     cache = EmbeddingCache(tmp_path / "deep" / "cache.sqlite")
     cache.fetch(["a", "bb", "a"], encode)
     found = cache.fetch(["ccc", "bb", "ccc"], encode)
@@ -300,9 +375,12 @@ def test_the_cache_reads_and_writes_more_texts_than_one_statement_holds(tmp_path
     def encode(texts):
         sizes.append(len(texts))
         return np.array([[int(text)] for text in texts], dtype=np.float32)
+
     texts = [str(i) for i in range(1_100)]
     for _ in range(2):
-        assert EmbeddingCache(tmp_path / "c.sqlite").fetch(texts, encode).ravel().tolist() == list(range(1_100))
+        assert EmbeddingCache(tmp_path / "c.sqlite").fetch(texts, encode).ravel().tolist() == list(
+            range(1_100)
+        )
     assert sizes == [400, 400, 300]
 
 
@@ -315,23 +393,35 @@ def test_what_was_encoded_before_a_failure_is_kept(tmp_path, monkeypatch):
         if "boom" in texts:
             raise KeyboardInterrupt
         return np.ones((len(texts), 1), dtype=np.float32)
+
     with pytest.raises(KeyboardInterrupt):
         cache.fetch(["a", "b", "boom", "c"], encode)
     cache.fetch(["a", "b", "c"], encode)
     assert asked == [["a", "b"], ["boom", "c"], ["c"]]
 
 
-def test_the_key_changes_with_everything_that_decides_an_embedding(encoder, tiny_model_folder, tmp_path):
+def test_the_key_changes_with_everything_that_decides_an_embedding(
+    encoder, tiny_model_folder, tmp_path
+):
     other = tmp_path / "other"
     shutil.copytree(tiny_model_folder, other)
     weights = bytearray((other / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (other / "model.safetensors").write_bytes(weights)
-    changed = [replace(encoder, **change) for change in
-               ({"max_tokens": 32}, {"max_tokens": None}, {"pooling": "cls"}, {"precision": "bfloat16"},
-                {"model_name_or_path": str(other)})]
+    changed = [
+        replace(encoder, **change)
+        for change in (
+            {"max_tokens": 32},
+            {"max_tokens": None},
+            {"pooling": "cls"},
+            {"precision": "bfloat16"},
+            {"model_name_or_path": str(other)},
+        )
+    ]
     assert len({encoder.key, *(variant.key for variant in changed)}) == 6
-    assert replace(encoder, job_prompt="query: ").key == encoder.key  # the prompt is part of the text
+    assert (
+        replace(encoder, job_prompt="query: ").key == encoder.key
+    )  # the prompt is part of the text
 
 
 def test_prompted_texts_have_their_own_entries(encoder):
@@ -343,7 +433,9 @@ def test_prompted_texts_have_their_own_entries(encoder):
     connection.close()
 
 
-def test_the_hash_of_a_model_covers_settings_and_ignores_where_and_what_is_beside_it(tiny_model_folder, tmp_path):
+def test_the_hash_of_a_model_covers_settings_and_ignores_where_and_what_is_beside_it(
+    tiny_model_folder, tmp_path
+):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_model_folder, copy)
     (copy / "README.md").write_text("changed")
@@ -363,8 +455,11 @@ def test_a_text_that_another_process_wrote_meanwhile_is_no_error(tmp_path):
     cache = EmbeddingCache(tmp_path / "c.sqlite")
 
     def encode(texts):
-        cache.fetch(["a"], lambda _: np.ones((1, 1), dtype=np.float32))  # the other process is faster
+        cache.fetch(
+            ["a"], lambda _: np.ones((1, 1), dtype=np.float32)
+        )  # the other process is faster
         return np.full((len(texts), 1), 2, dtype=np.float32)
+
     cache.fetch(["a", "b"], encode)
     assert cache.fetch(["a", "b"], encode).ravel().tolist() == [1, 2]
 
@@ -372,14 +467,19 @@ def test_a_text_that_another_process_wrote_meanwhile_is_no_error(tmp_path):
 def write_many(path: Path, start: int, barrier) -> None:
     barrier.wait(timeout=60)
     for i in range(start, start + 40):
-        EmbeddingCache(path).fetch([str(i)], lambda texts: np.array([[int(texts[0])]], dtype=np.float32))
+        EmbeddingCache(path).fetch(
+            [str(i)], lambda texts: np.array([[int(texts[0])]], dtype=np.float32)
+        )
 
 
 def test_two_processes_writing_at_once_lose_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     # they share ten texts, and both create the file
-    writers = [context.Process(target=write_many, args=(tmp_path / "c.sqlite", start, barrier)) for start in (0, 30)]
+    writers = [
+        context.Process(target=write_many, args=(tmp_path / "c.sqlite", start, barrier))
+        for start in (0, 30)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -388,5 +488,6 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path):
 
     def encode(texts):
         raise AssertionError(f"lost {texts}")
+
     found = EmbeddingCache(tmp_path / "c.sqlite").fetch([str(i) for i in range(70)], encode)
     assert found.ravel().tolist() == list(range(70))

@@ -24,11 +24,19 @@ def server(tiny_model_folder, monkeypatch):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status = service.failures.pop(0) if service.failures else 200
             service.seen.append((status, body["input"], self.headers["Authorization"]))
-            data = [{"object": "embedding", "index": i, "embedding": (3 * vector).tolist()}
-                    for i, vector in enumerate(embed(model, body["input"]))]
-            answer = {"object": "list", "data": data[::-1][:service.most], "model": body["model"],
-                      "usage": {"prompt_tokens": 1, "total_tokens": 1}}
-            content = json.dumps(answer if status == 200 else {"error": {"message": "no", "type": "x"}}).encode()
+            data = [
+                {"object": "embedding", "index": i, "embedding": (3 * vector).tolist()}
+                for i, vector in enumerate(embed(model, body["input"]))
+            ]
+            answer = {
+                "object": "list",
+                "data": data[::-1][: service.most],
+                "model": body["model"],
+                "usage": {"prompt_tokens": 1, "total_tokens": 1},
+            }
+            content = json.dumps(
+                answer if status == 200 else {"error": {"message": "no", "type": "x"}}
+            ).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -49,7 +57,9 @@ def server(tiny_model_folder, monkeypatch):
     service.server_close()
 
 
-def test_an_endpoint_gives_the_vectors_of_its_model_in_order_and_caches_them(server, tiny_model_folder, tmp_path):
+def test_an_endpoint_gives_the_vectors_of_its_model_in_order_and_caches_them(
+    server, tiny_model_folder, tmp_path
+):
     encoder = Encoder("endpoint:tiny", max_tokens=50, cache_dir=tmp_path)
     local = Encoder(str(tiny_model_folder), max_tokens=None, device="cpu", cache_dir=None)
     np.testing.assert_allclose(encoder.encode_jobs(TEXTS), local.encode_jobs(TEXTS), atol=1e-5)
@@ -90,14 +100,25 @@ def test_missing_vectors_keys_and_services_are_one_sentence(server, monkeypatch)
 
 
 def test_an_endpoint_cuts_by_words_of_any_script():
-    assert Endpoint("m", max_words=2).cut("one two three 护士长") == ["one two", " three 护", "士长"]
+    assert Endpoint("m", max_words=2).cut("one two three 护士长") == [
+        "one two",
+        " three 护",
+        "士长",
+    ]
     assert Endpoint("m").cut("a b") == ["a b"] and Endpoint("m", max_words=5).cut("") == [""]
 
 
 @pytest.mark.parametrize("pool", ["mean", "max"])
 def test_passages_are_pooled_as_by_hand_and_nothing_of_the_text_is_lost(tiny_model_folder, pool):
     text = " ".join(f"word{i} of a long resume" for i in range(60))
-    encoder = Encoder(str(tiny_model_folder), 32, device="cpu", cache_dir=None, passages=pool, job_prompt="query: ")
+    encoder = Encoder(
+        str(tiny_model_folder),
+        32,
+        device="cpu",
+        cache_dir=None,
+        passages=pool,
+        job_prompt="query: ",
+    )
     pieces = cut_into_passages(encoder.model, text, "query: ")
     assert "".join(pieces) == text and len(pieces) > 5
     vectors = embed(encoder.model, ["query: " + piece for piece in pieces])

@@ -13,12 +13,16 @@ from matchlib.retrieval import evaluation as ev
 
 
 def frame(query: str, candidates, labels) -> pd.DataFrame:
-    return pd.DataFrame({"query_id": query, "candidate_id": list(candidates), "label": list(labels)})
+    return pd.DataFrame(
+        {"query_id": query, "candidate_id": list(candidates), "label": list(labels)}
+    )
 
 
 def ranked(query: str, candidates) -> pd.DataFrame:
     candidates = list(candidates)
-    return pd.DataFrame({"query_id": query, "candidate_id": candidates, "rank": range(1, len(candidates) + 1)})
+    return pd.DataFrame(
+        {"query_id": query, "candidate_id": candidates, "rank": range(1, len(candidates) + 1)}
+    )
 
 
 def values(ranking, qrels, *measures) -> dict:
@@ -47,10 +51,24 @@ def test_ndcg_equals_scikit_learn_on_pools_without_ties():
 
 def test_values_by_hand():
     labels = [0, 1, 0, 1, 0]  # positives at ranks 2 and 4, a third one not retrieved
-    found = values(ranked("q", "abcde"), frame("q", "abcdef", [*labels, 1]), "nDCG@10", "R@2", "R@10", "RR", "AP")
+    found = values(
+        ranked("q", "abcde"),
+        frame("q", "abcdef", [*labels, 1]),
+        "nDCG@10",
+        "R@2",
+        "R@10",
+        "RR",
+        "AP",
+    )
     dcg = 1 / np.log2(3) + 1 / np.log2(5)
     ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
-    expected = {"nDCG@10": dcg / ideal, "R@2": 1 / 3, "R@10": 2 / 3, "RR": 1 / 2, "AP": (1 / 2 + 2 / 4) / 3}
+    expected = {
+        "nDCG@10": dcg / ideal,
+        "R@2": 1 / 3,
+        "R@10": 2 / 3,
+        "RR": 1 / 2,
+        "AP": (1 / 2 + 2 / 4) / 3,
+    }
     assert found == pytest.approx({("q", name): value for name, value in expected.items()})
 
 
@@ -59,13 +77,23 @@ def test_the_ideal_counts_all_positives_and_not_the_retrieved_ones():
     ids = [f"c{i:02d}" for i in range(30)]
     found = values(ranked("q", ids[:3]), frame("q", ids, [1] * 30), "nDCG@10", "R@10", "AP")
     ideal = sum(1 / np.log2(i + 1) for i in range(1, 11))
-    assert found == pytest.approx({("q", "nDCG@10"): sum(1 / np.log2(i + 1) for i in (1, 2, 3)) / ideal,
-                                   ("q", "R@10"): 3 / 30, ("q", "AP"): 3 / 30})
+    assert found == pytest.approx(
+        {
+            ("q", "nDCG@10"): sum(1 / np.log2(i + 1) for i in (1, 2, 3)) / ideal,
+            ("q", "R@10"): 3 / 30,
+            ("q", "AP"): 3 / 30,
+        }
+    )
 
 
 def test_a_query_without_an_answer_scores_0_and_one_without_a_positive_is_left_out_and_counted():
-    qrels = pd.concat([frame("answered", "ab", [1, 0]), frame("silent", "ab", [1, 0]),
-                       frame("hopeless", "ab", [0, -1])])
+    qrels = pd.concat(
+        [
+            frame("answered", "ab", [1, 0]),
+            frame("silent", "ab", [1, 0]),
+            frame("hopeless", "ab", [0, -1]),
+        ]
+    )
     ranking = pd.concat([ranked("answered", "ab"), ranked("hopeless", "ab")])
     assert values(ranking, qrels, "RR") == {("answered", "RR"): 1.0, ("silent", "RR"): 0.0}
     assert ev.unanswerable(qrels) == 1
@@ -91,7 +119,10 @@ def test_unlabelled_candidates_are_neither_relevant_nor_judged():
 
 
 def test_two_names_of_one_measure_get_the_same_value():
-    assert values(ranked("q", "ab"), frame("q", "ab", [0, 1]), "RR", "MRR") == {("q", "RR"): 0.5, ("q", "MRR"): 0.5}
+    assert values(ranked("q", "ab"), frame("q", "ab", [0, 1]), "RR", "MRR") == {
+        ("q", "RR"): 0.5,
+        ("q", "MRR"): 0.5,
+    }
 
 
 @pytest.mark.parametrize("name", ["accuracy", "nDCG@", "1+1", "ERR@10", ""])
@@ -114,13 +145,18 @@ def test_permuting_rows_changes_nothing():
     ranking = ev.rank([f"q{q}" for q in range(6)], ids, positions, rng.normal(size=(6, 20)))
     qrels = pd.concat([frame(f"q{q}", ids, [1, *rng.integers(-1, 2, 19)]) for q in range(6)])
     expected = ev.score_queries(ranking, qrels)
-    again = ev.score_queries(ranking.sample(frac=1, random_state=1), qrels.sample(frac=1, random_state=2))
+    again = ev.score_queries(
+        ranking.sample(frac=1, random_state=1), qrels.sample(frac=1, random_state=2)
+    )
     pd.testing.assert_frame_equal(again, expected)
 
 
 def test_qrels_of_both_tasks():
     pairs = pd.DataFrame({"job_id": ["j1", "j2"], "resume_id": ["r1", "r1"], "label": [1, 0]})
-    assert ev.qrels_from_labels(pairs, "rank_resumes").to_numpy().tolist() == [["j1", "r1", 1], ["j2", "r1", 0]]
+    assert ev.qrels_from_labels(pairs, "rank_resumes").to_numpy().tolist() == [
+        ["j1", "r1", 1],
+        ["j2", "r1", 0],
+    ]
     unlabelled = ev.qrels_from_labels(pairs.drop(columns="label"), "rank_jobs")
     assert unlabelled.to_numpy().tolist() == [["r1", "j1", 1], ["r1", "j2", 1]]
 
@@ -129,8 +165,13 @@ def test_qrels_of_both_tasks():
 
 
 def test_rank_orders_by_score_cuts_at_depth_and_skips_missing_hits():
-    ranking = ev.rank(["q", "p"], ["a", "b", "c"], np.array([[0, 1, 2], [2, -1, -1]]),
-                      np.array([[0.1, 0.3, 0.2], [5.0, np.nan, 9.0]]), depth=2)
+    ranking = ev.rank(
+        ["q", "p"],
+        ["a", "b", "c"],
+        np.array([[0, 1, 2], [2, -1, -1]]),
+        np.array([[0.1, 0.3, 0.2], [5.0, np.nan, 9.0]]),
+        depth=2,
+    )
     expected = [["q", "b", 1], ["q", "c", 2], ["p", "c", 1]]
     assert ranking[["query_id", "candidate_id", "rank"]].to_numpy().tolist() == expected
     assert ranking["score"].tolist() == [0.3, 0.2, 5.0]
@@ -181,14 +222,18 @@ def test_interval_without_clusters_is_the_t_interval():
     sample = np.random.default_rng(3).beta(2, 3, size=37)
     low, high = stats.t.interval(0.95, len(sample) - 1, loc=sample.mean(), scale=stats.sem(sample))
     found = ev.mean_interval(sample)
-    assert found == pytest.approx({"value": sample.mean(), "low": low, "high": high, "n": 37, "n_clusters": 37})
+    assert found == pytest.approx(
+        {"value": sample.mean(), "low": low, "high": high, "n": 37, "n_clusters": 37}
+    )
     alone = ev.mean_interval(sample, np.arange(37))
     assert alone == pytest.approx(found)
 
 
 def test_interval_of_one_query_or_cluster_is_unknown():
     for found in (ev.mean_interval([0.4]), ev.mean_interval([0.3, 0.5], np.array(["a", "a"]))):
-        assert found["value"] == pytest.approx(0.4) and np.isnan([found["low"], found["high"]]).all()
+        assert (
+            found["value"] == pytest.approx(0.4) and np.isnan([found["low"], found["high"]]).all()
+        )
 
 
 def test_clustered_interval_covers_the_truth_and_the_plain_one_does_not():
@@ -198,7 +243,10 @@ def test_clustered_interval_covers_the_truth_and_the_plain_one_does_not():
     n = 600
     for _ in range(n):
         sample = 0.5 + rng.normal(size=40)[clusters] + rng.normal(size=320)
-        for name, found in (("clustered", ev.mean_interval(sample, clusters)), ("plain", ev.mean_interval(sample))):
+        for name, found in (
+            ("clustered", ev.mean_interval(sample, clusters)),
+            ("plain", ev.mean_interval(sample)),
+        ):
             covered[name] += found["low"] <= 0.5 <= found["high"]
     assert 0.92 <= covered["clustered"] / n <= 0.975  # 95% and three standard errors
     assert covered["plain"] / n < 0.80
@@ -211,7 +259,12 @@ def test_a_query_without_a_cluster_raises():
 
 def test_randomisation_test_is_uniform_under_the_null_and_finds_a_difference():
     rng = np.random.default_rng(5)
-    p = np.array([ev.paired_randomisation(*rng.normal(size=(2, 25)), seed=i, n_resamples=400) for i in range(400)])
+    p = np.array(
+        [
+            ev.paired_randomisation(*rng.normal(size=(2, 25)), seed=i, n_resamples=400)
+            for i in range(400)
+        ]
+    )
     assert stats.binomtest(int((p < 0.05).sum()), 400, 0.05).pvalue > 0.001
     assert stats.kstest(p, "uniform").pvalue > 0.001
     first = rng.normal(size=25)
@@ -234,7 +287,9 @@ def test_clusters_swap_together():
     groups = np.repeat(np.arange(20), 10)
     for i in range(200):
         gap = rng.normal(size=20)[groups] + 0.3 * rng.normal(size=200)
-        shares["clustered"] += ev.paired_randomisation(gap, 0 * gap, groups, seed=i, n_resamples=200) < 0.05
+        shares["clustered"] += (
+            ev.paired_randomisation(gap, 0 * gap, groups, seed=i, n_resamples=200) < 0.05
+        )
         shares["plain"] += ev.paired_randomisation(gap, 0 * gap, seed=i, n_resamples=200) < 0.05
     assert stats.binomtest(shares["clustered"], 200, 0.05).pvalue > 0.001
     assert shares["plain"] > 60
@@ -243,16 +298,31 @@ def test_clusters_swap_together():
 def test_compare_systems_is_paired_and_leaves_the_baseline_untested():
     rng = np.random.default_rng(7)
     base = rng.uniform(size=30)
-    scores = pd.concat([pd.DataFrame({"system": name, "query_id": [f"q{i}" for i in range(30)], "measure": "RR",
-                                      "value": base + gap}).sample(frac=1, random_state=1)
-                        for name, gap in (("old", 0.0), ("new", 0.1))])
+    scores = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "system": name,
+                    "query_id": [f"q{i}" for i in range(30)],
+                    "measure": "RR",
+                    "value": base + gap,
+                }
+            ).sample(frac=1, random_state=1)
+            for name, gap in (("old", 0.0), ("new", 0.1))
+        ]
+    )
     table = ev.compare_systems(scores, baseline="old").set_index("system")
     assert table.loc["new", "difference"] == pytest.approx(0.1)
-    assert table.loc["new", "difference_high"] - table.loc["new", "difference_low"] < 1e-9  # every query gains the same
+    assert (
+        table.loc["new", "difference_high"] - table.loc["new", "difference_low"] < 1e-9
+    )  # every query gains the same
     assert table.loc["new", "high"] - table.loc["new", "low"] > 0.1
     assert table.loc["old", ["difference", "p"]].isna().all()
     clusters = pd.Series(["a"] * 15 + ["b"] * 15, index=[f"q{i}" for i in range(30)])
-    assert ev.compare_systems(scores, baseline="old", clusters=clusters)["n_clusters"].tolist() == [2, 2]
+    assert ev.compare_systems(scores, baseline="old", clusters=clusters)["n_clusters"].tolist() == [
+        2,
+        2,
+    ]
     with pytest.raises(ValueError, match="same queries"):
         ev.compare_systems(scores.iloc[:-1], baseline="old")
 
@@ -263,12 +333,24 @@ def test_compare_systems_is_paired_and_leaves_the_baseline_untested():
 def test_runs_and_qrels_round_trip(tmp_path):
     rng = np.random.default_rng(8)
     ids = [f"döc-{i}" for i in range(12)]
-    ranking = ev.rank(["q2", "q1"], ids, np.array([rng.permutation(12) for _ in range(2)]), rng.normal(size=(2, 12)))
+    ranking = ev.rank(
+        ["q2", "q1"],
+        ids,
+        np.array([rng.permutation(12) for _ in range(2)]),
+        rng.normal(size=(2, 12)),
+    )
     ev.write_run(ranking, tmp_path / "a.txt", tag="bm25")
     read = ev.read_run(tmp_path / "a.txt")
-    expected = ranking.sort_values(["query_id", "rank"])[["query_id", "candidate_id", "rank"]].reset_index(drop=True)
-    pd.testing.assert_frame_equal(read[["query_id", "candidate_id", "rank"]], expected, check_dtype=False)
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()[0].split()[1::4] == ["Q0", "bm25"]
+    expected = ranking.sort_values(["query_id", "rank"])[
+        ["query_id", "candidate_id", "rank"]
+    ].reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        read[["query_id", "candidate_id", "rank"]], expected, check_dtype=False
+    )
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()[0].split()[1::4] == [
+        "Q0",
+        "bm25",
+    ]
     ev.write_qrels(frame("q1", "ab", [1, -1]), tmp_path / "q.txt")
     assert (tmp_path / "q.txt").read_text() == "q1 0 a 1\nq1 0 b -1\n"
 
@@ -279,8 +361,18 @@ def test_a_run_is_ranked_by_score_and_then_by_its_rank(tmp_path):
     assert ev.read_run(path)["candidate_id"].tolist() == ["c", "b", "a"]
 
 
-@pytest.mark.parametrize("line", [b"q Q0 d 2 0.4", b"q Q0 d two 0.4 t", b"q Q0 d 2 high t", b"q Q0 a 2 0.4 t",
-                                  b"q Q0 d 2 nan t", b"q Q0 d\xe9 2 0.4 t", b"q Q0 d e 2 0.4 t"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"q Q0 d 2 0.4",
+        b"q Q0 d two 0.4 t",
+        b"q Q0 d 2 high t",
+        b"q Q0 a 2 0.4 t",
+        b"q Q0 d 2 nan t",
+        b"q Q0 d\xe9 2 0.4 t",
+        b"q Q0 d e 2 0.4 t",
+    ],
+)
 def test_a_malformed_line_of_a_run_is_named(tmp_path, line):
     path = tmp_path / "run.txt"
     path.write_bytes(b"q Q0 a 1 0.5 t\n\n" + line + b"\n")

@@ -14,22 +14,43 @@ TASKS = ("rank_resumes", "rank_jobs")
 @pytest.fixture(scope="module")
 def corpus() -> lb.Corpus:
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
-    jobs = pd.DataFrame({"job_id": [f"j{i}" for i in range(6)], "text": [f"{w} wanted\nhere" for w in words],
-                         "occupation": list("aabbcc"), "split": "test"})
-    resumes = pd.DataFrame({"resume_id": [f"r{i}" for i in range(8)],
-                            "text": [f"I did {w}" + "\nmore" * i for i, w in enumerate([*words, "eta", "theta"])],
-                            "occupation": list("aabbccdd"), "split": "test"})
+    jobs = pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(6)],
+            "text": [f"{w} wanted\nhere" for w in words],
+            "occupation": list("aabbcc"),
+            "split": "test",
+        }
+    )
+    resumes = pd.DataFrame(
+        {
+            "resume_id": [f"r{i}" for i in range(8)],
+            "text": [f"I did {w}" + "\nmore" * i for i, w in enumerate([*words, "eta", "theta"])],
+            "occupation": list("aabbccdd"),
+            "split": "test",
+        }
+    )
     return lb.Corpus(jobs, resumes)
 
 
 @pytest.fixture(scope="module")
 def labels() -> pd.DataFrame:
-    return pd.DataFrame({"job_id": [f"j{i}" for i in range(6)], "resume_id": [f"r{i}" for i in range(6)], "label": 1})
+    return pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(6)],
+            "resume_id": [f"r{i}" for i in range(6)],
+            "label": 1,
+        }
+    )
 
 
 def planted(corpus: lb.Corpus, *, right: float, seed: int) -> lb.BothWays:
     """A system whose score is `right` on the diagonal plus noise."""
-    scores = np.random.default_rng(seed).normal(size=(len(corpus.jobs), len(corpus.resumes))).astype(np.float32)
+    scores = (
+        np.random.default_rng(seed)
+        .normal(size=(len(corpus.jobs), len(corpus.resumes)))
+        .astype(np.float32)
+    )
     scores[np.arange(6), np.arange(6)] += right
     hits = {}
     for task, table in (("rank_resumes", scores), ("rank_jobs", scores.T)):
@@ -43,7 +64,10 @@ def candidates(rankings) -> dict:
 
 
 def test_of_split_keeps_one_split(corpus):
-    tables = {"jobs": corpus.jobs.assign(split=["test"] * 4 + ["train"] * 2), "resumes": corpus.resumes}
+    tables = {
+        "jobs": corpus.jobs.assign(split=["test"] * 4 + ["train"] * 2),
+        "resumes": corpus.resumes,
+    }
     part = lb.Corpus.of_split(tables, "test")
     assert (len(part.jobs), len(part.resumes)) == (4, 8)
 
@@ -66,10 +90,10 @@ def test_length_ranks_by_lines_whatever_the_query(corpus):
 def test_dense_encodes_each_side_with_its_own_method(corpus):
     class OneHot:
         def encode_jobs(self, texts):
-            return np.eye(8, dtype=np.float32)[:len(texts)]
+            return np.eye(8, dtype=np.float32)[: len(texts)]
 
         def encode_resumes(self, texts):
-            return np.eye(8, dtype=np.float32)[::-1][:len(texts)].copy()
+            return np.eye(8, dtype=np.float32)[::-1][: len(texts)].copy()
 
     rankings = corpus.rank(lb.dense(corpus, OneHot()), depth=1)
     assert rankings["rank_resumes"]["candidate_id"].tolist() == [f"r{7 - i}" for i in range(6)]
@@ -78,8 +102,12 @@ def test_dense_encodes_each_side_with_its_own_method(corpus):
 
 def test_mix_with_weight_0_and_1_is_either_system(corpus):
     first, second = planted(corpus, right=0, seed=1), planted(corpus, right=0, seed=2)
-    assert candidates(corpus.rank(lb.mix(corpus, first, second, 0.0))) == candidates(corpus.rank(first))
-    assert candidates(corpus.rank(lb.mix(corpus, first, second, 1.0))) == candidates(corpus.rank(second))
+    assert candidates(corpus.rank(lb.mix(corpus, first, second, 0.0))) == candidates(
+        corpus.rank(first)
+    )
+    assert candidates(corpus.rank(lb.mix(corpus, first, second, 1.0))) == candidates(
+        corpus.rank(second)
+    )
     assert candidates(corpus.rank(first)) != candidates(corpus.rank(second))
 
 
@@ -121,23 +149,50 @@ def test_best_weight_is_the_smallest_of_equals():
 
 @pytest.fixture(scope="module")
 def board(corpus, labels) -> pd.DataFrame:
-    systems = {"raw": planted(corpus, right=1, seed=1), "copy": planted(corpus, right=1, seed=1),
-               "stage1": planted(corpus, right=40, seed=2)}
+    systems = {
+        "raw": planted(corpus, right=1, seed=1),
+        "copy": planted(corpus, right=1, seed=1),
+        "stage1": planted(corpus, right=40, seed=2),
+    }
     rankings = {name: corpus.rank(hits) for name, hits in systems.items()}
     channels = {"observed": labels.iloc[:4], "true_fit": labels.drop(columns="label")}
-    return lb.build_leaderboard(rankings, channels, measures=["nDCG@10", "RR"], baselines=["raw", "stage1"],
-                                clusters=corpus.clusters("occupation"), facts={"dataset": "toy", "seed": 1})
+    return lb.build_leaderboard(
+        rankings,
+        channels,
+        measures=["nDCG@10", "RR"],
+        baselines=["raw", "stage1"],
+        clusters=corpus.clusters("occupation"),
+        facts={"dataset": "toy", "seed": 1},
+    )
 
 
 def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
-    assert list(board.columns) == ["dataset", "seed", "channel", "system", "task", "measure", "value", "low", "high",
-                                   "n", "n_clusters", "baseline", "difference", "difference_low", "difference_high",
-                                   "p", "p_holm"]
+    assert list(board.columns) == [
+        "dataset",
+        "seed",
+        "channel",
+        "system",
+        "task",
+        "measure",
+        "value",
+        "low",
+        "high",
+        "n",
+        "n_clusters",
+        "baseline",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p",
+        "p_holm",
+    ]
     key = ["channel", "system", "task", "measure", "baseline"]
     assert len(board) == 2 * 3 * 2 * 2 * 2 and not board.duplicated(key).any()
     own = board["system"] == board["baseline"]
     tested = ["difference", "difference_low", "difference_high", "p", "p_holm"]
-    assert board.loc[own, tested].isna().all(axis=None) and board.loc[~own, tested].notna().all(axis=None)
+    assert board.loc[own, tested].isna().all(axis=None) and board.loc[~own, tested].notna().all(
+        axis=None
+    )
 
 
 def test_leaderboard_values(board):
@@ -157,18 +212,34 @@ def test_a_system_does_not_differ_from_its_copy(board):
 
 
 def test_p_is_adjusted_within_a_table_with_every_pair_once():
-    board = pd.DataFrame({"system": list("abcc"), "baseline": list("baab"), "p": [0.01, 0.01, 0.02, 0.5]})
+    board = pd.DataFrame(
+        {"system": list("abcc"), "baseline": list("baab"), "p": [0.01, 0.01, 0.02, 0.5]}
+    )
     found = lb.corrected(board.assign(channel="observed", task="rank_jobs", measure="RR"))
-    assert found["p_holm"].tolist() == pytest.approx([0.03, 0.03, 0.04, 0.5])  # three pairs, not four
+    assert found["p_holm"].tolist() == pytest.approx(
+        [0.03, 0.03, 0.04, 0.5]
+    )  # three pairs, not four
 
 
 def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
-    same = lb.Corpus(corpus.jobs.assign(job_id=[str(i) for i in range(6)]),
-                     corpus.resumes.assign(resume_id=[str(i) for i in range(8)]))
-    pairs = pd.DataFrame({"job_id": [str(i) for i in range(6)], "resume_id": [str(i) for i in range(6)]})
-    rankings = {name: same.rank(planted(same, right=1, seed=i)) for i, name in enumerate(("raw", "other"))}
-    table = lb.build_leaderboard(rankings, {"file": pairs}, measures=["RR"], baselines=["raw"],
-                                 clusters=same.clusters("occupation"), facts={})
+    same = lb.Corpus(
+        corpus.jobs.assign(job_id=[str(i) for i in range(6)]),
+        corpus.resumes.assign(resume_id=[str(i) for i in range(8)]),
+    )
+    pairs = pd.DataFrame(
+        {"job_id": [str(i) for i in range(6)], "resume_id": [str(i) for i in range(6)]}
+    )
+    rankings = {
+        name: same.rank(planted(same, right=1, seed=i)) for i, name in enumerate(("raw", "other"))
+    }
+    table = lb.build_leaderboard(
+        rankings,
+        {"file": pairs},
+        measures=["RR"],
+        baselines=["raw"],
+        clusters=same.clusters("occupation"),
+        facts={},
+    )
     assert table["n_clusters"].tolist() == [3] * 4
 
 
@@ -181,12 +252,23 @@ def test_without_a_shared_column_queries_are_independent(corpus):
 def test_overview_has_one_row_a_system(board):
     table = lb.overview(board, channel="true_fit", task="rank_jobs", baseline="raw")
     assert table["system"].tolist() == ["raw", "copy", "stage1"]
-    assert list(table.columns) == ["system", "nDCG@10", "difference", "p", "p_holm", "RR", "n", "n_clusters"]
+    assert list(table.columns) == [
+        "system",
+        "nDCG@10",
+        "difference",
+        "p",
+        "p_holm",
+        "RR",
+        "n",
+        "n_clusters",
+    ]
     assert table.set_index("system").loc["stage1", "RR"] == "1.000 [1.000, 1.000]"
 
 
 def test_the_choice_is_by_validation_whatever_the_test_says(board):
-    table = lb.beside_validation(board, {"stage1": {"validation": 0.4}, "raw": {"validation": 0.5}}, measure="RR")
+    table = lb.beside_validation(
+        board, {"stage1": {"validation": 0.4}, "raw": {"validation": 0.5}}, measure="RR"
+    )
     assert table["system"].tolist() == ["raw", "stage1"]
     assert table.loc[1, "test, true_fit"] == 1.0
     assert list(table.columns) == ["system", "validation", "test, observed", "test, true_fit"]
@@ -194,9 +276,17 @@ def test_the_choice_is_by_validation_whatever_the_test_says(board):
 
 def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
     quality = {"raw": 0.2, "applicants": 0.6, "stage1": 0.9}
-    rankings = {name: corpus.rank(planted(corpus, right=right, seed=3)) for name, right in quality.items()}
-    board = lb.build_leaderboard(rankings, {"observed": labels}, measures=["nDCG@10"], baselines=["raw", "applicants"],
-                                 clusters=None, facts={})
+    rankings = {
+        name: corpus.rank(planted(corpus, right=right, seed=3)) for name, right in quality.items()
+    }
+    board = lb.build_leaderboard(
+        rankings,
+        {"observed": labels},
+        measures=["nDCG@10"],
+        baselines=["raw", "applicants"],
+        clusters=None,
+        facts={},
+    )
     found = lb.gain_parts(board, measure="nDCG@10")
     assert found["task"].tolist() == ["rank_resumes", "rank_jobs"]
     whole = found["stage1"] - found["raw"]
@@ -206,29 +296,53 @@ def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
 
 def test_trainings_of_one_system_are_set_apart(board):
     row = board.iloc[[0]].assign(measure="nDCG@10", low=0.2, high=0.4)
-    again = pd.concat([row.assign(system=name, value=value) for name, value in
-                       [("a", 0.3), ("a", 0.3), ("a@2", 0.5), ("a@3", 0.4), ("once", 0.9)]])  # a: two baselines
+    again = pd.concat(
+        [
+            row.assign(system=name, value=value)
+            for name, value in [("a", 0.3), ("a", 0.3), ("a@2", 0.5), ("a@3", 0.4), ("once", 0.9)]
+        ]
+    )  # a: two baselines
     apart = lb.seeds_apart(again, measure="nDCG@10").iloc[0]
     assert (apart["system"], apart["trainings"]) == ("a", 3)
-    assert apart[["mean", "lowest", "highest", "queries"]].tolist() == pytest.approx([0.4, 0.3, 0.5, 0.2])
+    assert apart[["mean", "lowest", "highest", "queries"]].tolist() == pytest.approx(
+        [0.4, 0.3, 0.5, 0.2]
+    )
     assert lb.seeds_apart(board, measure="nDCG@10").empty
 
 
 def test_headline_and_key_figures_speak_of_the_last_channel(board):
-    assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(board, measure="RR")
+    assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(
+        board, measure="RR"
+    )
     figures = lb.key_figures(board, measure="RR")
     assert figures["stage1, rank resumes"] == 1.0 and len(figures) == 6
 
 
 def test_alignment_is_a_measure_of_the_board(corpus):
-    preferences = pd.DataFrame({"job_id": corpus.jobs["job_id"], "resume_a": corpus.resumes["resume_id"][:6],
-                                "resume_b": corpus.resumes["resume_id"][6], "preferred": "a"})
-    systems = {name: planted(corpus, right=right, seed=1) for name, right in (("raw", 0), ("stage1", 6))}
-    rows = lb.alignment_rows(systems, corpus, {"top": preferences}, baselines=["raw"], clusters=None, facts={"seed": 1})
+    preferences = pd.DataFrame(
+        {
+            "job_id": corpus.jobs["job_id"],
+            "resume_a": corpus.resumes["resume_id"][:6],
+            "resume_b": corpus.resumes["resume_id"][6],
+            "preferred": "a",
+        }
+    )
+    systems = {
+        name: planted(corpus, right=right, seed=1) for name, right in (("raw", 0), ("stage1", 6))
+    }
+    rows = lb.alignment_rows(
+        systems, corpus, {"top": preferences}, baselines=["raw"], clusters=None, facts={"seed": 1}
+    )
     own = rows[rows["system"] == "stage1"].iloc[0]
-    assert own[["measure", "channel", "task"]].tolist() == ["alignment, top", "judge", "rank_resumes"]
+    assert own[["measure", "channel", "task"]].tolist() == [
+        "alignment, top",
+        "judge",
+        "rank_resumes",
+    ]
     assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "raw"
-    kept = pd.DataFrame({"curve": ["sft", "dpo"], "against": ["dpo", "sft"], "ndcg": [0.4, 0.3], "to": [0.7, 0.7]})
+    kept = pd.DataFrame(
+        {"curve": ["sft", "dpo"], "against": ["dpo", "sft"], "ndcg": [0.4, 0.3], "to": [0.7, 0.7]}
+    )
     rows = lb.frontier_rows(kept, {"seed": 1})
     assert rows["measure"].tolist() == ["nDCG@20 at equal alignment: dpo and sft"] * 2
     assert rows["system"].tolist() == ["sft", "dpo"]
@@ -237,5 +351,10 @@ def test_alignment_is_a_measure_of_the_board(corpus):
 
 def test_published_figures_are_the_papers():
     table = lb.published().set_index("system")
-    assert table.loc["+ RUM = v2", "AliYun jobs nDCG@10"] == 68.0 < table.loc["+ HyRE", "AliYun jobs R@10"] == 81.2
+    assert (
+        table.loc["+ RUM = v2", "AliYun jobs nDCG@10"]
+        == 68.0
+        < table.loc["+ HyRE", "AliYun jobs R@10"]
+        == 81.2
+    )
     assert len(table) == 12 and table.drop(columns="paper").notna().all(axis=None)

@@ -15,15 +15,28 @@ def encoder(tiny_model_folder) -> Encoder:
     return Encoder(str(tiny_model_folder), max_tokens=16, device="cpu", cache_dir=None)
 
 
-TEXTS = ["", "python", "one two three four five six seven eight nine ten eleven twelve",
-         " ".join(["word"] * 14), " ".join(["word"] * 15), " ".join(["word"] * 17), "unforeseeable" * 3,
-         "internationalisation and localisation of spreadsheets, please, today", "!" * 14, "!" * 15,
-         "软件工程师软件工程师软件工", "软件工程师软件工程师软件工程师软件", "é" * 12]
+TEXTS = [
+    "",
+    "python",
+    "one two three four five six seven eight nine ten eleven twelve",
+    " ".join(["word"] * 14),
+    " ".join(["word"] * 15),
+    " ".join(["word"] * 17),
+    "unforeseeable" * 3,
+    "internationalisation and localisation of spreadsheets, please, today",
+    "!" * 14,
+    "!" * 15,
+    "软件工程师软件工程师软件工",
+    "软件工程师软件工程师软件工程师软件",
+    "é" * 12,
+]
 
 
 @pytest.mark.parametrize("prompt", ["", "query: "])
 def test_a_text_is_cut_where_its_tokens_are_more_than_the_model_reads(encoder, prompt):
-    tokens = encoder.model.tokenizer([prompt + text for text in TEXTS], truncation=False, verbose=False)["input_ids"]
+    tokens = encoder.model.tokenizer(
+        [prompt + text for text in TEXTS], truncation=False, verbose=False
+    )["input_ids"]
     expected = [len(found) > 16 for found in tokens]
     assert 3 <= sum(expected) < len(TEXTS) - 3
     assert is_cut(encoder, TEXTS, prompt=prompt).tolist() == expected

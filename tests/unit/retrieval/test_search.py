@@ -11,23 +11,38 @@ import Stemmer
 from matchlib.data.schema import DataError
 from matchlib.retrieval.search import Hits, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
 
-CORPUS = ["Python developer, Django and Flask", "Nurse for a children's ward", "Flask Flask Flask",
-          "Developing pipelines in Python; Python tests", "Warehouse worker", "the and of"]
+CORPUS = [
+    "Python developer, Django and Flask",
+    "Nurse for a children's ward",
+    "Flask Flask Flask",
+    "Developing pipelines in Python; Python tests",
+    "Warehouse worker",
+    "the and of",
+]
 QUERIES = ["python developers", "flask", "a nurse developing python", "Flask Flask python"]
 
 
 def bm25_by_hand(query: str, *, k1: float = 1.5, b: float = 0.75) -> np.ndarray:
     """Lucene's BM25: idf = ln(1 + (N - df + .5) / (df + .5)), times tf / (tf + k1 (1 - b + b length / mean))."""
+
     def tokens(text):
-        return bm25s.tokenize([text], stopwords="en", stemmer=Stemmer.Stemmer("english"), return_ids=False,
-                              show_progress=False)[0]
+        return bm25s.tokenize(
+            [text],
+            stopwords="en",
+            stemmer=Stemmer.Stemmer("english"),
+            return_ids=False,
+            show_progress=False,
+        )[0]
+
     documents = [Counter(tokens(text)) for text in CORPUS]
     mean = sum(d.total() for d in documents) / len(documents)
     scores = np.zeros(len(CORPUS))
     for word in tokens(query):
         df = sum(word in d for d in documents)
         idf = math.log(1 + (len(CORPUS) - df + 0.5) / (df + 0.5))
-        scores += [idf * d[word] / (d[word] + k1 * (1 - b + b * d.total() / mean)) for d in documents]
+        scores += [
+            idf * d[word] / (d[word] + k1 * (1 - b + b * d.total() / mean)) for d in documents
+        ]
     return scores
 
 
@@ -80,8 +95,8 @@ def test_pools_restrict_the_candidates_and_keep_their_scores(search):
             best = sorted(pool, key=lambda i, q=q: (-full[q, i], list(pools[q]).index(i)))[:depth]
             found = hits.positions[q][hits.positions[q] >= 0]
             assert found.tolist() == best
-            np.testing.assert_allclose(hits.scores[q, :len(best)], full[q, best], rtol=1e-5)
-            assert np.isneginf(hits.scores[q, len(best):]).all()
+            np.testing.assert_allclose(hits.scores[q, : len(best)], full[q, best], rtol=1e-5)
+            assert np.isneginf(hits.scores[q, len(best) :]).all()
 
 
 def test_dense_equals_argsort_of_inner_products():
@@ -91,7 +106,9 @@ def test_dense_equals_argsort_of_inner_products():
     hits = search_dense(queries, candidates)
     np.testing.assert_array_equal(hits.positions, np.argsort(-scores, axis=1))
     np.testing.assert_allclose(hits.scores, -np.sort(-scores, axis=1), atol=1e-4)
-    np.testing.assert_array_equal(search_dense(queries, candidates, depth=5).positions, hits.positions[:, :5])
+    np.testing.assert_array_equal(
+        search_dense(queries, candidates, depth=5).positions, hits.positions[:, :5]
+    )
     assert search_dense(queries, candidates, depth=1000).positions.shape == (7, 300)
 
 
@@ -121,8 +138,10 @@ def test_fuse_by_rank_is_the_formula():
 
 def test_fuse_by_rank_ignores_the_order_of_systems_and_of_hits():
     shuffled = Hits(FIRST.positions[:, [3, 1, 0, 2]], FIRST.scores[:, [3, 1, 0, 2]])
-    np.testing.assert_allclose(in_order(fuse_by_rank([SECOND, shuffled], 6), 6),
-                               in_order(fuse_by_rank([FIRST, SECOND], 6), 6))
+    np.testing.assert_allclose(
+        in_order(fuse_by_rank([SECOND, shuffled], 6), 6),
+        in_order(fuse_by_rank([FIRST, SECOND], 6), 6),
+    )
 
 
 def random_hits(seed: int, *, depth: int = 12, scale: float = 1.0, shift: float = 0.0) -> Hits:
@@ -133,15 +152,22 @@ def random_hits(seed: int, *, depth: int = 12, scale: float = 1.0, shift: float 
 
 def test_fuse_by_weight_0_and_1_reproduce_each_system():
     first, second = random_hits(0), random_hits(1, scale=100, shift=-7)
-    np.testing.assert_array_equal(fuse_by_weight([first, second], 12, [1, 0]).positions, first.positions)
-    np.testing.assert_array_equal(fuse_by_weight([first, second], 12, [0, 1]).positions, second.positions)
+    np.testing.assert_array_equal(
+        fuse_by_weight([first, second], 12, [1, 0]).positions, first.positions
+    )
+    np.testing.assert_array_equal(
+        fuse_by_weight([first, second], 12, [0, 1]).positions, second.positions
+    )
 
 
 def test_fuse_by_weight_does_not_depend_on_the_scale_of_a_system():
     first, second = random_hits(0), random_hits(1)
     scaled = Hits(second.positions, second.scores * 40 + 3)
-    np.testing.assert_allclose(fuse_by_weight([first, scaled], 12, [0.3, 0.7]).scores,
-                               fuse_by_weight([first, second], 12, [0.3, 0.7]).scores, atol=1e-4)
+    np.testing.assert_allclose(
+        fuse_by_weight([first, scaled], 12, [0.3, 0.7]).scores,
+        fuse_by_weight([first, second], 12, [0.3, 0.7]).scores,
+        atol=1e-4,
+    )
 
 
 def test_fuse_by_weight_by_hand_gives_a_missing_hit_the_least():

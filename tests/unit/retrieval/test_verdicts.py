@@ -12,35 +12,65 @@ SEEDS = range(6)
 
 
 def table(**systems):
-    rows = [("market", seed, name, values[seed]) for name, values in systems.items() for seed in range(len(values))]
+    rows = [
+        ("market", seed, name, values[seed])
+        for name, values in systems.items()
+        for seed in range(len(values))
+    ]
     frame = pd.DataFrame(rows, columns=["world", "seed", "system", "value"])
     return frame.assign(measure="nDCG@10", channel="true_fit")
 
 
 def claim(system, *baselines, kind="above"):
-    return {"claim": f"{system} {kind} {baselines}", "world": "market", "system": system,
-            "baselines": list(baselines), "kind": kind, "status": "exploratory", "since": "2026-11-26",
-            "null_world": "none"}
+    return {
+        "claim": f"{system} {kind} {baselines}",
+        "world": "market",
+        "system": system,
+        "baselines": list(baselines),
+        "kind": kind,
+        "status": "exploratory",
+        "since": "2026-11-26",
+        "null_world": "none",
+    }
 
 
 BASE = np.array([0.30, 0.35, 0.31, 0.28, 0.33, 0.32])
 WIGGLE = np.array([0.001, -0.001, 0.002, -0.002, 0.001, -0.001])
 
 
-@pytest.mark.parametrize("gap, kind, verdict", [
-    (0.05, "above", "holds"), (0.004, "above", "does not"), (0.0, "above", "does not"), (-0.05, "above", "does not"),
-    (-0.05, "below", "holds"), (-0.004, "below", "does not"), (0.05, "below", "does not"),
-    (0.0, "not below", "holds"), (-0.03, "not below", "does not"), (-0.0095, "not below", "undecided")])
+@pytest.mark.parametrize(
+    "gap, kind, verdict",
+    [
+        (0.05, "above", "holds"),
+        (0.004, "above", "does not"),
+        (0.0, "above", "does not"),
+        (-0.05, "above", "does not"),
+        (-0.05, "below", "holds"),
+        (-0.004, "below", "does not"),
+        (0.05, "below", "does not"),
+        (0.0, "not below", "holds"),
+        (-0.03, "not below", "does not"),
+        (-0.0095, "not below", "undecided"),
+    ],
+)
 def test_the_rule(gap, kind, verdict):
     judged = judge([claim("a", "b", kind=kind)], table(a=BASE + gap + WIGGLE, b=BASE))
-    assert judged["verdict"].tolist() == [verdict] and judged["estimate"][0] == pytest.approx(gap, abs=1e-9)
+    assert judged["verdict"].tolist() == [verdict] and judged["estimate"][0] == pytest.approx(
+        gap, abs=1e-9
+    )
 
 
 def test_noise_is_undecided_and_few_seeds_are_too_few():
     noise = np.array([0.1, -0.08, 0.09, -0.05, 0.06, -0.02])
-    assert judge([claim("a", "b")], table(a=BASE + noise, b=BASE))["verdict"].tolist() == ["undecided"]
-    assert judge([claim("a", "b")], table(a=BASE[:5] + 0.1, b=BASE[:5]))["verdict"].tolist() == ["too few seeds"]
-    assert judge([claim("a", "b")], table(a=BASE[:1] + 0.1, b=BASE[:1]))["verdict"].tolist() == ["too few seeds"]
+    assert judge([claim("a", "b")], table(a=BASE + noise, b=BASE))["verdict"].tolist() == [
+        "undecided"
+    ]
+    assert judge([claim("a", "b")], table(a=BASE[:5] + 0.1, b=BASE[:5]))["verdict"].tolist() == [
+        "too few seeds"
+    ]
+    assert judge([claim("a", "b")], table(a=BASE[:1] + 0.1, b=BASE[:1]))["verdict"].tolist() == [
+        "too few seeds"
+    ]
 
 
 def test_a_claim_must_beat_all_its_baselines():
@@ -51,20 +81,39 @@ def test_a_claim_must_beat_all_its_baselines():
 
 def test_difference_is_the_textbook_t_interval():
     found = paired_difference(np.array([1.0, 2.0, 3.0, 4.0]))  # s = 1.2910, t(.975, 3) = 3.1824
-    assert (found["estimate"], found["low"], found["high"]) == pytest.approx((2.5, 0.4457, 4.5543), abs=1e-4)
+    assert (found["estimate"], found["low"], found["high"]) == pytest.approx(
+        (2.5, 0.4457, 4.5543), abs=1e-4
+    )
     assert found["p"] == pytest.approx(0.0305, abs=1e-4)
 
 
 def test_holm_by_hand():
-    assert holm(np.array([0.01, 0.04, np.nan, 0.03])) == pytest.approx([0.03, 0.06, np.nan, 0.06], nan_ok=True)
+    assert holm(np.array([0.01, 0.04, np.nan, 0.03])) == pytest.approx(
+        [0.03, 0.06, np.nan, 0.06], nan_ok=True
+    )
 
 
 def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
-    board = pd.DataFrame({"system": ["a", "a", "a"], "task": ["rank_resumes", "rank_jobs", "rank_jobs"],
-                          "measure": ["nDCG@10"] * 3, "channel": ["true_fit"] * 3, "value": [0.2, 0.4, 0.4]})
+    board = pd.DataFrame(
+        {
+            "system": ["a", "a", "a"],
+            "task": ["rank_resumes", "rank_jobs", "rank_jobs"],
+            "measure": ["nDCG@10"] * 3,
+            "channel": ["true_fit"] * 3,
+            "value": [0.2, 0.4, 0.4],
+        }
+    )
     values = seed_values({("market", "1"): board}, measure="nDCG@10", channel="true_fit")
-    assert values.to_dict("records") == [{"world": "market", "seed": "1", "system": "a", "measure": "nDCG@10",
-                                          "channel": "true_fit", "value": pytest.approx(0.3)}]
+    assert values.to_dict("records") == [
+        {
+            "world": "market",
+            "seed": "1",
+            "system": "a",
+            "measure": "nDCG@10",
+            "channel": "true_fit",
+            "value": pytest.approx(0.3),
+        }
+    ]
     with pytest.raises(DataError, match="no board has RR against true_fit; they have nDCG@10"):
         seed_values({("market", "1"): board}, measure="RR", channel="true_fit")
     with pytest.raises(DataError, match="'z' was not run in the world 'market', which has a, b"):
@@ -112,14 +161,26 @@ def test_a_margin_is_in_the_unit_of_its_measure():
 
 
 def test_a_claim_may_be_against_a_number():
-    judged = judge([{key: value for key, value in claim("a").items() if key != "baselines"} | {"against": 0.2}],
-                   table(a=BASE))
+    judged = judge(
+        [
+            {key: value for key, value in claim("a").items() if key != "baselines"}
+            | {"against": 0.2}
+        ],
+        table(a=BASE),
+    )
     assert judged["baseline"].tolist() == ["0.2"]
     assert judged["estimate"][0] == pytest.approx(BASE.mean() - 0.2)
 
 
-@pytest.mark.parametrize("key, message", [("status", "planned before its figures"), ("since", "planned before"),
-                                          ("null_world", "names no null_world"), ("baselines", "needs either")])
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        ("status", "planned before its figures"),
+        ("since", "planned before"),
+        ("null_world", "names no null_world"),
+        ("baselines", "needs either"),
+    ],
+)
 def test_a_claim_says_where_it_comes_from(key, message):
     incomplete = {name: value for name, value in claim("a", "b").items() if name != key}
     with pytest.raises(DataError, match=message):
@@ -131,7 +192,9 @@ def test_a_null_world_holds_the_contrast_that_is_claimed():
     named = claim("a", "b") | {"null_world": "null"}
     with pytest.raises(DataError, match="'b' was not run in the world 'null', which has a"):
         judge([named], values)
-    with pytest.raises(DataError, match="compares two worlds, so that 'null' cannot be its null_world; write none"):
+    with pytest.raises(
+        DataError, match="compares two worlds, so that 'null' cannot be its null_world; write none"
+    ):
         judge([claim("a", "a") | {"null_world": "null", "baseline_world": "null"}], values)
     whole = pd.concat([values, table(b=BASE).assign(world="null")])
     assert judge([named], whole)["verdict"].tolist() == ["holds"]
