@@ -27,10 +27,11 @@ from matchlib.data.schema import TASKS, DataError
 from matchlib.data.skills import DEGREES, LEVELS
 from matchlib.learning.card import UNAUDITED, audit_status
 from matchlib.retrieval.encoder import Encoder, trained_encoder
-from matchlib.retrieval.evaluation import rank, write_run
 from matchlib.retrieval.length import is_cut
+from matchlib.retrieval.metrics import rank
 from matchlib.retrieval.models import find_model, read_prompts
 from matchlib.retrieval.search import search_dense
+from matchlib.retrieval.trec import write_run
 from matchlib.stage import Finished, is_finished
 
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}

@@ -16,8 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.evaluation import mean_interval, paired_randomisation, qrels_from_labels
-from matchlib.retrieval.verdicts import holm
+from matchlib.retrieval.metrics import qrels_from_labels
+from matchlib.stats import holm, mean_interval, paired_randomisation
 
 STRATA = ("occupation", "seniority")
 NOT_STATED = "not stated"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.evaluation import mean_interval
+from matchlib.stats import mean_interval
 
 
 def rank_biased_overlap(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from matchlib.analysis.bias import STRATA, audit, codes_of, count_flags, groups_of
 from matchlib.data.schema import DataError
-from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, score_queries
+from matchlib.retrieval.metrics import compare_systems, qrels_from_labels, score_queries
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from matchlib.data.skills import LEVELS
 from matchlib.girl.records import job_record, parse_job
 from matchlib.language.llm import LanguageModel, LanguageModelError
 from matchlib.language.prompts import prompt_from
-from matchlib.retrieval.evaluation import mean_interval, paired_randomisation
 from matchlib.retrieval.search import bm25_rows
+from matchlib.stats import mean_interval, paired_randomisation
 
 CRITERIA = ["detail", "relevance", "conciseness"]
 _CHOICE = re.compile(rf"^\W*({'|'.join(CRITERIA)})\W+([AB])\b", re.I | re.M)

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from matchlib.data.rules import split_items
-from matchlib.retrieval.evaluation import mean_interval, paired_randomisation
+from matchlib.stats import mean_interval, paired_randomisation
 
 
 class Dot(nn.Module):

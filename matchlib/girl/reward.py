@@ -28,31 +28,31 @@ from transformers import (
 
 from matchlib.girl.models import (
     Sequences,
-    Writer,
+    CausalGenerator,
     decoded,
     job_ids,
     join,
     lora,
-    merged,
+    merge_adapter,
     prompt_ids,
-    require_room,
+    check_context_length,
     sample,
 )
 from matchlib.girl.pairs import OUTCOME_KINDS
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
-from matchlib.retrieval.evaluation import mean_interval
+from matchlib.stats import mean_interval
 
 
-def reward_model(writer: Writer, *, seed: int = 1) -> PreTrainedModel:
-    """A model with a scalar a token that starts as the writer is; its head is drawn by seed."""
-    config = copy.deepcopy(writer.model.config)
+def reward_model(generator: CausalGenerator, *, seed: int = 1) -> PreTrainedModel:
+    """A model with a scalar a token that starts as the generator is; its head is drawn by seed."""
+    config = copy.deepcopy(generator.model.config)
     config.num_labels, config.classifier_dropout, config.mean_length = 1, 0.0, 1.0
     torch.manual_seed(seed)
     model = AutoModelForTokenClassification.from_config(config)
-    model.base_model.load_state_dict(writer.model.base_model.state_dict())
-    return model.to(writer.model.device)
+    model.base_model.load_state_dict(generator.model.base_model.state_dict())
+    return model.to(generator.model.device)
 
 
 def utilities(model: PreTrainedModel, rows: Sequences) -> torch.Tensor:
@@ -99,7 +99,7 @@ def train_reward(
             f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words"
         )
 
-    require_room(
+    check_context_length(
         model, [row["prompt"] + row[side] for row in rows for side in ("chosen", "rejected")]
     )
 
@@ -127,7 +127,7 @@ def train_reward(
         checkpoints,
     )
     if training.lora_rank:
-        merged(adapted)
+        merge_adapter(adapted)
     return log, len(pairs) - len(rows)
 
 
@@ -154,7 +154,7 @@ def score(
     return torch.cat(found).numpy()
 
 
-def reward_of_written(
+def token_reward(
     model: PreTrainedModel, tokenizer, *, records: bool
 ) -> Callable[[Sequences], torch.Tensor]:
     """What each token of sampled sequences adds to their utility, (B, T), for `ppo.train_ppo`.
@@ -182,8 +182,8 @@ def reward_of_written(
 
 
 @torch.no_grad()
-def write_best(
-    writer: Writer,
+def write_best_of_n(
+    generator: CausalGenerator,
     prompts: Sequence[str | Prompt],
     reward: Callable[[Sequences], torch.Tensor],
     *,
@@ -196,23 +196,23 @@ def write_best(
     """Of n sampled jobs for each prompt the one of highest utility (best of n), and the share
     without a whole job.
 
-    reward: as of `reward_of_written`, so that the choice is by what a policy would have been
+    reward: as of `token_reward`, so that the choice is by what a policy would have been
     trained on, never by the judge. A job that does not end, or has another form, is chosen only
     where all n are such. What a policy trained against the same utility has to beat, without any
     training (arXiv 2009.01325).
     """
-    ids = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
-    require_room(writer.model, ids, max_job_tokens)
+    ids = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
+    check_context_length(generator.model, ids, max_job_tokens)
     torch.manual_seed(seed)
-    writer.model.eval()
+    generator.model.eval()
     texts, none_whole, each = [], 0, max(1, batch_size // n)
     for start in range(0, len(ids), each):
         part = [own for own in ids[start : start + each] for _ in range(n)]
-        rows = sample(writer, part, max_job_tokens=max_job_tokens, temperature=temperature)
+        rows = sample(generator, part, max_job_tokens=max_job_tokens, temperature=temperature)
         utility = reward(rows).float().sum(1)
         utility = utility.masked_fill(utility.isnan() | ~rows.ended, -torch.inf).view(-1, n)
         best = utility.argmax(1) + n * torch.arange(len(utility), device=utility.device)
-        texts += decoded(writer, rows[best])
+        texts += decoded(generator, rows[best])
         none_whole += int(utility.isinf().all(1).sum())
     return texts, none_whole / len(texts)
 
@@ -225,7 +225,7 @@ def margins(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame) -> np.ndarra
     )
 
 
-def hide_resumes(pairs: pd.DataFrame) -> pd.DataFrame:
+def job_only_ablation(pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs with one prompt for all: what can be learned from jobs alone."""
     return pairs.assign(prompt="job:\n")
 

@@ -16,11 +16,11 @@ from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import Pairs
 from matchlib.learning.training import Settings, fit
 from matchlib.retrieval.encoder import Encoder, embed
-from matchlib.retrieval.evaluation import qrels_from_labels, rank, score_queries
+from matchlib.retrieval.metrics import qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import search_dense
 
 
-def obstacle(
+def why_untrainable(
     encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, min_train_pairs: int
 ) -> str:
     """Why nothing should be trained, in a sentence; "" if nothing stands in the way."""

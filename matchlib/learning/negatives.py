@@ -12,7 +12,7 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.learning import mining
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.evaluation import share_interval
+from matchlib.stats import share_interval
 
 MINERS = ("runner_ups", "sampled_runner_ups", "bm25", "random", "rejected")
 

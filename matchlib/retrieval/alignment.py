@@ -15,14 +15,9 @@ import numpy as np
 import pandas as pd
 
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.evaluation import (
-    mean_interval,
-    paired_randomisation,
-    qrels_from_labels,
-    rank,
-    score_queries,
-)
+from matchlib.retrieval.metrics import qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import bm25_rows
+from matchlib.stats import mean_interval, paired_randomisation
 
 Part = Mapping[str, pd.DataFrame]
 """Tables jobs and resumes of one split; scores are (J, R) arrays in their order."""
@@ -297,9 +292,9 @@ def frontier_points(stages: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, 
         curve = " ".join(
             [
                 how["objective"],
-                how["kind"] if how["objective"] != "sft" else "",
-                "with replay" if how["replay"] else "",
-                f"held to {how['may_forget']:.0%}" if how["may_forget"] < 1 else "",
+                how["loss_type"] if how["objective"] != "sft" else "",
+                "with replay" if how["contrastive_weight"] else "",
+                f"held to {how['may_forget']:.0%}" if how["max_ndcg_drop"] < 1 else "",
             ]
         )
         rows.append(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from matchlib.retrieval.evaluation import mean_interval
 from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines, score_matrix
+from matchlib.stats import mean_interval
 
 
 def compare_contrasts(

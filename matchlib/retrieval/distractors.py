@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from matchlib.retrieval.evaluation import mean_interval, score_queries
+from matchlib.retrieval.metrics import score_queries
+from matchlib.stats import mean_interval
 
 KINDS = ("random", "hard")
 

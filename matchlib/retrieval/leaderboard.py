@@ -13,7 +13,7 @@ import pandas as pd
 from matchlib.data.schema import TASKS, DataError
 from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.evaluation import compare_systems, qrels_from_labels, rank, score_queries
+from matchlib.retrieval.metrics import compare_systems, qrels_from_labels, rank, score_queries
 from matchlib.retrieval.search import (
     Hits,
     best_of,
@@ -22,7 +22,7 @@ from matchlib.retrieval.search import (
     search_bm25,
     search_dense,
 )
-from matchlib.retrieval.verdicts import holm
+from matchlib.stats import holm
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
 SYSTEM_NAMES = {"stage1": "stage 1", "raw": "the untrained encoder"}
@@ -175,6 +175,14 @@ def tune_mix(
 def best_weight(tuned: pd.DataFrame) -> float:
     """The weight with the best validation score, the smallest of equals."""
     return float(tuned.loc[tuned["ndcg"].idxmax(), "weight"])
+
+
+def rows_of_split(tables: Mapping[str, pd.DataFrame], split: str) -> dict[str, pd.DataFrame]:
+    """Each table's rows of one split; a table without a column split (pools) whole."""
+    rows = {}
+    for name, table in tables.items():
+        rows[name] = table[table["split"] == split] if "split" in table else table
+    return rows
 
 
 def channels_of(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

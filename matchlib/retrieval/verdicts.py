@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from matchlib.data.schema import DataError
+from matchlib.stats import holm, paired_difference
 
 LEAST_SEEDS = 6
 LEVEL = 0.05
@@ -50,18 +49,6 @@ def seed_values(
         known = sorted({name for board in boards.values() for name in board["measure"]})
         raise DataError(f"no board has {measure} against {channel}; they have {', '.join(known)}")
     return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "channel", "value"])
-
-
-def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str, float]:
-    """Mean of one difference a seed, its 95% t-interval and two-sided p of a true mean of `null`;
-    NaN with one seed."""
-    n, mean = len(differences), float(np.mean(differences))
-    if n < 2:
-        return {"estimate": mean, "low": np.nan, "high": np.nan, "p": np.nan, "seeds": n}
-    error = float(np.std(differences, ddof=1) / np.sqrt(n))
-    half = float(stats.t.ppf(0.975, n - 1)) * error
-    p = float(2 * stats.t.sf(abs(mean - null) / error, n - 1)) if error else float(mean == null)
-    return {"estimate": mean, "low": mean - half, "high": mean + half, "p": p, "seeds": n}
 
 
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
@@ -213,15 +200,6 @@ def verdicts(judged: pd.DataFrame) -> pd.DataFrame:
         .sort_index()[["claim", "world", "verdict"]]
         .reset_index(drop=True)
     )
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjustment (1979); NaN stays."""
-    adjusted, known = np.full(len(p), np.nan), np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * (len(order) - np.arange(len(order)))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted
 
 
 def _verdict(row) -> str:

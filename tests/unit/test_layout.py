@@ -18,11 +18,11 @@ PACKAGE = ROOT / "matchlib"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAY_IMPORT = {
     "data": set(),
-    "retrieval": {"data"},
-    "language": {"data", "retrieval"},
-    "learning": {"data", "retrieval"},
-    "girl": {"data", "retrieval", "language", "learning"},
-    "analysis": {"data", "retrieval", "language", "learning"},
+    "retrieval": {"data", "stats"},
+    "language": {"data", "stats", "retrieval"},
+    "learning": {"data", "stats", "retrieval"},
+    "girl": {"data", "stats", "retrieval", "language", "learning"},
+    "analysis": {"data", "stats", "retrieval", "language", "learning"},
     "reports": set(),
 }
 

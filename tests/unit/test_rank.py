@@ -15,8 +15,8 @@ from matchlib.data.schema import DataError
 from matchlib.learning.card import set_audit
 from matchlib.rank import open_ranker, rank_documents, require, write_ranking, write_trec
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.evaluation import read_run
 from matchlib.retrieval.models import EncoderError
+from matchlib.retrieval.trec import read_run
 
 
 @pytest.fixture

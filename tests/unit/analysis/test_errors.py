@@ -1,65 +1,115 @@
-"""Errors of a ranking: who stands where, why, and who says so."""
+"""Errors of a ranking: false positives and false negatives, their classes, slices, the headline."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from matchlib.analysis import errors
+from matchlib.analysis.annotation import measure_agreement
+from matchlib.analysis.suitability import PAIR_KEYS, Facts, facts_from_columns
 from matchlib.data.market import Market
-from matchlib.data.schema import DataError
-from matchlib.language.llm import Answer, LanguageModelError
-from matchlib.retrieval.evaluation import qrels_from_labels
 from matchlib.retrieval.leaderboard import Corpus
+from matchlib.retrieval.metrics import qrels_from_labels
 
 
 def ranked(query, candidates):
+    """A ranking of one query; candidates: best first."""
     return pd.DataFrame(
-        {"query_id": query, "candidate_id": list(candidates), "rank": range(1, len(candidates) + 1)}
+        {
+            "query_id": query,
+            "candidate_id": list(candidates),
+            "rank": range(1, len(candidates) + 1),
+        }
     )
 
 
 RANKING = pd.concat(
-    [ranked("j1", "abcdefghij"), ranked("j2", "abcdefghij"), ranked("j3", "abcdefghij")]
+    [
+        ranked("j1", "abcdefghij"),
+        ranked("j2", "abcdefghij"),
+        ranked("j3", "abcdefghij"),
+    ]
 )
 LABELS = pd.DataFrame(
-    [("j1", "a", 0), ("j1", "c", 1), ("j1", "j", 1), ("j2", "a", 1), ("j3", "b", 0)],
+    [
+        ("j1", "a", 0),
+        ("j1", "c", 1),
+        ("j1", "j", 1),
+        ("j2", "a", 1),
+        ("j3", "b", 0),
+    ],
     columns=["job_id", "resume_id", "label"],
 )
 
 
-def test_high_negatives_stand_at_the_top_and_above_a_positive():
+def test_false_positives_stand_at_the_top_and_above_a_positive():
     qrels = qrels_from_labels(LABELS, "rank_resumes")
-    found = errors.high_negatives(RANKING, qrels, task="rank_resumes", share=0.4)
-    # j1: a (refused) and b are above c, d is above j only; nothing in j2 stands above its a; j3 has no positive
-    assert found[
-        ["job_id", "resume_id", "rank", "label", "rival_resume", "rival_rank"]
-    ].values.tolist() == [
+    pairs = errors.find_false_positives(RANKING, qrels, task="rank_resumes", top_share=0.4)
+    # j1: a (refused) and b are above c, d is above j only
+    # j2: nothing stands above its a; j3 has no positive
+    columns = ["job_id", "resume_id", "rank", "label", "rival_resume", "rival_rank"]
+    assert pairs[columns].values.tolist() == [
         ["j1", "a", 1, 0, "c", 3],
         ["j1", "b", 2, -1, "c", 3],
         ["j1", "d", 4, -1, "j", 10],
     ]
-    assert (found["rival_job"] == "j1").all()
-    low = errors.low_positives(RANKING, qrels, task="rank_resumes", share=0.5)
-    assert low.values.tolist() == [["j1", "j", 10]]
+    assert (pairs["rival_job"] == "j1").all()
 
 
-def test_the_other_way_round_a_rival_is_another_job():
+def test_false_negatives_were_accepted_and_stand_at_the_bottom():
+    qrels = qrels_from_labels(LABELS, "rank_resumes")
+    pairs = errors.find_false_negatives(RANKING, qrels, task="rank_resumes", bottom_share=0.5)
+    assert pairs[[*PAIR_KEYS, "rank"]].values.tolist() == [["j1", "j", 10]]
+
+
+def test_where_jobs_are_ranked_the_rival_is_another_job():
     ranking = ranked("r", ["j1", "j2", "j3", "j4"])
     labels = pd.DataFrame({"job_id": ["j1", "j3"], "resume_id": "r", "label": [0, 1]})
-    found = errors.high_negatives(
-        ranking, qrels_from_labels(labels, "rank_jobs"), task="rank_jobs", share=0.25
+    qrels = qrels_from_labels(labels, "rank_jobs")
+    pairs = errors.find_false_positives(ranking, qrels, task="rank_jobs", top_share=0.25)
+    keys = [*PAIR_KEYS, *errors.RIVAL_KEYS]
+    assert pairs[keys].values.tolist() == [["j1", "r", "j3", "r"]]
+
+
+def test_errors_are_counted_by_task():
+    qrels = {"rank_resumes": qrels_from_labels(LABELS, "rank_resumes")}
+    false_positives = errors.find_false_positives(
+        RANKING, qrels["rank_resumes"], task="rank_resumes", top_share=0.4
     )
-    assert found[[*errors.KEYS, *errors.RIVAL]].values.tolist() == [["j1", "r", "j3", "r"]]
+    false_negatives = errors.find_false_negatives(
+        RANKING, qrels["rank_resumes"], task="rank_resumes"
+    )
+    counted = errors.count_errors(false_positives, false_negatives, qrels)
+    assert counted.values.tolist() == [["rank_resumes", 3, 1, 1, 3]]
 
 
-def test_every_query_speaks_before_one_speaks_twice():
+def test_every_query_is_sampled_before_one_is_sampled_twice():
     pairs = pd.DataFrame({"job_id": ["a"] * 50 + ["b", "c"], "resume_id": range(52)})
-    drawn = errors.draw(pairs, 4, by="job_id", seed=3)
-    assert sorted(drawn["job_id"]) == ["a", "a", "b", "c"]
-    assert errors.draw(pairs, 4, by="job_id", seed=3).equals(drawn)
+    pairs["task"] = "rank_resumes"
+    sampled = errors.sample_pairs(pairs, 4, seed=3)
+    assert sorted(sampled["job_id"]) == ["a", "a", "b", "c"]
+    assert errors.sample_pairs(pairs, 4, seed=3).equals(sampled)
 
 
-FITTING = {
+def test_pairs_are_sampled_in_each_task():
+    resumes_ranked = pd.DataFrame({"job_id": list("ab"), "resume_id": "r", "task": "rank_resumes"})
+    jobs_ranked = pd.DataFrame({"job_id": list("abc"), "resume_id": "r", "task": "rank_jobs"})
+    sampled = errors.sample_pairs(pd.concat([resumes_ranked, jobs_ranked]), 2, seed=1)
+    assert sampled["task"].tolist() == ["rank_resumes"] * 2 + ["rank_jobs"] * 2
+    assert errors.sample_pairs(sampled.head(0), 2, seed=1).empty
+
+
+def test_a_pair_belongs_to_the_cluster_of_its_query():
+    pairs = pd.DataFrame({"job_id": "j", "resume_id": "r", "task": ["rank_resumes", "rank_jobs"]})
+    clusters = {
+        "rank_resumes": pd.Series({"j": "of job"}),
+        "rank_jobs": pd.Series({"r": "of resume"}),
+    }
+    assert errors.pair_clusters(pairs, clusters).tolist() == ["of job", "of resume"]
+    assert errors.pair_clusters(pairs, None).tolist() == ["j", "r"]
+
+
+KNOWN_FACTS = {
     "skills": "",
     "nice_skills": "",
     "years": 5,
@@ -68,259 +118,171 @@ FITTING = {
     "remote": "no",
     "seniority": "middle",
 }
-ASKED = pd.DataFrame([FITTING | {"skills": "SQL; Python", "nice_skills": "Git"}], index=["j"])
+JOB = KNOWN_FACTS | {"skills": "SQL; Python", "nice_skills": "Git"}
+EASY_JOB = KNOWN_FACTS | {"skills": "SQL"}
+ALL_SKILLS = KNOWN_FACTS | {"skills": "SQL; Python; Git"}
+REQUIRED_SKILLS = KNOWN_FACTS | {"skills": "SQL; Python"}
+FAR_AWAY = ALL_SKILLS | {"city": "Exeter", "region": "South West"}
+FACTS = Facts(
+    jobs=pd.DataFrame({"j": JOB, "easy": EASY_JOB}).T,
+    resumes=pd.DataFrame({"all": ALL_SKILLS, "some": REQUIRED_SKILLS, "far": FAR_AWAY}).T,
+)
 
 
 @pytest.mark.parametrize(
-    ("change", "reasons"),
+    ("resume", "rival", "label", "expected"),
     [
-        ({}, ""),
-        ({"city": "Bradford"}, ""),
-        ({"city": "Exeter", "region": "South West"}, "place: Leeds against Exeter"),
-        ({"city": "Exeter", "region": "South West", "remote": "yes"}, ""),
-        ({"city": "", "region": ""}, ""),
-        ({"seniority": "lead"}, "level: middle against lead"),
-        ({"seniority": ""}, ""),
-        ({"seniority": "senior"}, ""),
-        ({"years": 3}, "years: 3 of 5"),
-        ({"years": np.nan}, ""),
-        ({"skills": "SQL"}, ""),
-        ({"skills": ""}, "skills: 0 of 2, not SQL, Python"),
-        (
-            {"years": 3, "city": "Exeter", "region": "South West"},
-            "place: Leeds against Exeter; years: 3 of 5",
-        ),
+        ("far", "all", 0, "unsuitable"),
+        ("some", "all", 0, "less competent"),
+        ("some", "far", -1, "potentially suitable"),
+        ("all", "some", -1, "potentially suitable"),
+        ("all", "some", 0, "out of scope"),
     ],
 )
-def test_only_what_is_known_speaks_against_a_pair(change, reasons):
-    held = pd.DataFrame([FITTING | {"skills": "SQL; Python"} | change], index=["r"])
-    pair = pd.DataFrame({"job_id": ["j"], "resume_id": ["r"]})
-    assert errors.shortcomings(pair, ASKED, held)["reasons"].tolist() == [reasons]
-
-
-def test_classes_by_rule():
-    held = pd.DataFrame(
+def test_classes_by_rule(resume, rival, label, expected):
+    pair = pd.DataFrame(
         {
-            "all": FITTING | {"skills": "SQL; Python; Git"},
-            "some": FITTING | {"skills": "SQL; Python"},
-            "far": FITTING
-            | {"skills": "SQL; Python; Git", "city": "Exeter", "region": "South West"},
+            "job_id": ["j"],
+            "resume_id": [resume],
+            "rival_job": ["j"],
+            "rival_resume": [rival],
+            "label": [label],
         }
-    ).T
+    )
+    assert errors.classify_by_rule(pair, FACTS)["class"].tolist() == [expected]
+
+
+def test_the_rule_says_why():
     pairs = pd.DataFrame(
         [
-            ("j", "far", "all", 0),
-            ("j", "some", "all", 0),
-            ("j", "some", "far", -1),
-            ("j", "all", "some", -1),
-            ("j", "all", "some", 0),
+            ("j", "far", "j", "all", 0),
+            ("j", "some", "j", "all", 0),
+            ("j", "some", "easy", "some", 0),
+            ("j", "all", "j", "some", 0),
         ],
-        columns=["job_id", "resume_id", "rival_resume", "label"],
-    ).assign(rival_job="j")
-    found = errors.classify(pairs, ASKED, held)
-    assert found["class"].tolist() == [
-        "unsuitable",
-        "less competent",
-        "potentially suitable",
-        "potentially suitable",
-        "out of scope",
-    ]
-    assert found["why"][0] == "place: Leeds against Exeter"
-    assert found["why"][1] == "all holds 100% of what is asked, this one 67%"
-    turned = pairs.iloc[[1]].assign(rival_job="easy", rival_resume="some")
-    asked = pd.concat([ASKED, pd.DataFrame([FITTING | {"skills": "SQL"}], index=["easy"])])
-    assert errors.classify(turned, asked, held)["why"].tolist() == [
-        "of what easy asks 100% are held, of this one's 67%"
+        columns=[*PAIR_KEYS, *errors.RIVAL_KEYS, "label"],
+    )
+    assert errors.classify_by_rule(pairs, FACTS)["why"].tolist() == [
+        "place: Leeds against Exeter",
+        "all meets 100% of the requirements, this resume 67%",
+        "of the requirements of easy 100% are met, of this job's 67%",
+        "nothing in the documents",
     ]
 
 
-def test_truth_and_a_reader_of_its_columns_agree_and_a_blind_one_does_not():
+def test_reasons_are_counted_by_task():
+    pairs = pd.DataFrame({"task": ["rank_resumes", "rank_resumes", "rank_jobs"]})
+    why = pd.Series(["place: a against b; years: 1 of 2", "place: a against b", "nothing"])
+    counted = errors.count_reasons(pairs, why)
+    assert counted.values.tolist() == [["place", 2, 0], ["years", 1, 0]]
+    assert errors.count_reasons(pairs, pd.Series("nothing", pairs.index)).empty
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """A market with true fit, its tables, and false positives of random rankings."""
     market = Market(3, occupations=4, true_fit_share=0.05)
     tables = market.tables({"test": (60, 150)})
-    jobs, resumes = tables["jobs"], tables["resumes"]
     rng = np.random.default_rng(1)
-    ranking = pd.concat(
-        [ranked(job, rng.permutation(resumes["resume_id"])) for job in jobs["job_id"]]
-    )
+    rankings = []
+    for job in tables["jobs"]["job_id"]:
+        rankings.append(ranked(job, rng.permutation(tables["resumes"]["resume_id"])))
     qrels = qrels_from_labels(tables["labels"], "rank_resumes")
-    pairs = errors.high_negatives(ranking, qrels, task="rank_resumes", share=0.5)
-    found = errors.classify_by_truth(market, pairs, jobs, resumes)
-    truth = found["class"]
-    fits = set(zip(*(tables["truth"][key] for key in errors.KEYS), strict=True))
-    assert all(
-        (job, resume) in fits
-        for job, resume in pairs[truth == "potentially suitable"][errors.KEYS].to_numpy()
+    pairs = errors.find_false_positives(
+        pd.concat(rankings), qrels, task="rank_resumes", top_share=0.5
     )
-    assert [
-        pair in fits for pair in pairs[errors.KEYS].itertuples(index=False, name=None)
-    ] == found["fits"].tolist()
-    read = errors.classify(pairs, *errors.from_columns(jobs, resumes))["class"]
-    assert ((read == "unsuitable") == (truth == "unsuitable")).all()
-    blind = read.sample(frac=1, random_state=1).set_axis(read.index)
-    assert (
-        errors.agreement(truth, read)["kappa"]
-        > 0.5
-        > abs(errors.agreement(truth, blind)["kappa"]) + 0.4
-    )
+    return market, tables, pairs
 
 
-def test_agreement_by_hand():
-    first, second = pd.Series(list("aaab")), pd.Series(list("aabb"))
-    found = errors.agreement(first, second)
-    # agree .75; by chance .75 * .5 + .25 * .5 = .5
-    assert (found["agree"], found["kappa"], found["majority"], found["n"]) == (
-        0.75,
-        pytest.approx(0.5),
-        0.75,
-        4,
-    )
-    assert np.isnan(errors.agreement(first[:2], second[:2])["kappa"])
-    alike = errors.agreement(
-        pd.concat([first] * 9), pd.concat([second] * 9), pd.Series(list("abcd") * 9)
-    )
-    alone = errors.agreement(pd.concat([first] * 9), pd.concat([second] * 9))
-    assert alike["high"] - alike["low"] > 2 * (
-        alone["high"] - alone["low"]
-    )  # nine copies tell no more than one
-    with pytest.raises(ValueError, match="4 and 3 classes cannot be compared"):
-        errors.agreement(first, second[:3])
+def test_true_fit_is_that_of_the_market(simulated):
+    market, tables, pairs = simulated
+    classified = errors.classify_by_truth(market, pairs, tables["jobs"], tables["resumes"])
+    fitting = pd.MultiIndex.from_frame(tables["truth"][PAIR_KEYS])
+    is_fitting = pd.MultiIndex.from_frame(pairs[PAIR_KEYS]).isin(fitting)
+    assert classified["fits"].tolist() == is_fitting.tolist()
+    assert is_fitting[classified["class"] == "potentially suitable"].all()
 
 
-def test_annotators_are_compared_where_both_spoke():
-    views = {
-        "truth": pd.Series(list("aab")),
-        "rules": pd.Series(list("aaa")),
-        "m": pd.Series(["", "b", "b"]),
-    }
-    rows = errors.agreements(views, pd.Series(list("xyz")))
-    assert [(row["of"], row["against"], row["n"], row["agree"]) for row in rows] == [
-        ("rules", "truth", 3, pytest.approx(2 / 3)),
-        ("m", "truth", 2, 0.5),
-        ("m", "rules", 2, 0.0),
-    ]
-    assert errors.agreements({"rules": views["rules"]}, pd.Series(list("xyz"))) == []
+def test_the_rule_agrees_with_the_truth_only_if_it_reads_the_true_columns(simulated):
+    market, tables, pairs = simulated
+    jobs = tables["jobs"]
+    resumes = tables["resumes"]
+    truth = errors.classify_by_truth(market, pairs, jobs, resumes)["class"]
+    by_rule = errors.classify_by_rule(pairs, facts_from_columns(jobs, resumes))["class"]
+    assert ((by_rule == "unsuitable") == (truth == "unsuitable")).all()
+    shuffled = by_rule.sample(frac=1, random_state=1).set_axis(by_rule.index)
+    assert measure_agreement(truth, by_rule)["kappa"] > 0.5
+    assert abs(measure_agreement(truth, shuffled)["kappa"]) < 0.1
 
 
 def test_shares_of_classes_add_up():
-    classes = pd.Series(["unsuitable", "unsuitable", "out of scope", "less competent"])
-    table = errors.count_classes(classes, pd.Series(["a", "b", "c", "d"]))
-    assert table["share"].tolist() == [0.5, 0.25, 0.25, 0.0] and (table["low"] >= 0).all()
-    assert table["n"].sum() == 4
+    classes = pd.Series(["unsuitable", "unsuitable", "out of scope", "less competent", ""])
+    pairs = pd.DataFrame({"task": ["rank_resumes"] * 5})
+    shares = errors.count_classes(classes, pairs, pd.Series(list("abcde")))
+    assert shares["share"].tolist() == [0.5, 0.25, 0.25, 0.0]
+    assert (shares["low"] >= 0).all()
+    assert shares["n"].sum() == 4  # the pair without a class does not count
+    assert (shares["task"] == "rank_resumes").all()
 
 
-def test_a_sheet_goes_out_empty_and_comes_back_filled(tmp_path):
-    pairs = pd.DataFrame(
-        {"job_id": ["j", "j"], "resume_id": ["a", "b"], "rival_job": "j", "rival_resume": "c"}
-    )
-    texts = {
-        "job": pd.Series({"j": "a job"}),
-        "resume": pd.Series({"a": "A, a cook", "b": "=B()", "c": "C"}),
+SLICED_JOBS = pd.DataFrame(
+    {
+        "job_id": list("abcdef"),
+        "text": ["one two", "一二", "one two three four", "one", "two", "x"],
+        "industry": ["care", "care", "care", "care", "trade", "trade"],
     }
-    errors.write_sheet(pairs, texts, tmp_path / "errors.csv")
-    both = {"rank_resumes": pairs, "rank_jobs": pairs.assign(rival_resume="d")}
-    with pytest.raises(DataError, match="no pair of this run is filled in"):
-        errors.read_sheet(tmp_path / "errors.csv", both)
-    sheet = pd.read_csv(tmp_path / "errors.csv", dtype=str, keep_default_na=False)
-    assert sheet[["job", "resume", "rival", "class"]].values.tolist() == [
-        ["a job", "A, a cook", "C", ""],
-        ["a job", "'=B()", "C", ""],
-    ]
-    sheet.loc[1, "class"] = " Out of scope"
-    sheet.iloc[::-1].to_csv(tmp_path / "errors.csv", index=False)
-    read = errors.read_sheet(tmp_path / "errors.csv", both)
-    assert {task: found.tolist() for task, found in read.items()} == {
-        "rank_resumes": ["", "out of scope"],
-        "rank_jobs": ["", ""],
-    }
-    sheet.assign(job_id=["j", "7"]).to_csv(tmp_path / "errors.csv", index=False, sep=";")
-    with pytest.raises(
-        DataError,
-        match="errors.csv:3: 1 filled rows are no pairs of this run, the first '7' and 'b'",
-    ):
-        errors.read_sheet(tmp_path / "errors.csv", both)
-    sheet.loc[1, "class"] = "wrong"
-    sheet.to_csv(tmp_path / "errors.csv", index=False)
-    with pytest.raises(
-        DataError, match=r"errors.csv:3: class 'wrong' is not one of unsuitable, less competent"
-    ):
-        errors.read_sheet(tmp_path / "errors.csv", both)
+)
 
 
-class Reader:
-    """A language model with fixed answers."""
-
-    def __init__(self, *answers):
-        self.answers = answers
-
-    def complete(self, prompts):
-        self.prompts = prompts
-        return [Answer(text) for text in self.answers]
-
-
-def test_a_language_model_names_classes_and_what_is_no_class_is_counted():
-    pairs = pd.DataFrame(
-        {"job_id": "j", "resume_id": ["a", "b"], "rival_job": "j", "rival_resume": "c"}
-    )
-    texts = {
-        "job": pd.Series({"j": "a job"}),
-        "resume": pd.Series({"a": "a cook", "b": "a nurse", "c": "a chef"}),
-    }
-    model = Reader("No knives.\n**Class: Unsuitable**", "Class: it is not unsuitable, I think")
-    found, unusable = errors.ask_classes(pairs, texts, model, max_words=20)
-    assert (found.tolist(), unusable) == (["unsuitable", ""], 1)
-    assert "a nurse" in model.prompts[1].user and "a chef" in model.prompts[1].user
-    with pytest.raises(
-        LanguageModelError, match="none of 2 answers holds a line 'Class: unsuitable or"
-    ):
-        errors.ask_classes(pairs, texts, Reader("yes", "no"), max_words=20)
-
-
-def test_slices_part_the_queries_and_small_ones_are_too_few():
-    jobs = pd.DataFrame(
-        {
-            "job_id": list("abcdef"),
-            "text": ["one two", "一二", "one two three four", "one", "two", "x"],
-            "industry": ["care", "care", "care", "care", "trade", "trade"],
-        }
-    )
-    corpus = Corpus(jobs, pd.DataFrame({"resume_id": ["r", "s"], "text": "t"}))
-    ranking = pd.concat([ranked(job, "rs") for job in "abcdef"])
+def score_slices(slice_columns, **options):
+    """Slices of six jobs, of which f has no positive."""
+    corpus = Corpus(SLICED_JOBS, pd.DataFrame({"resume_id": ["r", "s"], "text": "t"}))
+    ranking = pd.concat([ranked(job, "rs") for job in SLICED_JOBS["job_id"]])
     labels = pd.DataFrame({"job_id": list("aabcde"), "resume_id": list("rsrrss")})
-    table = errors.score_slices(
-        ranking, labels, corpus, task="rank_resumes", columns=["industry", "region"], smallest=3
-    )
-    assert table.loc[table["slice"] == "length", "of"].tolist() == ["short", "long"]
-    found = table.set_index(["slice", "of"])
-    assert set(table["slice"]) == {"industry", "length", "script", "positives"}
-    assert found["n"].groupby("slice").sum().to_dict() == dict.fromkeys(
-        set(table["slice"]), 5
-    )  # f has no positive
-    care = found.loc[("industry", "care")]
-    assert care["value"] == pytest.approx((1 + 1 + 1 + 1 / np.log2(3)) / 4)
-    assert care["low"] < care["value"] < care["high"]
-    assert found.loc[("industry", "trade"), "note"] == "too few" and np.isnan(
-        found.loc[("industry", "trade"), "value"]
-    )
-    alike = errors.score_slices(
+    return errors.score_slices(
         ranking,
         labels,
         corpus,
         task="rank_resumes",
-        columns=["industry"],
-        smallest=3,
-        clusters=pd.Series("one", list("abcdef")),
-    ).set_index(["slice", "of"])
-    assert alike["low"].isna().all() and alike.loc[("industry", "care"), "value"] == care["value"]
-    assert (
-        found.loc[("script", "without spaces"), "n"] == 1
-        and found.loc[("positives", "2-3"), "n"] == 1
+        slice_columns=slice_columns,
+        min_group_size=3,
+        **options,
     )
 
 
-def test_the_answer_names_the_classes_and_every_filter():
-    shares = errors.count_classes(
-        pd.Series(["unsuitable", "unsuitable", "less competent"]), pd.Series(list("abc"))
-    )
+def test_slices_partition_the_queries():
+    scores = score_slices(["industry", "region"])  # jobs have no region
+    assert set(scores["slice"]) == {"industry", "length", "script", "positives"}
+    assert (scores.groupby("slice")["n"].sum() == 5).all()
+    assert scores.loc[scores["slice"] == "length", "of"].tolist() == ["short", "long"]
+    by_slice = scores.set_index(["slice", "of"])
+    assert by_slice.loc[("script", "without spaces"), "n"] == 1
+    assert by_slice.loc[("positives", "2-3"), "n"] == 1
+
+
+def test_a_slice_has_its_mean_and_interval():
+    care = score_slices(["industry"]).set_index(["slice", "of"]).loc[("industry", "care")]
+    assert care["value"] == pytest.approx((1 + 1 + 1 + 1 / np.log2(3)) / 4)
+    assert care["low"] < care["value"] < care["high"]
+
+
+def test_a_small_slice_has_no_value():
+    trade = score_slices(["industry"]).set_index(["slice", "of"]).loc[("industry", "trade")]
+    assert trade["note"] == "too few"
+    assert np.isnan(trade["value"])
+
+
+def test_one_cluster_has_a_value_and_no_interval():
+    one_cluster = pd.Series("one", list("abcdef"))
+    scores = score_slices(["industry"], clusters=one_cluster).set_index(["slice", "of"])
+    assert scores["low"].isna().all()
+    assert not np.isnan(scores.loc[("industry", "care"), "value"])
+
+
+def test_the_headline_names_the_classes_and_every_filter():
+    classes = pd.Series(["unsuitable", "unsuitable", "less competent"])
+    pairs = pd.DataFrame({"task": ["rank_resumes"] * 3})
+    shares = errors.count_classes(classes, pairs, pd.Series(list("abc")))
     filters = pd.DataFrame(
         {
             "task": "rank_resumes",
@@ -329,14 +291,17 @@ def test_the_answer_names_the_classes_and_every_filter():
             "nDCG@10": [0.4, 0.5],
         }
     )
-    checks = [
-        {"of": "m", "against": "the market's truth", "agree": 0.1, "kappa": 0.0},
-        {"of": "rules", "against": "the market's truth", "agree": 0.9, "kappa": 0.75},
-    ]
-    text = errors.answer(shares.assign(task="rank_resumes"), checks, filters)
-    assert text == (
-        "Of 3 pairs that stand wrongly high (rank resumes), 67% are unsuitable, 33% are less competent; "
-        "the rules agree with the market's truth in 90% (kappa 0.75). nDCG@10 by true_fit: encoder 0.400, "
-        "place 0.500. One run, no verdict."
+    agreements = pd.DataFrame(
+        {
+            "annotator": ["m", "rules"],
+            "reference": "market truth",
+            "agree": [0.1, 0.9],
+            "kappa": [0.0, 0.75],
+        }
     )
-    assert "nothing to explain" in errors.answer(shares.head(0), [], filters)
+    assert errors.summarise_errors(shares, agreements, filters) == (
+        "Of 3 false positives at the top (rank resumes), 67% are unsuitable, 33% are less "
+        "competent; the rules agree with the market's truth in 90% (kappa 0.75). nDCG@10 by "
+        "true_fit: encoder 0.400, place 0.500. One run, no verdict."
+    )
+    assert "nothing to explain" in errors.summarise_errors(shares.head(0), agreements, filters)

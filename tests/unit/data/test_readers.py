@@ -14,7 +14,7 @@ from matchlib.data.formats.rjdb import read_rjdb
 from matchlib.data.readers import read_source, read_table
 from matchlib.data.schema import DataError
 from matchlib.pipeline import notebook_parameters
-from matchlib.retrieval.evaluation import rank
+from matchlib.retrieval.metrics import rank
 from matchlib.retrieval.search import search_bm25
 
 RJDB = Path(__file__).parents[4] / "shared" / "data" / "rjdb" / "sample.jsonl"

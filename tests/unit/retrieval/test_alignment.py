@@ -228,10 +228,10 @@ def test_a_frontier_starts_where_stage_2_did(tmp_path, before, curve):
     table.to_csv(tmp_path / "alignment.csv", index=False)
     how = {
         "objective": curve.split()[0],
-        "kind": "sigmoid",
-        "replay": 0.3 * ("replay" in curve),
+        "loss_type": "sigmoid",
+        "contrastive_weight": 0.3 * ("replay" in curve),
         "learning_rate": 1e-3,
-        "may_forget": 0.1 if "held" in curve else 1.0,
+        "max_ndcg_drop": 0.1 if "held" in curve else 1.0,
     }
     stage = SimpleNamespace(path=lambda name: tmp_path / name, manifest={"parameters": how})
     points, start = al.frontier_points({"arm": stage})

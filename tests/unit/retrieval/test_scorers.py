@@ -9,13 +9,8 @@ import pytest
 from ranx import Qrels, Run, evaluate
 
 from matchlib.data.files import read_fields
-from matchlib.retrieval.evaluation import (
-    read_run,
-    score_by_group,
-    score_queries,
-    write_qrels,
-    write_run,
-)
+from matchlib.retrieval.metrics import score_by_group, score_queries
+from matchlib.retrieval.trec import read_run, write_qrels, write_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:unsafe cast")  # within ranx
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "talentclef"

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.verdicts import holm, judge, paired_difference, seed_values, verdicts
+from matchlib.retrieval.verdicts import judge, seed_values, verdicts
+from matchlib.stats import holm, paired_difference
 
 SEEDS = range(6)
 

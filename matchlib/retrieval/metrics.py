@@ -1,25 +1,23 @@
-"""Metrics, intervals and tests for rankings, and runs in TREC form.
+"""Rankings and their metrics: one value a query, then intervals and paired tests over queries or
+clusters.
 
 A ranking is a frame query_id, candidate_id, rank (1 is best); qrels are a frame query_id,
-candidate_id, label (1 relevant, 0 judged and not, -1 unlabelled). One value a query, then intervals
-over queries or clusters.
+candidate_id, label (1 relevant, 0 judged and not, -1 unlabelled).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import ir_measures
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from matchlib.data.schema import DataError
+from matchlib.stats import mean_interval, paired_randomisation
 
 MEASURES = ("nDCG@10", "R@10", "RR", "AP")
-N_RESAMPLES = 10_000
 
 
 def tie_break(ids: Sequence[str], *, seed: int = 0) -> np.ndarray:
@@ -183,89 +181,6 @@ def _nested(frame: pd.DataFrame, column: str) -> dict[str, dict]:
     return nested
 
 
-def mean_interval(values: np.ndarray, clusters: np.ndarray | None = None) -> dict[str, float]:
-    """Mean with a 95% t-interval, widened where queries of a cluster are alike.
-
-    values: (n,); clusters: (n,) labels or None for independent queries.
-    Returns value, low, high, n (queries), n_clusters. The interval is the cluster-robust one: the
-    variance of the summed residuals of clusters, with clusters - 1 degrees of freedom; without
-    clusters the ordinary t-interval.
-    """
-    values = np.asarray(values, dtype=float)
-    sums = _cluster_sums(values - values.mean(), clusters)
-    n_clusters = len(sums)
-    if n_clusters < 2:
-        return {
-            "value": values.mean(),
-            "low": np.nan,
-            "high": np.nan,
-            "n": len(values),
-            "n_clusters": n_clusters,
-        }
-    error = np.sqrt((sums**2).sum() * n_clusters / (n_clusters - 1)) / len(values)
-    half = stats.t.ppf(0.975, n_clusters - 1) * error
-    return {
-        "value": values.mean(),
-        "low": values.mean() - half,
-        "high": values.mean() + half,
-        "n": len(values),
-        "n_clusters": n_clusters,
-    }
-
-
-def share_interval(hits: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
-    """A share with its 95% Wilson interval at the effective sample size of clustered rows.
-
-    hits: (n,) 0 or 1; clusters: (n,) labels of rows that are alike. Returns as `mean_interval`. The
-    effective size is what independent rows would need for the same cluster-robust error; where all
-    rows agree there is no error to go by, and every cluster counts once. The interval has a width
-    at 0 and 1, too.
-    Source: Korn and Graubard (Survey Methodology 24, 1998), with Wilson's (1927) interval in place
-    of the exact one.
-    """
-    found = mean_interval(hits, clusters)
-    share, n_clusters = found["value"], found["n_clusters"]
-    error = (found["high"] - share) / stats.t.ppf(0.975, n_clusters - 1) if n_clusters > 1 else 0.0
-    n = min(share * (1 - share) / error**2, len(hits)) if error > 0 else n_clusters
-    z = stats.norm.ppf(0.975)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return found | {"low": max(middle - half, 0.0), "high": min(middle + half, 1.0)}
-
-
-def paired_randomisation(
-    first: np.ndarray,
-    second: np.ndarray,
-    clusters: np.ndarray | None = None,
-    *,
-    seed: int = 0,
-    n_resamples: int = N_RESAMPLES,
-) -> float:
-    """Two-sided p that the mean difference of paired values arises by swapping systems at random.
-
-    first, second: (n,) values of the same queries; whole clusters swap together. Never 0: (hits +
-    1) / (n + 1).
-    Source: Fisher's randomisation test as in Smucker, Allan, Carterette (CIKM 2007).
-    """
-    sums = _cluster_sums(np.asarray(first, dtype=float) - np.asarray(second, dtype=float), clusters)
-    rng = np.random.default_rng(seed)
-    observed, hits = abs(sums.sum()), 0
-    block = max(1, min(1_000, 20_000_000 // len(sums)))  # 160 MB of signs as floats
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        signs = rng.integers(0, 2, size=(size, len(sums)), dtype=np.int8) * 2 - 1
-        hits += int((np.abs(signs @ sums) >= observed - 1e-12).sum())
-    return (hits + 1) / (n_resamples + 1)
-
-
-def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    if clusters is None:
-        return values
-    if pd.isna(clusters).any():
-        raise ValueError("a query has no cluster; give every query one, or none at all")
-    return pd.Series(values).groupby(np.asarray(clusters)).sum().to_numpy()
-
-
 def compare_systems(
     scores: pd.DataFrame, *, baseline: str, clusters: pd.Series | None = None, seed: int = 0
 ) -> pd.DataFrame:
@@ -275,46 +190,37 @@ def compare_systems(
     Returns system, measure, value, low, high, n, n_clusters, difference, difference_low,
     difference_high, p (the last four NaN in the baseline's own rows).
     """
-    rows = []
+    tables = []
     for measure, part in scores.groupby("measure", sort=False):
-        table = part.pivot(index="query_id", columns="system", values="value")
-        if table.isna().any(axis=None):
+        values = part.pivot(index="query_id", columns="system", values="value")
+        if values.isna().any(axis=None):
             raise ValueError(f"{measure}: the systems were not scored on the same queries")
-        groups = None if clusters is None else clusters.reindex(table.index).to_numpy()
+        groups = None if clusters is None else clusters.reindex(values.index).to_numpy()
         for system in part["system"].unique():
-            row = {
-                "system": system,
-                "measure": measure,
-                **mean_interval(table[system].to_numpy(), groups),
-            }
-            row |= {
-                side: float(np.clip(row[side], 0, 1)) for side in ("low", "high")
-            }  # no measure lies outside
+            row = {"system": system, "measure": measure}
+            row |= mean_interval(values[system].to_numpy(), groups, bounds=(0, 1))
             if system != baseline:
-                gap = mean_interval((table[system] - table[baseline]).to_numpy(), groups)
-                row |= {
-                    "difference": gap["value"],
-                    "difference_low": gap["low"],
-                    "difference_high": gap["high"],
-                    "p": paired_randomisation(
-                        table[system].to_numpy(), table[baseline].to_numpy(), groups, seed=seed
-                    ),
-                }
-            rows.append(row)
-    columns = [
-        "system",
-        "measure",
-        "value",
-        "low",
-        "high",
-        "n",
-        "n_clusters",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "p",
-    ]
-    return pd.DataFrame(rows).reindex(columns=columns)
+                row |= _compare(values[system], values[baseline], groups, seed=seed)
+            tables.append(row)
+    return pd.DataFrame(tables).reindex(columns=COMPARISON)
+
+
+COMPARISON = ["system", "measure", "value", "low", "high", "n", "n_clusters"]
+COMPARISON += ["difference", "difference_low", "difference_high", "p"]
+"""Columns of `compare_systems`."""
+
+
+def _compare(
+    values: pd.Series, of_baseline: pd.Series, groups: np.ndarray | None, *, seed: int
+) -> dict[str, float]:
+    gap = mean_interval((values - of_baseline).to_numpy(), groups)
+    p = paired_randomisation(values.to_numpy(), of_baseline.to_numpy(), groups, seed=seed)
+    return {
+        "difference": gap["value"],
+        "difference_low": gap["low"],
+        "difference_high": gap["high"],
+        "p": p,
+    }
 
 
 def score_by_group(
@@ -344,8 +250,7 @@ def score_by_group(
         empty = unanswerable(judged)
         for measure, scores in score_queries(part, judged, measures).groupby("measure", sort=False):
             alike = None if clusters is None else clusters.reindex(scores["query_id"]).to_numpy()
-            interval = mean_interval(scores["value"].to_numpy(), alike)
-            interval |= {side: float(np.clip(interval[side], 0, 1)) for side in ("low", "high")}
+            interval = mean_interval(scores["value"].to_numpy(), alike, bounds=(0, 1))
             rows.append(
                 {
                     "group": group,
@@ -369,66 +274,3 @@ def score_by_group(
             "value_with_empty",
         ],
     )
-
-
-def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:
-    """Write a ranking in TREC form: `query Q0 document rank score tag`, score = -rank.
-
-    Raises DataError on an id with a space, which the form cannot hold.
-    """
-    _refuse_spaces(ranking)
-    with path.open("w", encoding="utf-8") as file:
-        for query, candidate, position in zip(
-            ranking["query_id"], ranking["candidate_id"], ranking["rank"], strict=True
-        ):
-            file.write(f"{query} Q0 {candidate} {position} {-position} {tag}\n")
-
-
-def read_run(path: Path) -> pd.DataFrame:
-    """Read a TREC run; the rank is recomputed from the score (ties by the file's rank). Raises
-    DataError by line."""
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            query, _, candidate, position, score, _ = line.decode().split()
-            rows.append((number, query, candidate, int(position), float(score)))
-        except ValueError:
-            raise DataError(
-                f"{path}:{number}: not a line of a TREC run (query Q0 document rank score tag): "
-                f"{line[:60]!r}"
-            ) from None
-    frame = pd.DataFrame(
-        rows, columns=["line", "query_id", "candidate_id", "rank", "score"]
-    ).set_index("line")
-    broken = frame["score"].isna() | frame.duplicated(["query_id", "candidate_id"])
-    if broken.any():
-        raise DataError(
-            f"{path}:{broken.idxmax()}: the score is NaN, or the query holds the document twice; "
-            f"write the run again"
-        )
-    frame = frame.sort_values(
-        ["query_id", "score", "rank"], ascending=[True, False, True], ignore_index=True
-    )
-    return frame.assign(rank=frame.groupby("query_id").cumcount() + 1)
-
-
-def _refuse_spaces(frame: pd.DataFrame) -> None:
-    for column in ("query_id", "candidate_id"):
-        spaced = frame[column].str.contains(r"\s")
-        if spaced.any():
-            raise DataError(
-                f"{column} {frame[column][spaced].iloc[0]!r} holds a space, which a TREC file cannot; "
-                f"replace it by _"
-            )
-
-
-def write_qrels(qrels: pd.DataFrame, path: Path) -> None:
-    """Write qrels in TREC form: `query 0 document label`. Raises DataError on an id with a space."""
-    _refuse_spaces(qrels)
-    with path.open("w", encoding="utf-8") as file:
-        for query, candidate, label in zip(
-            qrels["query_id"], qrels["candidate_id"], qrels["label"], strict=True
-        ):
-            file.write(f"{query} 0 {candidate} {label}\n")
