@@ -293,7 +293,7 @@ def named_files(key: str, value: Any) -> list[str]:
     names_folder = key in (
         "path",
         "adapter",
-        "reader",
+        "fact_encoder",
         "judge",
         "model_name_or_path",
     ) or key.endswith("_model")

@@ -185,6 +185,14 @@ def rows_of_split(tables: Mapping[str, pd.DataFrame], split: str) -> dict[str, p
     return rows
 
 
+def rows_of_split(tables: Mapping[str, pd.DataFrame], split: str) -> dict[str, pd.DataFrame]:
+    """Each table's rows of one split; a table without a column split (pools) whole."""
+    rows = {}
+    for name, table in tables.items():
+        rows[name] = table[table["split"] == split] if "split" in table else table
+    return rows
+
+
 def channels_of(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Who judges the test split, by name: observed labels, or pools where a task has them; graded
     labels where the data has grades; true_fit where the truth is known.

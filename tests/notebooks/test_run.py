@@ -405,7 +405,7 @@ def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names
     params = {
         "01_data_rules": sections | {"redact": ["name", "gendered"]},
         "02_contrastive": {"max_tokens": 64},
-        "09_error_analysis": {"cluster_by": "", "n": 10},
+        "09_error_analysis": {"cluster_by": "", "n_sampled": 10},
         "10_bias_analysis": {"cluster_by": "", "strata": [], "smallest": 3, "permutations": 100},
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(params))
@@ -480,8 +480,8 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
         ("annotator", "service"),
         ("stage1", tables.parent / "02_contrastive"),
         ("language_model", "m"),
-        ("n", 20),
-        ("reader", ""),
+        ("n_sampled", 20),
+        ("fact_encoder", ""),
         environment=cache,
     )
     assert done.returncode == 0, done.stderr[-3000:]

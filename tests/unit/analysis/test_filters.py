@@ -1,13 +1,15 @@
-"""Filters: who breaks a constraint comes last, and what that costs is counted."""
+"""Filters: candidates that break a constraint come last, and the cost is measured."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from matchlib.analysis import filters
+from matchlib.analysis.suitability import Facts
+from matchlib.data.schema import DataError
 from matchlib.retrieval.search import Hits
 
-FACTS = {
+KNOWN = {
     "skills": "",
     "nice_skills": "",
     "years": 3.0,
@@ -16,63 +18,77 @@ FACTS = {
     "remote": "no",
     "seniority": "middle",
 }
+EXETER = KNOWN | {"city": "Exeter", "region": "South West"}
+NO_PLACE = KNOWN | {"city": "", "region": ""}
+NO_LEVEL = KNOWN | {"seniority": ""}
+LEAD = KNOWN | {"seniority": "lead"}
 
 
-def test_who_does_not_meet_a_constraint_comes_last_in_the_old_order():
+def test_candidates_that_break_a_constraint_come_last_in_the_old_order():
     hits = Hits(np.array([[2, 0, 1, -1]]), np.array([[0.9, 0.5, -0.3, -np.inf]]))
-    kept = filters.demote(hits, np.array([[True, True, False]]))
-    assert kept.positions[0][np.argsort(-kept.scores[0])].tolist() == [0, 1, 2, -1]
+    demoted = filters.demote(hits, np.array([[True, True, False]]))
+    order = np.argsort(-demoted.scores[0])
+    assert demoted.positions[0][order].tolist() == [0, 1, 2, -1]
 
 
-def test_what_a_text_does_not_say_breaks_no_constraint():
-    asked = pd.DataFrame(
-        [FACTS, FACTS | {"city": "", "region": ""}, FACTS | {"seniority": ""}], index=list("abc")
+def test_an_unknown_fact_breaks_no_constraint():
+    facts = Facts(
+        jobs=pd.DataFrame([KNOWN, NO_PLACE, NO_LEVEL], index=list("abc")),
+        resumes=pd.DataFrame([KNOWN, EXETER, LEAD], index=list("xyz")),
     )
-    held = pd.DataFrame(
-        [FACTS, FACTS | {"city": "Exeter", "region": "South West"}, FACTS | {"seniority": "lead"}],
-        index=list("xyz"),
-    )
-    assert filters.meets(asked, held, ["place"]).tolist() == [
+    assert filters.meets_constraints(facts, ["place"]).tolist() == [
         [True, False, True],
-        [True] * 3,
+        [True, True, True],
         [True, False, True],
     ]
-    assert filters.meets(asked, held, ["place", "seniority"]).tolist() == [
+    assert filters.meets_constraints(facts, ["place", "seniority"]).tolist() == [
         [True, False, False],
         [True, True, False],
         [True, False, True],
     ]
 
 
-def test_a_filter_takes_the_unsuitable_away_and_shows_its_price():
-    asked = pd.DataFrame([FACTS], index=["j"])
-    held = pd.DataFrame(
-        [FACTS, FACTS | {"city": "Exeter", "region": "South West"}, FACTS], index=["a", "far", "b"]
+def test_a_constraint_that_no_text_states_is_refused():
+    facts = Facts(jobs=pd.DataFrame([KNOWN]), resumes=pd.DataFrame([KNOWN]))
+    with pytest.raises(DataError, match="'area' cannot be read from texts; choose from place"):
+        filters.meets_constraints(facts, ["area"])
+
+
+def rankings_of_one_job(candidates):
+    """Rankings in both directions; candidates: of job j, best first."""
+    resumes = pd.DataFrame(
+        {
+            "query_id": "j",
+            "candidate_id": candidates,
+            "rank": range(1, len(candidates) + 1),
+        }
     )
-    truth = pd.DataFrame({"job_id": ["j", "j"], "resume_id": ["far", "b"]})
+    jobs = pd.DataFrame({"query_id": ["far"], "candidate_id": ["j"], "rank": [1]})
+    return {"rank_resumes": resumes, "rank_jobs": jobs}
 
-    def ranking(task, order):
-        query, candidates = ("j", order) if task == "rank_resumes" else ("far", ["j"])
-        return pd.DataFrame(
-            {"query_id": query, "candidate_id": candidates, "rank": range(1, len(candidates) + 1)}
-        )
 
+def test_a_filter_removes_unsuitable_candidates_at_a_cost():
+    facts = Facts(
+        jobs=pd.DataFrame([KNOWN], index=["j"]),
+        resumes=pd.DataFrame([KNOWN, EXETER, KNOWN], index=["a", "far", "b"]),
+    )
     rankings = {
-        name: {task: ranking(task, order) for task in ("rank_resumes", "rank_jobs")}
-        for name, order in {"plain": ["far", "a", "b"], "filtered": ["a", "b", "far"]}.items()
+        "plain": rankings_of_one_job(["far", "a", "b"]),
+        "filtered": rankings_of_one_job(["a", "b", "far"]),
     }
-    table = filters.compare_filters(
+    truth = pd.DataFrame({"job_id": ["j", "j"], "resume_id": ["far", "b"]})
+    compared = filters.compare_filters(
         rankings,
         {"true_fit": truth},
-        {"known": (asked, held)},
+        {"known": facts},
         baseline="plain",
         clusters=None,
-        k=2,
+        cutoff=2,
     )
-    rows = table[table["task"] == "rank_resumes"].set_index("system")
+    rows = compared[compared["task"] == "rank_resumes"].set_index("system")
     assert rows["unsuitable, known"].to_dict() == {"plain": 0.5, "filtered": 0.0}
-    ideal = 1 + 1 / np.log2(3)
-    assert rows["nDCG@10"].to_dict() == pytest.approx(
-        {"plain": (1 + 0.5) / ideal, "filtered": (1 / np.log2(3) + 0.5) / ideal}
-    )
-    assert rows.loc["filtered", "difference"] == pytest.approx((1 / np.log2(3) - 1) / ideal)
+    second = 1 / np.log2(3)
+    ideal = 1 + second
+    assert rows.loc["plain", "nDCG@10"] == pytest.approx((1 + 0.5) / ideal)
+    assert rows.loc["filtered", "nDCG@10"] == pytest.approx((second + 0.5) / ideal)
+    assert rows.loc["filtered", "difference"] == pytest.approx((second - 1) / ideal)
