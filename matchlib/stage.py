@@ -148,6 +148,11 @@ class Finished:
         """The finished stage that this one read as `name`."""
         return Finished(self.folder / self.manifest["inputs"][name]["path"])
 
+    @property
+    def inputs(self) -> dict[str, Finished]:
+        """The finished stages that this one read, by name."""
+        return {name: self.input(name) for name in self.manifest["inputs"]}
+
     def path(self, name: str) -> Path:
         """Path of a file or folder that the stage wrote."""
         path = self.folder / name

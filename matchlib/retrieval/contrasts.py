@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from matchlib.retrieval.leaderboard import BothWays, Corpus, count_lines, score_matrix
+from matchlib.retrieval.corpus import Corpus, HitsByTask
+from matchlib.retrieval.systems import count_lines, score_matrix
 from matchlib.stats import mean_interval
 
 
 def compare_contrasts(
-    systems: Mapping[str, BothWays],
+    systems: Mapping[str, HitsByTask],
     corpus: Corpus,
     preferences: pd.DataFrame,
     *,

@@ -8,7 +8,7 @@ candidate_id, label (1 relevant, 0 judged and not, -1 unlabelled).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ir_measures
 import numpy as np
@@ -274,3 +274,22 @@ def score_by_group(
             "value_with_empty",
         ],
     )
+
+
+def score_groups(
+    rankings: Mapping[str, Mapping[str, pd.DataFrame]],
+    qrels: pd.DataFrame,
+    groups: pd.Series,
+    measures: Sequence[str],
+    *,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
+    """`score_by_group` of every system's ranking of resumes, with a column system.
+
+    rankings: system -> task -> ranking; qrels: of rank_resumes.
+    """
+    tables = []
+    for system, by_task in rankings.items():
+        table = score_by_group(by_task["rank_resumes"], qrels, groups, measures, clusters=clusters)
+        tables.append(table.assign(system=system))
+    return pd.concat(tables)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from matchlib.retrieval.contrasts import compare_contrasts
-from matchlib.retrieval.leaderboard import Corpus, length
+from matchlib.retrieval.corpus import Corpus
 from matchlib.retrieval.search import Hits
+from matchlib.retrieval.systems import line_count
 
 N = 30
 
@@ -61,7 +62,7 @@ def test_an_oracle_gets_every_own_pair_and_half_of_the_others(corpus, preference
 
 def test_a_system_of_length_alone_gains_nothing_over_another_job(corpus, preferences):
     for seed in range(5):
-        found = row(length(corpus), corpus, preferences, seed=seed)
+        found = row(line_count(corpus), corpus, preferences, seed=seed)
         assert (
             found["own_minus_other"]
             == found["own_minus_other_low"]
@@ -73,7 +74,7 @@ def test_a_system_of_length_alone_gains_nothing_over_another_job(corpus, prefere
 
 
 def test_the_length_row_is_what_the_length_system_gets(corpus, preferences):
-    table = compare_contrasts({"it": length(corpus)}, corpus, preferences, seed=0).drop(
+    table = compare_contrasts({"it": line_count(corpus)}, corpus, preferences, seed=0).drop(
         columns="system"
     )
     pd.testing.assert_series_equal(table.iloc[0], table.iloc[1], check_names=False)
@@ -112,5 +113,5 @@ def test_ties_between_annotators_are_left_out_and_unretrieved_resumes_tie(corpus
 
 def test_without_hard_pairs_their_figure_is_unknown(corpus, preferences):
     easy = preferences[[i % 3 == 2 for i in range(N)]]
-    found = row(length(corpus), corpus, easy)
+    found = row(line_count(corpus), corpus, easy)
     assert found["hard_n"] == 0 and np.isnan(found["hard"]) and found["own"] == 1.0

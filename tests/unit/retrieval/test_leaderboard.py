@@ -2,17 +2,20 @@
 
 import numpy as np
 import pandas as pd
+import pandera
 import pytest
 
 from matchlib.data.schema import DataError
+from matchlib.retrieval import diagnostics, systems
 from matchlib.retrieval import leaderboard as lb
+from matchlib.retrieval.corpus import Corpus, HitsByTask
 from matchlib.retrieval.search import Hits
 
 TASKS = ("rank_resumes", "rank_jobs")
 
 
 @pytest.fixture(scope="module")
-def corpus() -> lb.Corpus:
+def corpus() -> Corpus:
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
     jobs = pd.DataFrame(
         {
@@ -30,7 +33,7 @@ def corpus() -> lb.Corpus:
             "split": "test",
         }
     )
-    return lb.Corpus(jobs, resumes)
+    return Corpus(jobs, resumes)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def labels() -> pd.DataFrame:
     )
 
 
-def planted(corpus: lb.Corpus, *, right: float, seed: int) -> lb.BothWays:
+def planted(corpus: Corpus, *, right: float, seed: int) -> HitsByTask:
     """A system whose score is `right` on the diagonal plus noise."""
     scores = (
         np.random.default_rng(seed)
@@ -68,18 +71,18 @@ def test_of_split_keeps_one_split(corpus):
         "jobs": corpus.jobs.assign(split=["test"] * 4 + ["train"] * 2),
         "resumes": corpus.resumes,
     }
-    part = lb.Corpus.of_split(tables, "test")
+    part = Corpus.of_split(tables, "test")
     assert (len(part.jobs), len(part.resumes)) == (4, 8)
 
 
 def test_bm25_finds_the_shared_word_both_ways(corpus, labels):
-    rankings = corpus.rank(lb.bm25(corpus), depth=1)
+    rankings = corpus.rank(systems.bm25(corpus), depth=1)
     assert rankings["rank_resumes"]["candidate_id"].tolist() == labels["resume_id"].tolist()
     assert rankings["rank_jobs"]["candidate_id"].tolist()[:6] == labels["job_id"].tolist()
 
 
 def test_length_ranks_by_lines_whatever_the_query(corpus):
-    rankings = corpus.rank(lb.length(corpus))
+    rankings = corpus.rank(systems.line_count(corpus))
     by_query = rankings["rank_resumes"].groupby("query_id")["candidate_id"].agg(list)
     assert all(ids == [f"r{i}" for i in reversed(range(8))] for ids in by_query)
     # all jobs have two lines: a tie, broken the same way for every resume but not by id
@@ -95,17 +98,17 @@ def test_dense_encodes_each_side_with_its_own_method(corpus):
         def encode_resumes(self, texts):
             return np.eye(8, dtype=np.float32)[::-1][: len(texts)].copy()
 
-    rankings = corpus.rank(lb.dense(corpus, OneHot()), depth=1)
+    rankings = corpus.rank(systems.dense(corpus, OneHot()), depth=1)
     assert rankings["rank_resumes"]["candidate_id"].tolist() == [f"r{7 - i}" for i in range(6)]
     assert rankings["rank_jobs"]["candidate_id"].tolist()[2:] == [f"j{7 - i}" for i in range(2, 8)]
 
 
 def test_mix_with_weight_0_and_1_is_either_system(corpus):
     first, second = planted(corpus, right=0, seed=1), planted(corpus, right=0, seed=2)
-    assert candidates(corpus.rank(lb.mix(corpus, first, second, 0.0))) == candidates(
+    assert candidates(corpus.rank(systems.mix(corpus, first, second, weight=0.0))) == candidates(
         corpus.rank(first)
     )
-    assert candidates(corpus.rank(lb.mix(corpus, first, second, 1.0))) == candidates(
+    assert candidates(corpus.rank(systems.mix(corpus, first, second, weight=1.0))) == candidates(
         corpus.rank(second)
     )
     assert candidates(corpus.rank(first)) != candidates(corpus.rank(second))
@@ -113,38 +116,44 @@ def test_mix_with_weight_0_and_1_is_either_system(corpus):
 
 def test_mix_without_a_weight_is_symmetric(corpus):
     first, second = planted(corpus, right=1, seed=1), planted(corpus, right=1, seed=2)
-    one, other = lb.mix(corpus, first, second, None), lb.mix(corpus, second, first, None)
+    one, other = (
+        systems.mix_by_rank(corpus, first, second),
+        systems.mix_by_rank(corpus, second, first),
+    )
     assert candidates(corpus.rank(one)) == candidates(corpus.rank(other))
 
 
 def test_tuning_picks_the_planted_weight(corpus, labels):
     noise, good = planted(corpus, right=0, seed=3), planted(corpus, right=40, seed=4)
-    tuned = lb.tune_mix(corpus, good, noise, labels)
+    tuned = systems.tune_mix(corpus, good, noise, labels)
     assert tuned["weight"].tolist() == [round(0.1 * i, 1) for i in range(11)]
-    assert lb.best_weight(tuned) == 0.0
+    assert systems.best_weight(tuned) == 0.0
     assert tuned.loc[0, "ndcg"] == 1.0 and tuned.loc[10, "ndcg"] < 0.8
-    reverse = lb.tune_mix(corpus, noise, good, labels)
-    assert 0.5 <= lb.best_weight(reverse) <= 1.0 and reverse["ndcg"].iloc[-1] == 1.0
+    reverse = systems.tune_mix(corpus, noise, good, labels)
+    assert 0.5 <= systems.best_weight(reverse) <= 1.0 and reverse["ndcg"].iloc[-1] == 1.0
 
 
 def test_tuning_finds_a_mixture_that_beats_both_systems(corpus, labels):
     # job i and resume i lead only in the sum: each system puts one other candidate above, never the same
     eye = np.eye(6, 8)
     above = [np.roll(eye, 1, axis=1) * 1.5 + eye, np.roll(eye, 3, axis=1) * 1.5 + eye]
-    systems = []
+    both = []
     for scores in above:
         hits = {}
         for task, table in (("rank_resumes", scores), ("rank_jobs", scores.T)):
             order = np.argsort(-table, axis=1, kind="stable")
             hits[task] = Hits(order, np.take_along_axis(table, order, axis=1).astype(np.float32))
-        systems.append(hits)
-    tuned = lb.tune_mix(corpus, *systems, labels)
-    assert lb.best_weight(tuned) in (0.4, 0.5, 0.6)
+        both.append(hits)
+    tuned = systems.tune_mix(corpus, *both, labels)
+    assert systems.best_weight(tuned) in (0.4, 0.5, 0.6)
     assert tuned["ndcg"].max() > tuned["ndcg"].iloc[[0, 10]].max() + 0.1
 
 
 def test_best_weight_is_the_smallest_of_equals():
-    assert lb.best_weight(pd.DataFrame({"weight": [0.0, 0.1, 0.2], "ndcg": [0.3, 0.5, 0.5]})) == 0.1
+    assert (
+        systems.best_weight(pd.DataFrame({"weight": [0.0, 0.1, 0.2], "ndcg": [0.3, 0.5, 0.5]}))
+        == 0.1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -215,14 +224,16 @@ def test_p_is_adjusted_within_a_table_with_every_pair_once():
     board = pd.DataFrame(
         {"system": list("abcc"), "baseline": list("baab"), "p": [0.01, 0.01, 0.02, 0.5]}
     )
-    found = lb.corrected(board.assign(channel="observed", task="rank_jobs", measure="RR"))
+    found = lb.adjust_for_multiplicity(
+        board.assign(channel="observed", task="rank_jobs", measure="RR")
+    )
     assert found["p_holm"].tolist() == pytest.approx(
         [0.03, 0.03, 0.04, 0.5]
     )  # three pairs, not four
 
 
 def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
-    same = lb.Corpus(
+    same = Corpus(
         corpus.jobs.assign(job_id=[str(i) for i in range(6)]),
         corpus.resumes.assign(resume_id=[str(i) for i in range(8)]),
     )
@@ -250,7 +261,9 @@ def test_without_a_shared_column_queries_are_independent(corpus):
 
 
 def test_overview_has_one_row_a_system(board):
-    table = lb.overview(board, channel="true_fit", task="rank_jobs", baseline="raw")
+    table = lb.overview(
+        board, judgments="true_fit", task="rank_jobs", baseline="raw", measures=["nDCG@10", "RR"]
+    )
     assert table["system"].tolist() == ["raw", "copy", "stage1"]
     assert list(table.columns) == [
         "system",
@@ -266,7 +279,7 @@ def test_overview_has_one_row_a_system(board):
 
 
 def test_the_choice_is_by_validation_whatever_the_test_says(board):
-    table = lb.beside_validation(
+    table = diagnostics.compare_with_validation(
         board, {"stage1": {"validation": 0.4}, "raw": {"validation": 0.5}}, measure="RR"
     )
     assert table["system"].tolist() == ["raw", "stage1"]
@@ -287,7 +300,7 @@ def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
         clusters=None,
         facts={},
     )
-    found = lb.gain_parts(board, measure="nDCG@10")
+    found = diagnostics.gain_parts(board, measure="nDCG@10")
     assert found["task"].tolist() == ["rank_resumes", "rank_jobs"]
     whole = found["stage1"] - found["raw"]
     np.testing.assert_allclose(found["by_applying"] + found["by_deciding"], whole)
@@ -302,20 +315,34 @@ def test_trainings_of_one_system_are_set_apart(board):
             for name, value in [("a", 0.3), ("a", 0.3), ("a@2", 0.5), ("a@3", 0.4), ("once", 0.9)]
         ]
     )  # a: two baselines
-    apart = lb.seeds_apart(again, measure="nDCG@10").iloc[0]
+    apart = diagnostics.seed_variance(again, measure="nDCG@10").iloc[0]
     assert (apart["system"], apart["trainings"]) == ("a", 3)
     assert apart[["mean", "lowest", "highest", "queries"]].tolist() == pytest.approx(
         [0.4, 0.3, 0.5, 0.2]
     )
-    assert lb.seeds_apart(board, measure="nDCG@10").empty
+    assert diagnostics.seed_variance(board, measure="nDCG@10").empty
 
 
-def test_headline_and_key_figures_speak_of_the_last_channel(board):
-    assert "1.000" in lb.headline(board, measure="RR") and "not a verdict" in lb.headline(
-        board, measure="RR"
-    )
-    figures = lb.key_figures(board, measure="RR")
-    assert figures["stage1, rank resumes"] == 1.0 and len(figures) == 6
+def test_headline_and_key_figures_rest_on_the_truth_in_whatever_order_the_rows_are(board):
+    shuffled = board.sample(frac=1, random_state=1)
+    for rows in (board, shuffled):
+        assert lb.primary_judgments(rows) == "true_fit"
+        sentence = lb.headline(rows, measure="RR")
+        assert "Judged by who truly fits" in sentence and "not a verdict" in sentence
+        figures = lb.key_figures(rows, measure="RR")
+        assert figures["stage1.rank_resumes"] == 1.0 and len(figures) == 6
+    assert lb.primary_judgments(board[board["channel"] == "observed"]) == "observed"
+
+
+def test_a_leaderboard_is_checked_before_it_is_written(board, tmp_path):
+    lb.write_leaderboard(board, tmp_path / "board.csv")
+    read = pd.read_csv(tmp_path / "board.csv")
+    assert list(read) == list(board) and len(read) == len(board)
+    with pytest.raises(pandera.errors.SchemaError):
+        lb.write_leaderboard(board.assign(p_holm=2.0), tmp_path / "bad.csv")
+    with pytest.raises(ValueError, match="twice"):
+        lb.write_leaderboard(pd.concat([board, board]), tmp_path / "bad.csv")
+    assert not (tmp_path / "bad.csv").exists()
 
 
 def test_alignment_is_a_measure_of_the_board(corpus):

@@ -1,0 +1,111 @@
+"""The systems of the leaderboard: keywords, encoders, a trivial rule, and mixtures of two."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.schema import TASKS
+from matchlib.retrieval.corpus import Corpus, HitsByTask
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.metrics import qrels_from_labels, score_queries
+from matchlib.retrieval.search import (
+    best_of,
+    fuse_by_rank,
+    fuse_by_weight,
+    search_bm25,
+    search_dense,
+)
+
+WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
+"""Weights of the second system that `tune_mix` tries."""
+
+
+def bm25(corpus: Corpus, *, language: str = "english", segment: str = "characters") -> HitsByTask:
+    """BM25 in both tasks; language and segment as in `search_bm25`."""
+    hits = {}
+    for task in TASKS:
+        queries, candidates = corpus.sides(task)
+        hits[task] = search_bm25(
+            queries.texts,
+            candidates.texts,
+            pools=corpus.pool(task),
+            language=language,
+            segment=segment,
+        )
+    return hits
+
+
+def dense(corpus: Corpus, encoder: Encoder) -> HitsByTask:
+    """An encoder in both tasks: cosine of the documents' vectors."""
+    jobs = encoder.encode_jobs(list(corpus.jobs["text"]))
+    resumes = encoder.encode_resumes(list(corpus.resumes["text"]))
+    return {
+        "rank_resumes": search_dense(jobs, resumes, pools=corpus.pool("rank_resumes")),
+        "rank_jobs": search_dense(resumes, jobs, pools=corpus.pool("rank_jobs")),
+    }
+
+
+def count_lines(texts: pd.Series) -> np.ndarray:
+    """(n,) int number of lines that are not blank; blank ones say how a file was made."""
+    return texts.str.count(r"(?m)^.*\S").to_numpy()
+
+
+def line_count(corpus: Corpus) -> HitsByTask:
+    """The trivial system: the candidate with more lines is better, whatever the query."""
+    hits = {}
+    for task in TASKS:
+        queries, candidates = corpus.sides(task)
+        n_queries = len(queries.documents)
+        lines = count_lines(candidates.documents["text"]).astype(np.float32)
+        scores = (lines for _ in range(n_queries))
+        hits[task] = best_of(scores, n_queries, len(lines), pools=corpus.pool(task))
+    return hits
+
+
+def mix(corpus: Corpus, first: HitsByTask, second: HitsByTask, *, weight: float) -> HitsByTask:
+    """(1 - weight) of the first system's standardised scores, and weight of the second's."""
+    mixed = {}
+    for task in TASKS:
+        _, candidates = corpus.sides(task)
+        systems = [first[task], second[task]]
+        mixed[task] = fuse_by_weight(systems, len(candidates.documents), [1 - weight, weight])
+    return mixed
+
+
+def mix_by_rank(corpus: Corpus, first: HitsByTask, second: HitsByTask) -> HitsByTask:
+    """Two systems by reciprocal rank fusion, which has no weight to tune."""
+    mixed = {}
+    for task in TASKS:
+        _, candidates = corpus.sides(task)
+        mixed[task] = fuse_by_rank([first[task], second[task]], len(candidates.documents))
+    return mixed
+
+
+def tune_mix(
+    corpus: Corpus, first: HitsByTask, second: HitsByTask, labels: pd.DataFrame
+) -> pd.DataFrame:
+    """Validation nDCG@10 of every weight: a frame weight, ndcg (the mean of both tasks)."""
+    rows = []
+    for weight in WEIGHTS:
+        rankings = corpus.rank(mix(corpus, first, second, weight=weight))
+        means = []
+        for task, ranking in rankings.items():
+            scores = score_queries(ranking, qrels_from_labels(labels, task), ["nDCG@10"])
+            means.append(scores["value"].mean())
+        rows.append({"weight": weight, "ndcg": float(np.mean(means))})
+    return pd.DataFrame(rows)
+
+
+def best_weight(tuned: pd.DataFrame) -> float:
+    """The weight with the best validation score, the smallest of equals."""
+    return float(tuned.loc[tuned["ndcg"].idxmax(), "weight"])
+
+
+def score_matrix(hits: HitsByTask, corpus: Corpus) -> np.ndarray:
+    """(J, R) scores of rank_resumes; -inf where a resume was not retrieved."""
+    found = hits["rank_resumes"]
+    scores = np.full((len(corpus.jobs), len(corpus.resumes)), -np.inf)
+    row, column = np.nonzero(found.positions >= 0)
+    scores[row, found.positions[row, column]] = found.scores[row, column]
+    return scores
