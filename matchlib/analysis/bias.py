@@ -1,30 +1,32 @@
-"""The audit of a ranking: what each group of people gets from it, how sure that is, and what chance
-would do.
+"""The audit of a ranking: what each group of people gets from it, with intervals and tests.
 
 A figure here describes one ranking on one test. None certifies that a ranking is fair, and no flag
-does not mean no
-harm: a small group, or a bias that the labels share, goes unseen.
+does not mean no harm: a small group, or a bias that the labels share, goes unseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from matchlib.data import privacy
 from matchlib.data.schema import DataError
 from matchlib.retrieval.metrics import qrels_from_labels
 from matchlib.stats import holm, mean_interval, paired_randomisation
 
-STRATA = ("occupation", "seniority")
+DEFAULT_STRATA = ("occupation", "seniority")
 NOT_STATED = "not stated"
-SMALLEST = 20
-"""Fewest members of a group, or qualified pairs, that a figure may rest on."""
-LEVEL = 0.05
-COLUMNS = [
+MIN_GROUP_SIZE = 20
+"""Fewest members of a group, or qualified pairs, for which a figure is given."""
+MAX_AUTOMATIC_GROUPS = 10
+"""Groups that a protected column may have to be audited without being named."""
+FLAG_LEVEL = 0.05
+FOUR_FIFTHS = 0.8
+AUDIT_COLUMNS = [
     "measure",
     "group",
     "value",
@@ -40,241 +42,339 @@ COLUMNS = [
     "comparable",
     "note",
 ]
-EARNED = ("top", "exposure")
-_AT_ONCE = 5_000_000  # permuted labels held in memory
+_RANK_PARTS = ("top", "exposure")
+_MAX_LABELS_IN_MEMORY = 5_000_000  # permuted labels
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Everything the measures need: parts[name] (Q, R) summed two ways, since every measure is a
-    ratio of sums.
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """How to audit a ranking.
 
-    by_group: name -> (Q, G) sums over a group's candidates; by_resume: name -> (R,) sums over
-    queries, of top and exposure less what a place drawn at random from the same pool gives, so that
-    being in more pools earns nothing;
-    given: top and exposure -> (G,) what the pools alone give a group; groups: (R,) codes into
-    names; strata: (R,) codes; clusters: (Q,) or None; channels: who says who is qualified.
+    cutoff: ranks that count as the top; strata: columns of the resumes within which groups are
+    permuted; clusters: query_id -> what makes queries alike; min_group_size: fewest members of a
+    group, or qualified pairs, for which a figure is given; n_permutations: of groups; seed: of the
+    permutations.
     """
 
-    by_group: dict[str, np.ndarray]
-    by_resume: dict[str, np.ndarray]
-    given: dict[str, np.ndarray]
-    groups: np.ndarray
-    names: list[str]
-    strata: np.ndarray
-    clusters: np.ndarray | None
-    channels: list[str]
+    cutoff: int
+    strata: Sequence[str] = DEFAULT_STRATA
+    clusters: pd.Series | None = None
+    min_group_size: int = MIN_GROUP_SIZE
+    n_permutations: int = 1_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """A value, what each query adds to its error (None: there is no value), and how many members it
-    rests on."""
+class _Measure:
+    """A measure; judgment_set: the one that it is taken against, "" if against none."""
+
+    name: str
+    judgment_set: str = ""
+
+    def label(self, cutoff: int) -> str:
+        name = self.name
+        if name == "share of the top":
+            name = f"share of the top {cutoff}"
+        elif name == "recall":
+            name = f"recall at {cutoff}"
+        return f"{name}, {self.judgment_set}" if self.judgment_set else name
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest possible value."""
+        if self.name == "recall gap":
+            return -1, 1
+        if self.name == "selection ratio":
+            return 0, np.inf
+        return 0, 1
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """value: NaN if there is none; influence: (Q,) what each query adds to its error, None if there
+    is no value; n: members that it rests on."""
 
     value: float
     influence: np.ndarray | None
     n: int
 
 
-def audit(
+_NO_ESTIMATE = _Estimate(np.nan, None, 0)
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Sums from which all measures are computed, since every measure is a ratio of sums.
+
+    A part is a weight of each pair: "pool", "top", "exposure", and for each judgment set
+    "qualified, <set>" and "hit, <set>" (qualified and in the top).
+
+    by_group: part -> (Q, G) sums over a group's candidates.
+    by_resume: part -> (R,) sums over queries; of top and exposure less what a random rank in the
+    same pool would give, so that being in more pools adds nothing.
+    from_pools: top and exposure -> (G,) what the pools alone would give a group.
+    groups: (R,) codes into group_names; strata: (R,) codes; clusters: (Q,) or None.
+    """
+
+    by_group: dict[str, np.ndarray]
+    by_resume: dict[str, np.ndarray]
+    from_pools: dict[str, np.ndarray]
+    groups: np.ndarray
+    group_names: list[str]
+    strata: np.ndarray
+    clusters: np.ndarray | None
+    judgment_sets: list[str]
+
+
+def columns_to_audit(resumes: pd.DataFrame, protected_columns: Sequence[str]) -> list[str]:
+    """The named columns; if none is named, those whose names say that they are protected and that
+    have 2 to MAX_AUTOMATIC_GROUPS groups."""
+    if protected_columns:
+        return list(protected_columns)
+    columns = []
+    for column in privacy.protected_columns(resumes.columns):
+        if 2 <= resumes[column].nunique() <= MAX_AUTOMATIC_GROUPS:
+            columns.append(column)
+    return columns
+
+
+def audit_systems(
+    rankings: Mapping[str, pd.DataFrame],
+    resumes: pd.DataFrame,
+    judgment_sets: Mapping[str, pd.DataFrame],
+    *,
+    columns: Sequence[str],
+    settings: AuditSettings,
+) -> pd.DataFrame:
+    """`audit_ranking` of every system for every protected column: AUDIT_COLUMNS, column, system.
+
+    rankings: system -> ranking.
+    """
+    audits = []
+    for column in columns:
+        for system, ranking in rankings.items():
+            audit = audit_ranking(ranking, resumes, judgment_sets, column=column, settings=settings)
+            audits.append(audit.assign(column=column, system=system))
+    if not audits:
+        return pd.DataFrame(columns=["column", "system", *AUDIT_COLUMNS])
+    return pd.concat(audits, ignore_index=True)
+
+
+def audit_ranking(
     ranking: pd.DataFrame,
     resumes: pd.DataFrame,
-    channels: Mapping[str, pd.DataFrame],
+    judgment_sets: Mapping[str, pd.DataFrame],
     *,
     column: str,
-    k: int,
-    strata: Sequence[str] = STRATA,
-    clusters: pd.Series | None = None,
-    smallest: int = SMALLEST,
-    n_permutations: int = 1_000,
-    seed: int = 0,
+    settings: AuditSettings,
 ) -> pd.DataFrame:
-    """What each group in `column` gets from a ranking of resumes, beside what it would get if
-    groups were shuffled.
+    """What each group in `column` gets from a ranking of resumes, and what it would get by chance.
 
     ranking: query_id, candidate_id, rank of whole pools; resumes: resume_id, `column` (empty: "not
-    stated"), strata;
-    channels: name -> pairs (job_id, resume_id, label default 1) of who is qualified; clusters:
-    query_id -> cluster.
+    stated"), strata; judgment_sets: name -> pairs (job_id, resume_id, label default 1) of who is
+    qualified. Returns AUDIT_COLUMNS.
 
-    Returns measure, group, value, low, high (95%), n, n_clusters, expected, chance, p, p_holm,
-    flag, comparable, note.
-    Measures: share of
-    the pool, of the top k, of the exposure (1 / log2(1 + rank), each query's sums to one), and of
-    the qualified; selection rate, and its ratio to the group selected most, beside the four-fifths
-    rule (a description: with no bias it flags many a small audit); recall at k among the qualified,
-    and its gap to all others (equal opportunity). Rates are of all pairs together, their intervals
-    over queries or clusters of them (linearised ratios).
-    n: the group's candidates, or qualified pairs; of shares and gaps, which two sides make, the
-    smaller side's. Under `smallest` there is no figure.
+    Measures: share of the pool, of the top, of the exposure (1 / log2(1 + rank), each query's sums
+    to one), and of the qualified; selection rate, and its ratio to that of the group selected most,
+    with the four-fifths rule (a description: with no bias it flags many a small audit); recall
+    among the qualified, and its gap to all others (equal opportunity). Rates are of all pairs
+    together, their intervals (95%) over queries or clusters of them (linearised ratios).
+    n: the group's candidates, or qualified pairs; of shares and gaps, which involve two sides, the
+    smaller side's. Below min_group_size there is no figure.
 
-    p: two-sided, for share of the top and of exposure and for recall gaps, from permuting groups
-    within strata, the same permutations for all; `expected` is their mean, in which what pools
-    alone give is held fixed; `chance` is their mean distance from it: what |value - expected| is
-    where groups do not matter; Holm over all p, a two-group audit's counted once; flag: p_holm <
-    .05. Who is alone in his stratum is not permuted: `comparable` is the share of a group that can
-    be; if it is 0 there is no test. The null is that given the strata neither the order nor who
-    counts as qualified depends on the group: a recall gap against biased labels may show the
-    labels' bias, and where pools differ in size, who stands in small ones, of which more reach the
-    top. Raises DataError on what cannot be audited.
+    Tested are share of the top, share of exposure and recall gap. p: two-sided, from permuting
+    groups within strata, the same permutations for all measures; expected: their mean, in which
+    what the pools alone give is held fixed; chance: their mean distance from it, which is the size
+    of |value - expected| where groups do not matter; p_holm: Holm over all p, those of two groups,
+    which mirror each other, counted once; flag: p_holm < .05. People whose stratum holds no other
+    group are not permuted: comparable is the share of a group that can be; if it is 0 there is no
+    test.
+
+    The null hypothesis is that given the strata neither the order nor who counts as qualified
+    depends on the group. A recall gap against biased labels may show the labels' bias. Where pools
+    differ in size it may show which people stand in small pools, of which more reach the top.
+    Raises DataError on what cannot be audited.
     """
-    table = _tabulate(
-        ranking, resumes, channels, column=column, k=k, strata=strata, clusters=clusters
-    )
-    rng = np.random.default_rng(seed)
-    tests = _permute(table, n_permutations, rng)
+    totals = _compute_totals(ranking, resumes, judgment_sets, column=column, settings=settings)
+    permuted = _permute_groups(totals, settings)
     rows = []
-    for g, group in enumerate(table.names):
-        comparable = _comparable(table, g)
-        for (kind, channel), figure in _figures(table, g, smallest).items():
+    for group, group_name in enumerate(totals.group_names):
+        comparable = _comparable_share(totals, group)
+        estimates = _estimate_measures(totals, group, settings.min_group_size)
+        for measure, estimate in estimates.items():
             row = {
-                "measure": _name(kind, channel, k),
-                "group": group,
-                **_interval(figure, table.clusters, kind),
-                "n": figure.n,
+                "measure": measure.label(settings.cutoff),
+                "group": group_name,
+                "n": estimate.n,
                 "comparable": comparable,
                 "note": "",
             }
-            if figure.n < smallest:
-                row |= {"value": np.nan, "low": np.nan, "high": np.nan, "note": "too few"}
-            elif kind == "selection ratio" and figure.value < 0.8:
+            row.update(_interval(estimate, measure, totals.clusters))
+            if estimate.n < settings.min_group_size:
+                row.update({"value": np.nan, "low": np.nan, "high": np.nan, "note": "too few"})
+            elif measure.name == "selection ratio" and estimate.value < FOUR_FIFTHS:
                 row["note"] = "under four fifths"
-            elif (kind, channel) in tests and not comparable:
+            elif measure in permuted and not comparable:
                 row["note"] = "nobody to compare with"
-            elif (kind, channel) in tests:
-                row |= _p_value(tests[kind, channel][:, g])
+            elif measure in permuted:
+                row.update(_permutation_test(permuted[measure][:, group]))
             rows.append(row)
-    return _flagged(pd.DataFrame(rows).reindex(columns=COLUMNS))
+    return _add_flags(pd.DataFrame(rows).reindex(columns=AUDIT_COLUMNS))
 
 
 def audit_slices(
     ranking: pd.DataFrame,
     slices: pd.Series,
     resumes: pd.DataFrame,
-    channels: Mapping[str, pd.DataFrame],
-    **options,
+    judgment_sets: Mapping[str, pd.DataFrame],
+    *,
+    column: str,
+    settings: AuditSettings,
 ) -> pd.DataFrame:
-    """The audit of every slice of the queries, e.g. of each industry; p-values explore, so there is
-    no flag.
+    """The audit of every slice of the queries, e.g. of each industry; exploratory, without flags.
 
-    slices: query_id -> slice; options as of `audit`. A slice whose pools hold one group has a note
-    and no figure.
-    Returns slice and the columns of `audit` without p_holm, flag.
+    slices: query_id -> slice. A slice whose pools hold one group has a note and no figure.
+    Returns slice and AUDIT_COLUMNS without p_holm and flag.
     """
-    of_query = ranking["query_id"].map(slices)
-    if of_query.isna().any():
-        raise DataError(
-            f"query {ranking['query_id'][of_query.isna()].iloc[0]!r} is in no slice; give every query one"
-        )
-    groups = groups_of(resumes, options["column"]).set_axis(resumes["resume_id"])
-    parts = []
-    for name, part in ranking.groupby(of_query):
-        there = groups.reindex(part["candidate_id"]).dropna().unique()
-        alone = pd.DataFrame(
-            {"measure": "share of the pool", "group": there, "note": "no other group"}
-        )
-        found = (
-            audit(part, resumes, channels, **options)
-            if len(there) > 1
-            else alone.reindex(columns=COLUMNS)
-        )
-        parts.append(found.assign(slice=name))
-    frame = pd.concat(parts, ignore_index=True).drop(columns=["p_holm", "flag"])
-    return frame[["slice", *frame.columns.drop("slice")]]
+    slice_of_row = ranking["query_id"].map(slices)
+    if slice_of_row.isna().any():
+        query = ranking["query_id"][slice_of_row.isna()].iloc[0]
+        raise DataError(f"query {query!r} is in no slice; give every query one")
+    groups = groups_of(resumes, column).set_axis(resumes["resume_id"])
+    audits = []
+    for name, part in ranking.groupby(slice_of_row):
+        own_groups = groups.reindex(part["candidate_id"]).dropna().unique()
+        if len(own_groups) > 1:
+            audit = audit_ranking(part, resumes, judgment_sets, column=column, settings=settings)
+        else:
+            audit = pd.DataFrame({"measure": "share of the pool", "group": own_groups})
+            audit = audit.assign(note="no other group").reindex(columns=AUDIT_COLUMNS)
+        audits.append(audit.assign(slice=name))
+    audited = pd.concat(audits, ignore_index=True).drop(columns=["p_holm", "flag"])
+    return audited[["slice", *audited.columns.drop("slice")]]
 
 
-def audit_by_unit(
+def audit_by_name(
     ranking: pd.DataFrame,
     resumes: pd.DataFrame,
     *,
     column: str,
-    unit: str,
-    k: int,
-    strata: Sequence[str] = STRATA,
-    n_permutations: int = 1_000,
-    seed: int = 0,
+    name_column: str,
+    settings: AuditSettings,
 ) -> pd.DataFrame:
-    """Share of the top k beyond what strata give, tested over units that several resumes share,
-    such as given names.
+    """Share of the top beyond what strata give, tested over names that several resumes share.
 
-    `audit` permutes persons, so its p speaks of these resumes. Where what shows the group is a
-    name, persons of one name are one observation, and p here speaks of names. unit: column of the
-    resumes; rows without a unit are left out. Returns group, excess (share of the top k less the
-    mean over the group's strata), low, high (95%, over units), p (random signs of the units'
-    contributions), n (resumes), n_units: one row a group.
+    `audit_ranking` permutes people, so its p is about these resumes. Where a name is what shows the
+    group, people who share it are one observation, and p here is about names. name_column: of the
+    resumes, e.g. given names; rows without a name are left out.
 
-    The excess of a group is the sum over people of (in the group - its share of the stratum) *
-    (places in the top - their mean in the stratum), over all places; a unit's contribution is its
-    part of that sum, so that a group that is common in some strata and rare in others is compared
-    within each. Raises DataError if a unit stands in two groups, or a group has fewer than two
-    units.
+    Returns one row a group: group, excess (share of the top less the mean over the group's strata),
+    low, high (95%, over names), p (random signs of the names' contributions), n (resumes), n_units
+    (names). The excess is the sum over people of (1 if in the group, less its share of the stratum)
+    * (ranks in the top, less their mean in the stratum), divided by all ranks in the top. A name's
+    contribution is its part of that sum, so that a group that is common in some strata and rare in
+    others is compared within each. Raises DataError if a name stands in two groups, or a group has
+    fewer than two names.
     """
-    if unit not in resumes:
-        raise DataError(f"resumes have no column {unit!r}; they have {', '.join(resumes.columns)}")
-    named = resumes[resumes[unit].fillna("").astype(str).str.strip() != ""]
-    ranked = ranking[ranking["candidate_id"].isin(named["resume_id"])]
-    people = named.set_index("resume_id", drop=False).loc[ranked["candidate_id"].unique()]
+    people = _named_people(ranking, resumes, name_column)
+    names = people[name_column]
     groups = groups_of(people, column)
-    per_unit = groups.groupby(people[unit]).agg(["nunique", "first"])
-    if (per_unit["nunique"] > 1).any():
-        raise DataError(
-            f"{unit} {per_unit.index[per_unit['nunique'] > 1][0]!r} stands in two groups of {column}; "
-            f"leave it out"
-        )
-    sizes = per_unit["first"].value_counts()
-    if sizes.min() < 2:
-        raise DataError(
-            f"{sizes.idxmin()} has {sizes.min()} units of {unit}; a test over units needs two a group"
-        )
-    kinds = codes_of(people, strata)
-    top = ranked["rank"].le(k).groupby(ranked["candidate_id"]).sum().loc[people.index]
-    beyond = (top - top.groupby(kinds).transform("mean")) / top.sum()
+    n_names = _count_names(groups, names)
+    strata = codes_of(people, settings.strata)
+    is_top = ranking["rank"] <= settings.cutoff
+    n_top = is_top.groupby(ranking["candidate_id"]).sum().loc[people.index]
+    excess_top = (n_top - n_top.groupby(strata).transform("mean")) / n_top.sum()
     rows = []
-    for group in sorted(sizes.index):
-        member = (groups == group).astype(float)
-        within = member - member.groupby(kinds).transform("mean")
-        parts = (within * beyond).groupby(people[unit].to_numpy()).sum().to_numpy()
-        own = {"group": group, **_sum_over_units(parts, n_permutations, seed)}
-        rows.append(own | {"n": int(member.sum()), "n_units": int(sizes[group])})
+    for group in sorted(n_names.index):
+        is_member = (groups == group).astype(float)
+        beyond_stratum = is_member - is_member.groupby(strata).transform("mean")
+        by_name = (beyond_stratum * excess_top).groupby(names.to_numpy()).sum().to_numpy()
+        row = {"group": group}
+        row.update(_sum_over_names(by_name, settings))
+        row["n"] = int(is_member.sum())
+        row["n_units"] = int(n_names[group])
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _sum_over_units(parts: np.ndarray, n_resamples: int, seed: int) -> dict[str, float]:
+def has_names(resumes: pd.DataFrame, name_column: str) -> bool:
+    """True if the resumes have that column and any name in it."""
+    return name_column in resumes and bool((resumes[name_column] != "").any())
+
+
+def _named_people(
+    ranking: pd.DataFrame,
+    resumes: pd.DataFrame,
+    name_column: str,
+) -> pd.DataFrame:
+    """The ranked resumes that have a name, by id."""
+    if name_column not in resumes:
+        raise DataError(
+            f"resumes have no column {name_column!r}; they have {', '.join(resumes.columns)}"
+        )
+    has_name = resumes[name_column].fillna("").astype(str).str.strip() != ""
+    named = resumes[has_name].set_index("resume_id", drop=False)
+    is_named = ranking["candidate_id"].isin(named["resume_id"])
+    return named.loc[ranking["candidate_id"][is_named].unique()]
+
+
+def _count_names(groups: pd.Series, names: pd.Series) -> pd.Series:
+    """Names of each group. Raises DataError if they cannot be compared."""
+    group_of_name = groups.groupby(names).agg(["nunique", "first"])
+    ambiguous = group_of_name.index[group_of_name["nunique"] > 1]
+    if len(ambiguous):
+        raise DataError(
+            f"{names.name} {ambiguous[0]!r} stands in two groups of {groups.name}; leave it out"
+        )
+    n_names = group_of_name["first"].value_counts()
+    if n_names.min() < 2:
+        raise DataError(
+            f"{n_names.idxmin()} has {n_names.min()} values of {names.name}; a test over them "
+            f"needs two a group"
+        )
+    return n_names
+
+
+def _sum_over_names(contributions: np.ndarray, settings: AuditSettings) -> dict[str, float]:
     """The sum of independent contributions (U,), its 95% t-interval, and p of a mean of 0 by random
     signs."""
-    n_units, total = len(parts), float(parts.sum())
-    half = float(stats.t.ppf(0.975, n_units - 1)) * np.sqrt(
-        (parts**2).sum() * n_units / (n_units - 1)
+    n = len(contributions)
+    total = float(contributions.sum())
+    standard_error = np.sqrt((contributions**2).sum() * n / (n - 1))
+    half_width = float(stats.t.ppf(0.975, n - 1)) * standard_error
+    p = paired_randomisation(
+        contributions,
+        np.zeros(n),
+        seed=settings.seed,
+        n_resamples=settings.n_permutations,
     )
-    p = paired_randomisation(parts, np.zeros(n_units), seed=seed, n_resamples=n_resamples)
-    return {"excess": total, "low": total - half, "high": total + half, "p": p}
+    return {"excess": total, "low": total - half_width, "high": total + half_width, "p": p}
 
 
 def codes_of(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """(n,) int codes of the rows' combined values of some columns; all 0 where no column is named."""
-    if absent := [name for name in columns if name not in frame]:
+    """(n,) int codes of the rows' combined values of some columns; 0 where no column is named."""
+    missing = [name for name in columns if name not in frame]
+    if missing:
         raise DataError(
-            f"resumes have no column {absent[0]!r} to hold fixed; they have {', '.join(frame.columns)}; "
-            f"name others in strata, or none"
+            f"resumes have no column {missing[0]!r} to hold fixed; they have "
+            f"{', '.join(frame.columns)}; name others in strata, or none"
         )
-    return (
-        frame.groupby(list(columns), dropna=False).ngroup().to_numpy()
-        if len(columns)
-        else np.zeros(len(frame), int)
-    )
+    if not len(columns):
+        return np.zeros(len(frame), int)
+    return frame.groupby(list(columns), dropna=False).ngroup().to_numpy()
 
 
 def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
-    """Each resume's group as text, empty and missing ones "not stated". Raises DataError if there
-    is only one."""
+    """Each resume's group as text, empty and missing ones "not stated".
+
+    Raises DataError if there is no such column, or only one group.
+    """
     if column not in resumes:
         raise DataError(
             f"resumes have no column {column!r} to audit; they have {', '.join(resumes.columns)}"
         )
-    groups = (
-        resumes[column].astype(object).where(resumes[column].notna(), "").astype(str).str.strip()
-    )
-    groups = groups.replace("", NOT_STATED)
+    values = resumes[column].astype(object).where(resumes[column].notna(), "")
+    groups = values.astype(str).str.strip().replace("", NOT_STATED)
     if groups.nunique() < 2:
         raise DataError(
             f"all resumes have {column} {groups.iloc[0]!r}; an audit compares at least two groups"
@@ -282,250 +382,335 @@ def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
     return groups
 
 
-def _tabulate(ranking, resumes, channels, *, column, k, strata, clusters) -> _Table:
+def _compute_totals(
+    ranking: pd.DataFrame,
+    resumes: pd.DataFrame,
+    judgment_sets: Mapping[str, pd.DataFrame],
+    *,
+    column: str,
+    settings: AuditSettings,
+) -> _Totals:
     """Each pair's weights, ranked or qualified, summed by query and group, and by resume."""
-    q, queries = pd.factorize(ranking["query_id"])
-    sizes = np.bincount(q)
-    if k >= sizes.min():
+    queries = pd.Index(ranking["query_id"].unique())
+    _check_cutoff(ranking, settings.cutoff)
+    qualified = {}
+    for name, labels in judgment_sets.items():
+        qualified[name] = _qualified_pairs(labels, queries)
+    people = _all_candidates(ranking, qualified, resumes)
+    groups, group_names = pd.factorize(groups_of(people, column), sort=True)
+
+    ranked_codes = _pair_codes(ranking, queries, people.index)
+    qualified_codes = {}
+    for name, pairs in qualified.items():
+        qualified_codes[name] = _pair_codes(pairs, queries, people.index)
+    # a qualified pair that is not ranked counts, too: it was missed
+    # pandas' hash tables: faster than numpy's sorts
+    all_codes = np.sort(pd.unique(np.concatenate([ranked_codes, *qualified_codes.values()])))
+    query, person = np.divmod(all_codes, len(people))
+    ranks = np.full(len(all_codes), np.nan)
+    ranks[np.searchsorted(all_codes, ranked_codes)] = ranking["rank"]
+    weights = _rank_weights(ranks, query, settings.cutoff)
+    for name, codes in qualified_codes.items():
+        is_qualified = pd.Index(all_codes).isin(codes).astype(float)
+        weights[f"qualified, {name}"] = is_qualified
+        weights[f"hit, {name}"] = is_qualified * weights["top"]
+
+    n_queries = len(queries)
+    n_groups = len(group_names)
+    query_and_group = query * n_groups + groups[person]
+    by_group = {}
+    for part, weight in weights.items():
+        sums = np.bincount(query_and_group, weight, n_queries * n_groups)
+        by_group[part] = sums.reshape(n_queries, n_groups)
+    from_pools = {}
+    beyond_pools = dict(weights)
+    for part in _RANK_PARTS:
+        per_candidate = np.bincount(query, weights[part]) / np.bincount(query, weights["pool"])
+        from_pools[part] = per_candidate @ by_group["pool"]
+        beyond_pools[part] = weights[part] - per_candidate[query] * weights["pool"]
+    by_resume = {}
+    for part, weight in beyond_pools.items():
+        by_resume[part] = np.bincount(person, weight, len(people))
+    clusters = settings.clusters
+    return _Totals(
+        by_group=by_group,
+        by_resume=by_resume,
+        from_pools=from_pools,
+        groups=groups,
+        group_names=list(group_names),
+        strata=codes_of(people, settings.strata),
+        clusters=None if clusters is None else clusters.reindex(queries).to_numpy(),
+        judgment_sets=list(judgment_sets),
+    )
+
+
+def _check_cutoff(ranking: pd.DataFrame, cutoff: int) -> None:
+    pool_sizes = ranking.groupby("query_id", sort=False).size()
+    if cutoff >= pool_sizes.min():
         raise DataError(
-            f"k is {k}, but query {queries[sizes.argmin()]!r} ranks {sizes.min()} candidates, so that all "
-            f"of them are selected; take a smaller k"
+            f"cutoff is {cutoff}, but query {pool_sizes.idxmin()!r} ranks {pool_sizes.min()} "
+            f"candidates, so that all of them are selected; take a smaller cutoff"
         )
-    qrels = {
-        name: qrels_from_labels(labelled, "rank_resumes") for name, labelled in channels.items()
-    }
-    qualified = {
-        name: pairs[pairs["label"].gt(0) & pairs["query_id"].isin(queries)]
-        for name, pairs in qrels.items()
-    }
-    ids = pd.concat(
-        [ranking["candidate_id"], *(pairs["candidate_id"] for pairs in qualified.values())]
-    ).unique()
+
+
+def _qualified_pairs(labels: pd.DataFrame, queries: pd.Index) -> pd.DataFrame:
+    """The positive pairs of the ranked queries: query_id, candidate_id."""
+    qrels = qrels_from_labels(labels, "rank_resumes")
+    return qrels[qrels["label"].gt(0) & qrels["query_id"].isin(queries)]
+
+
+def _all_candidates(
+    ranking: pd.DataFrame,
+    qualified: Mapping[str, pd.DataFrame],
+    resumes: pd.DataFrame,
+) -> pd.DataFrame:
+    """The resumes that are ranked or qualified, by id, in that order."""
+    id_columns = [ranking["candidate_id"]]
+    id_columns.extend(pairs["candidate_id"] for pairs in qualified.values())
+    ids = pd.concat(id_columns).unique()
     people = resumes.set_index("resume_id", drop=False).reindex(ids)
-    if people["resume_id"].isna().any():
-        raise DataError(
-            f"candidate {people.index[people['resume_id'].isna()][0]!r} is not among the resumes"
-        )
-    groups, names = pd.factorize(groups_of(people, column), sort=True)
-    keys = {
-        name: pd.Index(queries).get_indexer(pairs["query_id"]) * len(ids)
-        + people.index.get_indexer(pairs["candidate_id"])
-        for name, pairs in qualified.items()
+    unknown = people.index[people["resume_id"].isna()]
+    if len(unknown):
+        raise DataError(f"candidate {unknown[0]!r} is not among the resumes")
+    return people
+
+
+def _pair_codes(pairs: pd.DataFrame, queries: pd.Index, people: pd.Index) -> np.ndarray:
+    """One int for each pair: number of the query * number of people + number of the person."""
+    query = queries.get_indexer(pairs["query_id"])
+    person = people.get_indexer(pairs["candidate_id"])
+    return query * len(people) + person
+
+
+def _rank_weights(ranks: np.ndarray, query: np.ndarray, cutoff: int) -> dict[str, np.ndarray]:
+    """(pairs,) weights of pool, top and exposure; 0 of a pair that is not ranked (rank NaN)."""
+    is_ranked = ~np.isnan(ranks)
+    is_top = np.nan_to_num(ranks, nan=np.inf) <= cutoff
+    discount = np.nan_to_num(1 / np.log2(1 + ranks))
+    return {
+        "pool": is_ranked.astype(float),
+        "top": is_top.astype(float),
+        "exposure": discount / np.bincount(query, discount)[query],
     }
-    ranked = q * len(ids) + people.index.get_indexer(ranking["candidate_id"])
-    pairs = np.sort(
-        pd.unique(np.concatenate([ranked, *keys.values()]))
-    )  # qualified and not ranked: missed
-    rank = np.full(len(pairs), np.nan)
-    rank[np.searchsorted(pairs, ranked)] = ranking["rank"]
-    q, r = np.divmod(pairs, len(ids))
-    weights = _weights(
-        rank, q, {name: pd.Index(own).get_indexer(pairs) >= 0 for name, own in keys.items()}, k
-    )
-    shape = len(queries), len(names)
-    by_group = {
-        name: np.bincount(q * shape[1] + groups[r], weight, shape[0] * shape[1]).reshape(shape)
-        for name, weight in weights.items()
-    }
-    of_place = {
-        name: np.bincount(q, weights[name]) / np.bincount(q, weights["pool"]) for name in EARNED
-    }
-    earned = weights | {
-        name: weights[name] - of_place[name][q] * weights["pool"] for name in EARNED
-    }
-    by_resume = {name: np.bincount(r, weight, len(ids)) for name, weight in earned.items()}
-    given = {name: of_place[name] @ by_group["pool"] for name in EARNED}
-    return _Table(
-        by_group,
-        by_resume,
-        given,
-        groups,
-        list(names),
-        codes_of(people, strata),
-        None if clusters is None else clusters.reindex(queries).to_numpy(),
-        list(channels),
-    )
 
 
-def _weights(
-    rank: np.ndarray, q: np.ndarray, qualified: Mapping[str, np.ndarray], k: int
-) -> dict[str, np.ndarray]:
-    """(pairs,) of every part: pool, top, exposure, and for each channel the qualified and those of
-    them in the top."""
-    top = np.nan_to_num(rank, nan=np.inf) <= k
-    exposure = np.nan_to_num(1 / np.log2(1 + rank))
-    parts = {
-        "pool": ~np.isnan(rank),
-        "top": top,
-        "exposure": exposure / np.bincount(q, exposure)[q],
-    }
-    for name, chosen in qualified.items():
-        parts |= {f"qualified, {name}": chosen, f"hit, {name}": chosen & top}
-    return {name: part.astype(float) for name, part in parts.items()}
+def _estimate_measures(
+    totals: _Totals, group: int, min_group_size: int
+) -> dict[_Measure, _Estimate]:
+    """All measures of a group."""
+    sums = totals.by_group
+    sizes = np.bincount(totals.groups)
+    smaller_side = min(sizes[group], sizes.sum() - sizes[group])
+    rates = []
+    for other, size in enumerate(sizes):
+        rates.append(_ratio(sums["top"][:, other], sums["pool"][:, other], size))
+    best_rate = _best_rate(rates, min_group_size)
+    estimates = {}
+    for measure, part in (
+        ("share of the pool", "pool"),
+        ("share of the top", "top"),
+        ("share of exposure", "exposure"),
+    ):
+        all_groups = sums[part].sum(axis=1)
+        estimates[_Measure(measure)] = _ratio(sums[part][:, group], all_groups, smaller_side)
+    estimates[_Measure("selection rate")] = rates[group]
+    estimates[_Measure("selection ratio")] = _quotient(rates[group], best_rate)
+    for name in totals.judgment_sets:
+        qualified = sums[f"qualified, {name}"]
+        hit = sums[f"hit, {name}"]
+        all_qualified = qualified.sum(axis=1)
+        other_qualified = all_qualified - qualified[:, group]
+        other_hit = hit.sum(axis=1) - hit[:, group]
+        n_own = int(qualified[:, group].sum())
+        n_others = int(qualified.sum()) - n_own
+        share = _ratio(qualified[:, group], all_qualified, min(n_own, n_others))
+        recall = _ratio(hit[:, group], qualified[:, group], n_own)
+        other_recall = _ratio(other_hit, other_qualified, n_others)
+        estimates[_Measure("share of the qualified", name)] = share
+        estimates[_Measure("recall", name)] = recall
+        estimates[_Measure("recall gap", name)] = _difference(recall, other_recall)
+    return estimates
 
 
-def _name(kind: str, channel: str, k: int) -> str:
-    shown = {"share of the top": f"share of the top {k}", "recall": f"recall at {k}"}.get(
-        kind, kind
-    )
-    return f"{shown}, {channel}" if channel else shown
+def _best_rate(rates: list[_Estimate], min_group_size: int) -> _Estimate:
+    """The largest selection rate, of the groups that are large enough if there are any."""
+
+    def order(rate: _Estimate) -> tuple[bool, float]:
+        return rate.n >= min_group_size, float(np.nan_to_num(rate.value))
+
+    return max(rates, key=order)
 
 
-def _figures(table: _Table, g: int, smallest: int) -> dict[tuple[str, str], _Figure]:
-    """All figures of a group, by (measure, channel); the best selection rate is one that rests on
-    enough."""
-    parts, sizes = table.by_group, np.bincount(table.groups)
-    smaller = min(sizes[g], sizes.sum() - sizes[g])
-    of_pool = {
-        f"share of {name}": _ratio(parts[part][:, g], parts[part].sum(1), smaller)
-        for name, part in (("the pool", "pool"), ("the top", "top"), ("exposure", "exposure"))
-    }
-    rates = [_ratio(parts["top"][:, h], parts["pool"][:, h], n) for h, n in enumerate(sizes)]
-    best = max(rates, key=lambda rate: (rate.n >= smallest, np.nan_to_num(rate.value)))
-    figures = {(name, ""): figure for name, figure in of_pool.items()}
-    figures |= {
-        ("selection rate", ""): rates[g],
-        ("selection ratio", ""): _quotient(rates[g], best),
-    }
-    for channel in table.channels:
-        qualified, hit = parts[f"qualified, {channel}"], parts[f"hit, {channel}"]
-        own = int(qualified[:, g].sum())
-        others = int(qualified.sum()) - own
-        share = _ratio(qualified[:, g], qualified.sum(1), min(own, others))
-        recall = _ratio(hit[:, g], qualified[:, g], own)
-        rest = _ratio(hit.sum(1) - hit[:, g], qualified.sum(1) - qualified[:, g], others)
-        figures |= {
-            ("share of the qualified", channel): share,
-            ("recall", channel): recall,
-            ("recall gap", channel): _difference(recall, rest),
-        }
-    return figures
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, n: int) -> _Estimate:
+    """Sum over sum, both (Q,).
 
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, n: int) -> _Figure:
-    """Sum over sum, both (Q,); the error is the mean of numerator - value * denominator over mean
-    denominator."""
+    The error is the mean of numerator - value * denominator over the mean denominator.
+    """
     if not denominator.sum():
-        return _Figure(np.nan, None, 0)
+        return _NO_ESTIMATE
     value = numerator.sum() / denominator.sum()
-    return _Figure(value, (numerator - value * denominator) / denominator.mean(), n)
+    influence = (numerator - value * denominator) / denominator.mean()
+    return _Estimate(value, influence, n)
 
 
-def _difference(one: _Figure, other: _Figure) -> _Figure:
+def _difference(one: _Estimate, other: _Estimate) -> _Estimate:
     if one.influence is None or other.influence is None:
-        return _Figure(np.nan, None, 0)
-    return _Figure(one.value - other.value, one.influence - other.influence, min(one.n, other.n))
+        return _NO_ESTIMATE
+    n = min(one.n, other.n)
+    return _Estimate(one.value - other.value, one.influence - other.influence, n)
 
 
-def _quotient(one: _Figure, best: _Figure) -> _Figure:
+def _quotient(one: _Estimate, best: _Estimate) -> _Estimate:
     if one.influence is None or best.influence is None:
-        return _Figure(np.nan, None, 0)
+        return _NO_ESTIMATE
     ratio = one.value / best.value
-    return _Figure(ratio, (one.influence - ratio * best.influence) / best.value, one.n)
+    influence = (one.influence - ratio * best.influence) / best.value
+    return _Estimate(ratio, influence, one.n)
 
 
-def _interval(figure: _Figure, clusters: np.ndarray | None, kind: str) -> dict[str, float]:
-    """value, low, high, cut where the measure ends: shares and rates at 0 and 1, gaps at -1, ratios
-    nowhere above."""
-    if figure.influence is None:
+def _interval(
+    estimate: _Estimate, measure: _Measure, clusters: np.ndarray | None
+) -> dict[str, float]:
+    """value, low, high and n_clusters; the interval is cut at the measure's limits."""
+    if estimate.influence is None:
         return {"value": np.nan, "low": np.nan, "high": np.nan, "n_clusters": 0}
-    spread = mean_interval(figure.influence, clusters)
-    ends = {"recall gap": (-1, 1), "selection ratio": (0, np.inf)}.get(kind, (0, 1))
-    low, high = (float(np.clip(figure.value + spread[side], *ends)) for side in ("low", "high"))
-    return {"value": figure.value, "low": low, "high": high, "n_clusters": spread["n_clusters"]}
-
-
-def _permute(table: _Table, n: int, rng: np.random.Generator) -> dict[tuple[str, str], np.ndarray]:
-    """(1 + n, G) values of every tested measure: as it is, then with groups shuffled within strata."""
-    weights = np.column_stack(list(table.by_resume.values()))
-    by_stratum, block = (
-        np.argsort(table.strata, kind="stable"),
-        max(1, _AT_ONCE // len(table.strata)),
-    )
-    sums = [_group_sums(table.groups[None], weights, len(table.names))]
-    for start in range(0, n, block):
-        size = min(block, n - start)
-        # strata are whole numbers, so the sorted keys shuffle each stratum's members and keep
-        # strata together
-        order = np.argsort(table.strata + rng.random((size, len(table.strata))), axis=1)
-        shuffled = np.empty_like(order)
-        shuffled[:, by_stratum] = table.groups[order]
-        sums.append(_group_sums(shuffled, weights, len(table.names)))
-    part = dict(zip(table.by_resume, np.moveaxis(np.concatenate(sums), 2, 0), strict=True))
-    values = {
-        (f"share of {name}", ""): (table.given[key] + part[key]) / table.given[key].sum()
-        for name, key in (("the top", "top"), ("exposure", "exposure"))
+    error = mean_interval(estimate.influence, clusters)
+    return {
+        "value": estimate.value,
+        "low": float(np.clip(estimate.value + error["low"], *measure.limits)),
+        "high": float(np.clip(estimate.value + error["high"], *measure.limits)),
+        "n_clusters": error["n_clusters"],
     }
-    for channel in table.channels:
-        hit, qualified = part[f"hit, {channel}"], part[f"qualified, {channel}"]
-        others = qualified.sum(1, keepdims=True) - qualified
-        # a shuffle may leave a group without anyone qualified: its recall is 0, not 0 / 0
-        rest = (hit.sum(1, keepdims=True) - hit) / np.maximum(others, 1)
-        values["recall gap", channel] = hit / np.maximum(qualified, 1) - rest
+
+
+def _permute_groups(totals: _Totals, settings: AuditSettings) -> dict[_Measure, np.ndarray]:
+    """(1 + n_permutations, G) values of every tested measure: observed, then permuted."""
+    weights = np.column_stack(list(totals.by_resume.values()))
+    n_groups = len(totals.group_names)
+    blocks = []
+    for labels in _permuted_labels(totals, settings):
+        blocks.append(_sum_by_group(labels, weights, n_groups))
+    all_sums = np.concatenate(blocks)
+    sums = {part: all_sums[:, :, number] for number, part in enumerate(totals.by_resume)}
+    values = {}
+    for measure, part in (("share of the top", "top"), ("share of exposure", "exposure")):
+        from_pools = totals.from_pools[part]
+        values[_Measure(measure)] = (from_pools + sums[part]) / from_pools.sum()
+    for name in totals.judgment_sets:
+        hit = sums[f"hit, {name}"]
+        qualified = sums[f"qualified, {name}"]
+        other_hit = hit.sum(axis=1, keepdims=True) - hit
+        other_qualified = qualified.sum(axis=1, keepdims=True) - qualified
+        # a permutation may leave a group without a qualified member: its recall is 0, not 0 / 0
+        recall = hit / np.maximum(qualified, 1)
+        other_recall = other_hit / np.maximum(other_qualified, 1)
+        values[_Measure("recall gap", name)] = recall - other_recall
     return values
 
 
-def _group_sums(groups: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
+def _permuted_labels(totals: _Totals, settings: AuditSettings) -> Iterator[np.ndarray]:
+    """Blocks of (P, R) group labels: first the observed ones, then permuted within strata."""
+    rng = np.random.default_rng(settings.seed)
+    n_people = len(totals.strata)
+    by_stratum = np.argsort(totals.strata, kind="stable")
+    block_size = max(1, _MAX_LABELS_IN_MEMORY // n_people)
+    yield totals.groups[None]
+    for start in range(0, settings.n_permutations, block_size):
+        size = min(block_size, settings.n_permutations - start)
+        # strata are whole numbers: sorting stratum + random keeps strata together and permutes
+        # the members of each
+        order = np.argsort(totals.strata + rng.random((size, n_people)), axis=1)
+        labels = np.empty_like(order)
+        labels[:, by_stratum] = totals.groups[order]
+        yield labels
+
+
+def _sum_by_group(labels: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
     """(P, G, M) sums of weights (R, M) over the members of each group, for P labellings (P, R)."""
-    return np.stack([(groups == g).astype(float) @ weights for g in range(n_groups)], axis=1)
+    sums = [(labels == group).astype(float) @ weights for group in range(n_groups)]
+    return np.stack(sums, axis=1)
 
 
-def _p_value(values: np.ndarray) -> dict[str, float]:
-    """Two-sided p of the first value among all, by distance from the mean of the shuffled; never 0."""
-    observed, shuffled = values[0], values[1:]
-    if not len(shuffled):
-        return {}
-    expected = shuffled.mean()
-    hits = (np.abs(shuffled - expected) >= abs(observed - expected) - 1e-12).sum()
-    chance = float(np.abs(shuffled - expected).mean())
-    return {"expected": float(expected), "chance": chance, "p": (hits + 1) / (len(shuffled) + 1)}
+def _permutation_test(values: np.ndarray) -> dict[str, float]:
+    """Two-sided test of the first value among all, by distance from the permuted ones' mean.
 
-
-def _comparable(table: _Table, g: int) -> float:
-    """Share of a group's members whose stratum holds a member of another group."""
-    kinds = pd.Series(table.groups).groupby(table.strata).transform("nunique").to_numpy()
-    return float((kinds[table.groups == g] > 1).mean())
-
-
-def _flagged(frame: pd.DataFrame) -> pd.DataFrame:
-    """With p_holm and flag; of two groups the second mirrors the first, so that each measure is
-    counted once."""
-    test = _counted_once(frame)
-    tests = frame.dropna(subset="p").drop_duplicates(test)
-    adjusted = tests[test].assign(p_holm=holm(tests["p"].to_numpy(float)))
-    frame = frame.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test)
-    return frame.assign(flag=frame["p_holm"] < LEVEL)[COLUMNS]
-
-
-def count_flags(audited: pd.DataFrame) -> int:
-    """How many tests of an audit are flagged; of two groups the second mirrors the first and is not
-    counted again."""
-    return len(audited[audited["flag"].astype(bool)].drop_duplicates(_counted_once(audited)))
-
-
-def _counted_once(audited: pd.DataFrame) -> list[str]:
-    """The columns that name a test."""
-    return ["measure"] if audited["group"].nunique() == 2 else ["measure", "group"]
-
-
-def summarise(audited: pd.DataFrame) -> str:
-    """An audit in one sentence: what is flagged, by how much and for whom, or that nothing is, of
-    how many tests and of what share of the people; or that nothing could be tested.
-
-    audited: of `audit`; of flags, those of groups that got less than expected are named where there
-    are any.
+    p is never 0; without permutations there is no test.
     """
-    tests = audited.dropna(subset="p")
+    observed = values[0]
+    permuted = values[1:]
+    if not len(permuted):
+        return {}
+    expected = permuted.mean()
+    distances = np.abs(permuted - expected)
+    n_as_far = (distances >= abs(observed - expected) - 1e-12).sum()
+    return {
+        "expected": float(expected),
+        "chance": float(distances.mean()),
+        "p": (n_as_far + 1) / (len(permuted) + 1),
+    }
+
+
+def _comparable_share(totals: _Totals, group: int) -> float:
+    """Share of a group's members whose stratum holds a member of another group."""
+    groups = pd.Series(totals.groups)
+    n_groups_in_stratum = groups.groupby(totals.strata).transform("nunique").to_numpy()
+    return float((n_groups_in_stratum[totals.groups == group] > 1).mean())
+
+
+def _add_flags(audit: pd.DataFrame) -> pd.DataFrame:
+    """With p_holm and flag; of two groups, which mirror each other, each measure counts once."""
+    test_key = _test_key(audit)
+    tests = audit.dropna(subset="p").drop_duplicates(test_key)
+    adjusted = tests[test_key].assign(p_holm=holm(tests["p"].to_numpy(float)))
+    audit = audit.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test_key)
+    audit["flag"] = audit["p_holm"] < FLAG_LEVEL
+    return audit[AUDIT_COLUMNS]
+
+
+def count_flags(audit: pd.DataFrame) -> int:
+    """How many tests of an audit are flagged; of two groups, which mirror each other, one counts."""
+    flagged = audit[audit["flag"].astype(bool)]
+    return len(flagged.drop_duplicates(_test_key(audit)))
+
+
+def _test_key(audit: pd.DataFrame) -> list[str]:
+    """The columns that identify a test."""
+    return ["measure"] if audit["group"].nunique() == 2 else ["measure", "group"]
+
+
+def summarise_audit(audit: pd.DataFrame) -> str:
+    """An audit in one sentence: which tests are flagged, of how many.
+
+    Of the flagged tests those of groups that got less than expected are named, if there are any. If
+    nothing could be tested the sentence says so.
+    """
+    tests = audit.dropna(subset="p")
     if tests.empty:
         return "nothing could be tested: groups too small, or nobody to compare them with"
-    n = len(tests.drop_duplicates(_counted_once(audited)))
-    among = f"of {n} tests, {tests['comparable'].min():.0%} or more of each group compared"
+    n_tests = len(tests.drop_duplicates(_test_key(audit)))
+    least_compared = tests["comparable"].min()
+    scope = f"of {n_tests} tests, {least_compared:.0%} or more of each group compared"
     flagged = tests[tests["flag"].astype(bool)]
     if flagged.empty:
-        return f"no flag {among} (smallest adjusted p {tests['p_holm'].min():.2f})"
-    less = flagged[flagged["value"] < flagged["expected"]]
-    told = [
-        f"{row.measure} of {row.group} {row.value:.3f}, {row.expected:.3f} expected"
-        for row in (less if len(less) else flagged).itertuples()
-    ]
-    return f"flagged, {among}: {'; '.join(told)}"
+        return f"no flag {scope} (smallest adjusted p {tests['p_holm'].min():.2f})"
+    disadvantaged = flagged[flagged["value"] < flagged["expected"]]
+    named = disadvantaged if len(disadvantaged) else flagged
+    findings = []
+    for row in named.itertuples():
+        findings.append(
+            f"{row.measure} of {row.group} {row.value:.3f}, {row.expected:.3f} expected"
+        )
+    return f"flagged, {scope}: {'; '.join(findings)}"
+
+
+def summarise_tested_columns(audits: pd.DataFrame, system: str) -> dict[str, str]:
+    """column -> `summarise_audit` of one system, for every column with a test.
+
+    audits: of `audit_systems`.
+    """
+    summaries = {}
+    own = audits[audits["system"] == system]
+    for column, audit in own.groupby("column", sort=False):
+        if audit["p"].notna().any():
+            summaries[column] = summarise_audit(audit)
+    return summaries

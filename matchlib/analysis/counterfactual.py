@@ -1,5 +1,4 @@
-"""The same resume with the gender of its words swapped, and how much a ranking moves when only that
-changes."""
+"""How much a ranking moves when one thing in the texts changes, such as swapped gender terms."""
 
 from __future__ import annotations
 
@@ -9,104 +8,126 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.stats import mean_interval
 
+MOVEMENT_COLUMNS = ["measure", "group", "value", "low", "high", "n", "n_clusters"]
+
 
 def rank_biased_overlap(
-    before: pd.DataFrame, after: pd.DataFrame, *, persistence: float = 0.9, depth: int = 100
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    persistence: float = 0.9,
+    depth: int = 100,
 ) -> pd.Series:
-    """query_id -> overlap of two rankings of the same query: 1 the same order, 0 nothing in common
-    to `depth`.
+    """query_id -> overlap of two rankings of the same query: 1 the same order, 0 nothing in common.
 
-    before, after: query_id, candidate_id, rank. persistence: chance that a reader goes on to the
-    next rank; at .9 the first ten ranks carry 86% of the weight. Queries with fewer than `depth`
-    candidates are compared to their end.
+    before, after: query_id, candidate_id, rank. persistence: probability that a reader goes on to
+    the next rank; at .9 the first ten ranks have 86% of the weight. depth: ranks that are compared;
+    a query with fewer candidates is compared to its end.
     Source: Webber, Moffat, Zobel (ACM TOIS 28(4), 2010), the extrapolated form for lists of one
     length (eq. 30).
     Raises DataError if the two answer different queries.
     """
-    ranks = [
-        frame[frame["rank"] <= depth].set_index(["query_id", "candidate_id"])["rank"]
-        for frame in (before, after)
-    ]
-    sizes = [rank.groupby(level="query_id").size() for rank in ranks]
-    if not sizes[0].equals(sizes[1]):
+    keys = ["query_id", "candidate_id"]
+    ranks_before = before[before["rank"] <= depth].set_index(keys)["rank"]
+    ranks_after = after[after["rank"] <= depth].set_index(keys)["rank"]
+    list_sizes = ranks_before.groupby(level="query_id").size()
+    if not list_sizes.equals(ranks_after.groupby(level="query_id").size()):
         raise DataError(
-            "the two rankings do not hold the same queries with as many candidates each; rank the same "
-            "jobs and resumes twice"
+            "the two rankings do not hold the same queries with as many candidates each; rank the "
+            "same jobs and resumes twice"
         )
-    both = pd.concat(ranks, axis=1, join="inner").max(
-        axis=1
-    )  # the depth from which both lists hold a candidate
-    values = {}
-    for query, size in sizes[0].items():
-        found = both.loc[[query]].to_numpy(int) if query in both.index.get_level_values(0) else []
-        depths = np.arange(1, size + 1)
-        agreement = np.bincount(found, minlength=size + 1)[1:].cumsum() / depths
-        weight = persistence**depths
-        values[query] = (
-            agreement[-1] * weight[-1]
-            + (1 - persistence) / persistence * (agreement * weight).sum()
-        )
-    return pd.Series(values, name="rbo").rename_axis("query_id")
+    common = pd.concat([ranks_before, ranks_after], axis=1, join="inner")
+    depth_in_both = common.max(axis=1)  # from which both lists hold the candidate
+    depths_of_query = {
+        query: own.to_numpy(int) for query, own in depth_in_both.groupby(level="query_id")
+    }
+    overlaps = {}
+    for query, size in list_sizes.items():
+        found = depths_of_query.get(query, [])
+        overlaps[query] = _extrapolated_overlap(found, size, persistence)
+    return pd.Series(overlaps, name="rbo").rename_axis("query_id")
+
+
+def _extrapolated_overlap(depths_in_both: np.ndarray, size: int, persistence: float) -> float:
+    """depths_in_both: for each common candidate the depth from which both lists hold it."""
+    depths = np.arange(1, size + 1)
+    n_common = np.bincount(depths_in_both, minlength=size + 1)[1:].cumsum()
+    agreement = n_common / depths
+    weight = persistence**depths
+    tail = agreement[-1] * weight[-1]
+    return tail + (1 - persistence) / persistence * (agreement * weight).sum()
 
 
 def compare_rankings(
     before: pd.DataFrame,
     after: pd.DataFrame,
     *,
-    k: int,
+    cutoff: int,
     groups: pd.Series | None = None,
     clusters: pd.Series | None = None,
     candidate_clusters: pd.Series | None = None,
-    persistence: float = 0.9,
-    depth: int = 100,
 ) -> pd.DataFrame:
-    """What moved between two rankings of the same texts but for one change, e.g. swapped gender
-    terms.
+    """What moved between two rankings of the same texts but for one change.
 
     before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters:
-    query_id -> cluster;
-    candidate_clusters: candidate_id -> what candidates share, e.g. their given name, which is what
-    was swapped.
-    Returns measure, group ("all"), value, low, high (95%), n, n_clusters: rank-biased overlap and
-    the share of the top k that stayed, over queries or their clusters; score shift, in the score's
-    units, and shift in places (positive: further up), by group, over candidates or their clusters,
-    each a mean over queries.
+    query_id -> cluster; candidate_clusters: candidate_id -> what candidates share, e.g. their given
+    name, if that is what was swapped.
+
+    Returns MOVEMENT_COLUMNS, group "all" where a measure has no groups: rank-biased overlap and the
+    share of the top that stayed, over queries or their clusters; score shift, in the score's unit,
+    and places up, by group, over candidates or their clusters, each a mean over queries.
     """
-    overlap = rank_biased_overlap(before, after, persistence=persistence, depth=depth)
-    top = [frame.loc[frame["rank"] <= k, ["query_id", "candidate_id"]] for frame in (before, after)]
-    stayed = top[0].merge(top[1]).groupby("query_id").size().reindex(overlap.index, fill_value=0)
-    stayed = stayed / top[0].groupby("query_id").size()
-    of_query = None if clusters is None else clusters.reindex(overlap.index).to_numpy()
-    rows = [
-        {
-            "measure": name,
-            "group": "all",
-            **mean_interval(values.reindex(overlap.index).to_numpy(), of_query),
-        }
-        for name, values in (("rank-biased overlap", overlap), (f"top {k} kept", stayed))
-    ]
-    pairs = before.merge(after, on=["query_id", "candidate_id"], suffixes=("", "_after"))
-    shifts = (
-        pd.DataFrame(
-            {
-                "score shift": pairs["score_after"] - pairs["score"],
-                "places up": pairs["rank"] - pairs["rank_after"],
-            }
-        )
-        .groupby(pairs["candidate_id"])
-        .mean()
-    )
-    of_candidate = (
-        pd.Series("all", index=shifts.index) if groups is None else groups.reindex(shifts.index)
-    )
-    for name in shifts:
-        for group, part in shifts.groupby(of_candidate):
-            alike = (
-                None
-                if candidate_clusters is None
-                else candidate_clusters.reindex(part.index).to_numpy()
-            )
-            rows.append(
-                {"measure": name, "group": group, **mean_interval(part[name].to_numpy(), alike)}
-            )
+    overlap = rank_biased_overlap(before, after)
+    kept_share = _kept_share(before, after, cutoff).reindex(overlap.index)
+    query_clusters = None
+    if clusters is not None:
+        query_clusters = clusters.reindex(overlap.index).to_numpy()
+    rows = []
+    for measure, values in (
+        ("rank-biased overlap", overlap),
+        (f"top {cutoff} kept", kept_share),
+    ):
+        interval = mean_interval(values.to_numpy(), query_clusters)
+        rows.append({"measure": measure, "group": "all", **interval})
+
+    shifts = _candidate_shifts(before, after)
+    candidate_groups = pd.Series("all", index=shifts.index)
+    if groups is not None:
+        candidate_groups = groups.reindex(shifts.index)
+    for measure in shifts:
+        for group, values in shifts[measure].groupby(candidate_groups):
+            own_clusters = None
+            if candidate_clusters is not None:
+                own_clusters = candidate_clusters.reindex(values.index).to_numpy()
+            interval = mean_interval(values.to_numpy(), own_clusters)
+            rows.append({"measure": measure, "group": group, **interval})
     return pd.DataFrame(rows)
+
+
+def _kept_share(before: pd.DataFrame, after: pd.DataFrame, cutoff: int) -> pd.Series:
+    """query_id -> share of the top that is in both rankings."""
+    keys = ["query_id", "candidate_id"]
+    top_before = before.loc[before["rank"] <= cutoff, keys]
+    top_after = after.loc[after["rank"] <= cutoff, keys]
+    top_size = top_before.groupby("query_id").size()
+    n_kept = top_before.merge(top_after).groupby("query_id").size()
+    return n_kept.reindex(top_size.index, fill_value=0) / top_size
+
+
+def _candidate_shifts(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Each candidate's mean score shift and places up, over queries."""
+    pairs = before.merge(after, on=["query_id", "candidate_id"], suffixes=("", "_after"))
+    shifts = pd.DataFrame(
+        {
+            "score shift": pairs["score_after"] - pairs["score"],
+            "places up": pairs["rank"] - pairs["rank_after"],
+        }
+    )
+    return shifts.groupby(pairs["candidate_id"]).mean()
+
+
+def name_clusters(resumes: pd.DataFrame, name_column: str) -> pd.Series | None:
+    """resume_id -> name, for `compare_rankings`; None unless every resume has a name."""
+    if name_column not in resumes or (resumes[name_column] == "").any():
+        return None
+    return resumes.set_index("resume_id")[name_column]

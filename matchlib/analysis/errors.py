@@ -17,7 +17,7 @@ import pandas as pd
 from matchlib.analysis.suitability import PAIR_KEYS, Facts, facts_from_columns, unmet_requirements
 from matchlib.data.market import RULE_WEIGHT, TEXT_WEIGHT, Market
 from matchlib.data.words import UNSPACED, words
-from matchlib.retrieval.leaderboard import Corpus
+from matchlib.retrieval.corpus import Corpus
 from matchlib.retrieval.metrics import qrels_from_labels, score_queries
 from matchlib.stats import mean_interval, share_interval
 
@@ -330,8 +330,8 @@ def score_slices(
     """
     qrels = qrels_from_labels(labels, task)
     scores = score_queries(ranking, qrels, [measure]).set_index("query_id")["value"]
-    queries, query_key, _, _ = corpus.sides(task)
-    scored_queries = queries.set_index(query_key).loc[scores.index]
+    queries, _ = corpus.sides(task)
+    scored_queries = queries.documents.set_index(queries.id_column).loc[scores.index]
     slices = {name: scored_queries[name] for name in slice_columns if name in scored_queries}
     slices["length"] = _length_thirds(scored_queries["text"])
     slices["script"] = scored_queries["text"].map(_script)
@@ -391,7 +391,8 @@ def summarise_errors(shares: pd.DataFrame, agreements: pd.DataFrame, filters: pd
             f"; the rules agree with the market's truth in {row.agree:.0%} (kappa {row.kappa:.2f})"
         )
     first_filters = filters[filters["task"] == filters["task"].iloc[0]]
-    channel = first_filters["channel"].iloc[-1]
+    has_truth = first_filters["channel"].eq("true_fit").any()
+    channel = "true_fit" if has_truth else "observed"
     systems = []
     for row in first_filters[first_filters["channel"] == channel].to_dict("records"):
         systems.append(f"{row['system']} {row['nDCG@10']:.3f}")

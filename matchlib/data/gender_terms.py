@@ -64,6 +64,12 @@ def swap_gender_terms(text: str) -> str:
     return "".join(parts) + text[position:]
 
 
+def redact_gender_terms(text: str) -> str:
+    """The text with names and gendered words redacted (`privacy.redact`)."""
+    redacted, _ = privacy.redact(text, ["name", "gendered"])
+    return redacted
+
+
 def add_swapped_copies(
     tables: Mapping[str, pd.DataFrame], split: str = "train"
 ) -> dict[str, pd.DataFrame]:

@@ -406,7 +406,12 @@ def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names
         "01_data_rules": sections | {"redact": ["name", "gendered"]},
         "02_contrastive": {"max_tokens": 64},
         "09_error_analysis": {"cluster_by": "", "n_sampled": 10},
-        "10_bias_analysis": {"cluster_by": "", "strata": [], "smallest": 3, "permutations": 100},
+        "10_bias_analysis": {
+            "cluster_by": "",
+            "strata": [],
+            "min_group_size": 3,
+            "n_permutations": 100,
+        },
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(params))
     done = run(*MATCHLIB, "run", str(tmp_path / "own.yaml"), "--run", names["own"])
