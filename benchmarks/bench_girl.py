@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from matchlib.data.market import Market
-from matchlib.girl.models import Writer, load_writer, prompt_ids, sample
+from matchlib.girl.models import CausalGenerator, load_generator, prompt_ids, sample
 from matchlib.girl.records import views
 from matchlib.girl.sft import Training, train_sft
 from matchlib.retrieval.models import find_model
@@ -58,10 +58,10 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def write(writer: Writer, prompts: list[list[int]]) -> int:
+def write(generator: CausalGenerator, prompts: list[list[int]]) -> int:
     """Write a job for each prompt; the number of tokens written."""
     return sum(
-        int(sample(writer, prompts[start : start + BATCH], max_job_tokens=JOB_TOKENS).answer.sum())
+        int(sample(generator, prompts[start : start + BATCH], max_job_tokens=JOB_TOKENS).answer.sum())
         for start in range(0, len(prompts), BATCH)
     )
 
@@ -75,30 +75,30 @@ def peak() -> str:
 
 with tempfile.TemporaryDirectory() as name:
     place = Path(name)
-    writer = load_writer(sys.argv[1] if len(sys.argv) > 1 else str(random_model(place / "model")))
+    generator = load_generator(sys.argv[1] if len(sys.argv) > 1 else str(random_model(place / "model")))
     market = Market(1)
     prompts, texts = views(
         market.jobs(N, "train"), market.resumes(N, "train"), form="text", max_words=200
     )
-    asked = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
-    learned = sum(map(len, asked)) + sum(len(writer.tokenizer(text)["input_ids"]) for text in texts)
+    asked = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
+    learned = sum(map(len, asked)) + sum(len(generator.tokenizer(text)["input_ids"]) for text in texts)
     where = torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads"
     print(
-        f"girl: {writer.model.num_parameters() / 1e9:.2f} billion parameters in {writer.model.dtype} on {where}"
+        f"girl: {generator.model.num_parameters() / 1e9:.2f} billion parameters in {generator.model.dtype} on {where}"
     )
-    write(writer, asked[:BATCH])
+    write(generator, asked[:BATCH])
     tokens = []
-    spent = seconds(lambda: tokens.append(write(writer, asked)))
+    spent = seconds(lambda: tokens.append(write(generator, asked)))
     print(
         f"girl: writes {tokens[0] / spent:,.0f} tokens a second, {BATCH} jobs at once; peak {peak()}"
     )
     for rank in (16, 0):
         training = Training(
-            1e-5, epochs=1.0, batch_size=max(1, BATCH // 8), lora_rank=rank, max_tokens=2_000
+            1e-5, num_train_epochs=1.0, batch_size=max(1, BATCH // 8), lora_rank=rank, max_tokens=2_000
         )
         spent = seconds(
             lambda how=training: train_sft(
-                writer,
+                generator,
                 list(prompts),
                 list(texts),
                 training=how,

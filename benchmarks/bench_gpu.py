@@ -32,7 +32,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qw
 
 from matchlib.data.market import Market
 from matchlib.girl.grpo import train_grpo
-from matchlib.girl.models import Writer, load_writer, prompt_ids, sample
+from matchlib.girl.models import CausalGenerator, load_generator, prompt_ids, sample
 from matchlib.girl.ppo import PPO, train_ppo
 from matchlib.girl.records import views
 from matchlib.girl.sft import Training, train_sft
@@ -40,7 +40,7 @@ from matchlib.learning.contrastive import train_contrastive
 from matchlib.learning.mining import sampled_runner_ups
 from matchlib.learning.pairs import build_pairs
 from matchlib.learning.preferences import build_preference_pairs
-from matchlib.learning.rankpo import copy_of, train_rankpo
+from matchlib.learning.rankpo import copy_encoder, train_rankpo
 from matchlib.learning.training import Settings
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
@@ -184,7 +184,7 @@ def bench_contrastive(table: Table, folder: Path) -> None:
                     find_model("all-MiniLM-L6-v2"), max_tokens=max_tokens, device=DEVICE
                 )
                 settings = Settings(
-                    epochs=1.0,
+                    num_train_epochs=1.0,
                     batch_size=SIZES.batch,
                     hard_negatives=int(share * SIZES.batch),
                     evaluations=1,
@@ -227,8 +227,8 @@ def bench_rankpo(table: Table, folder: Path) -> None:
     stage1 = Encoder(max_tokens=256, device=DEVICE, cache_dir=None)
     batch = min(32, SIZES.preferences)
     for bf16 in (False, True) if ON_GPU else (False,):
-        model = copy_of(stage1)
-        settings = Settings(epochs=1, batch_size=batch, evaluations=1, bf16=bf16)
+        model = copy_encoder(stage1)
+        settings = Settings(num_train_epochs=1, batch_size=batch, evaluations=1, bf16=bf16)
         spent = seconds(
             lambda how=settings, trained=model: train_rankpo(
                 trained,
@@ -299,23 +299,23 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         max_words=200,
     )
     prompts, texts = (list(part) for part in views_of)
-    writer = load_writer(
+    generator = load_generator(
         str(random_generator(folder / f"{name}-model", [*map(str, prompts), *texts], *form))
     )
-    asked = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
-    label = f"{name} ({writer.model.num_parameters() / 1e6:,.0f} million weights)"
+    asked = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
+    label = f"{name} ({generator.model.num_parameters() / 1e6:,.0f} million weights)"
     training = Training(
         3e-4 if ON_GPU else 3e-3,
-        epochs=SIZES.sft_epochs,
+        num_train_epochs=SIZES.sft_epochs,
         batch_size=min(32, SIZES.written // 4),
         max_tokens=2_000,
     )
     spent = seconds(
         lambda: train_sft(
-            writer, prompts, texts, training=training, checkpoints=folder / f"{name}-sft"
+            generator, prompts, texts, training=training, checkpoints=folder / f"{name}-sft"
         )
     )
-    learned = sum(map(len, asked)) + sum(len(writer.tokenizer(text)["input_ids"]) for text in texts)
+    learned = sum(map(len, asked)) + sum(len(generator.tokenizer(text)["input_ids"]) for text in texts)
     table.add(
         f"GIRL's SFT, {label}",
         SIZES.sft_epochs * learned / spent,
@@ -327,7 +327,7 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         starts = range(0, len(asked), SIZES.written_at_once)
         parts = [
             sample(
-                writer,
+                generator,
                 asked[start : start + SIZES.written_at_once],
                 max_job_tokens=SIZES.job_tokens,
             )
@@ -344,7 +344,7 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         iterations=SIZES.iterations,
         batch_size=SIZES.written_at_once,
         minibatch_size=SIZES.written_at_once // 4,
-        epochs=1,
+        num_ppo_epochs=1,
         learning_rate=1e-6,
         warmup=0,
         max_job_tokens=SIZES.job_tokens,
@@ -352,8 +352,8 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         max_drift=1e9,
     )
     for stage, train, given in (("PPO", train_ppo, asked), ("GRPO by trl", train_grpo, prompts)):
-        policy = Writer(load_writer(str(folder / f"{name}-model")).model, writer.tokenizer)
-        policy.model.load_state_dict(writer.model.state_dict())
+        policy = CausalGenerator(load_generator(str(folder / f"{name}-model")).model, generator.tokenizer)
+        policy.model.load_state_dict(generator.model.state_dict())
         logs: list[pd.DataFrame] = []
         spent = seconds(
             lambda how=train, at=stage, what=given, model=policy, kept=logs: kept.append(

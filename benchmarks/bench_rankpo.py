@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.losses import TripletDistanceMet
 
 from matchlib.data.market import Market
 from matchlib.learning.preferences import build_preference_pairs, reference_margins
-from matchlib.learning.rankpo import copy_of, train_rankpo
+from matchlib.learning.rankpo import copy_encoder, train_rankpo
 from matchlib.learning.training import Settings, freeze_layers
 from matchlib.retrieval.encoder import Encoder
 
@@ -50,8 +50,8 @@ triplets = Dataset.from_dict(
 
 def ours(folder: Path) -> float:
     """Seconds of one epoch of RankPO, without the reference's one pass."""
-    model = copy_of(stage1)
-    settings = Settings(epochs=1, batch_size=BATCH, frozen_layers=4, evaluations=1)
+    model = copy_encoder(stage1)
+    settings = Settings(num_train_epochs=1, batch_size=BATCH, frozen_layers=4, evaluations=1)
     started = time.perf_counter()
     train_rankpo(
         model,
@@ -67,7 +67,7 @@ def ours(folder: Path) -> float:
 
 def plain(folder: Path) -> float:
     """Seconds of one epoch of the trainer as it comes, with its triplet loss."""
-    model = copy_of(stage1)
+    model = copy_encoder(stage1)
     freeze_layers(model, 4)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),

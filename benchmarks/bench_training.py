@@ -48,7 +48,7 @@ def ours(pairs, folder: Path) -> float:
     """Seconds of one epoch of train_contrastive."""
     model, settings = (
         fresh_model(),
-        Settings(epochs=1, batch_size=BATCH, hard_negatives=0, evaluations=1),
+        Settings(num_train_epochs=1, batch_size=BATCH, hard_negatives=0, evaluations=1),
     )
     started = time.perf_counter()
     train_contrastive(model, pairs, settings=settings, checkpoints=folder)

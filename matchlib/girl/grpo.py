@@ -13,14 +13,14 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from matchlib.girl.models import (
-    Writer,
+    CausalGenerator,
+    check_context_length,
     conversation,
     count_without_padding,
     join,
     lora,
-    merged,
+    merge_adapter,
     prompt_ids,
-    require_room,
 )
 from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
@@ -38,7 +38,7 @@ COLUMNS = {
 
 
 def train_grpo(
-    writer: Writer,
+    generator: CausalGenerator,
     prompts: Sequence[str | Prompt],
     reward: Reward,
     *,
@@ -46,7 +46,7 @@ def train_grpo(
     checkpoints: Path,
     generations: int = 8,
 ) -> pd.DataFrame:
-    """Train the writer in place; no critic: a job's advantage is its utility beside those of
+    """Train the generator in place; no critic: a job's advantage is its utility beside those of
     `generations` others.
 
     settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). What does not end,
@@ -54,9 +54,9 @@ def train_grpo(
     stops, where PPO also goes back. Returns a log like that of `ppo.train_ppo`. Raises ValueError
     where the reward is the same for all jobs.
     """
-    model, tokenizer = writer
+    model, tokenizer = generator
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
-    require_room(writer.model, ids, settings.max_job_tokens)
+    check_context_length(generator.model, ids, settings.max_job_tokens)
     shown = [conversation(tokenizer, prompt) for prompt in prompts]
     known = {_key(prompt): own for prompt, own in zip(shown, ids, strict=True)}
 
@@ -103,7 +103,7 @@ def train_grpo(
         for handle in places:
             handle.remove()
     if adapter is not None:
-        merged(trainer.model)
+        merge_adapter(trainer.model)
     model.eval()
     log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
     log.loc[log.index[-1], "stopped"] = limits.reason
@@ -117,11 +117,11 @@ def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool)
     steps = settings.batch_size // settings.minibatch_size
     return GRPOConfig(
         output_dir=str(checkpoints),
-        max_steps=settings.iterations * settings.epochs * steps,
+        max_steps=settings.iterations * settings.num_ppo_epochs * steps,
         seed=settings.seed,
         per_device_train_batch_size=settings.minibatch_size,
         steps_per_generation=steps,
-        num_iterations=settings.epochs,
+        num_iterations=settings.num_ppo_epochs,
         num_generations=generations,
         max_completion_length=settings.max_job_tokens,
         beta=settings.beta,
@@ -131,13 +131,13 @@ def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool)
         top_p=1.0,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant",
-        logging_steps=settings.epochs * steps,
+        logging_steps=settings.num_ppo_epochs * steps,
         use_cpu=on_cpu,
         bf16=not on_cpu and torch.cuda.is_bf16_supported(),
         activation_checkpointing=False,
         report_to="none",
         disable_tqdm=True,
-        save_steps=max(1, settings.iterations // 4) * settings.epochs * steps,
+        save_steps=max(1, settings.iterations // 4) * settings.num_ppo_epochs * steps,
         save_total_limit=1,
         dataloader_pin_memory=not on_cpu,
         disable_dropout=True,

@@ -1,8 +1,8 @@
-"""Causal models that read a resume and write a job: a small one made on the spot, or any of
+"""Causal models that read a resume and write a job: a small one trained from scratch, or any of
 transformers.
 
-Everything here works on token ids, tokenised in one place: a prompt by the model's chat template
-where it has one, a job as plain text with the end token behind it.
+Everything here works on token ids. A prompt is tokenised by the model's chat template where it has
+one, a job as plain text followed by the end token.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from matchlib.data.schema import DataError
 from matchlib.girl.records import word_tokenizer
 from matchlib.language.llm import Prompt
-from matchlib.retrieval.models import EncoderError, find_model, whole_weights
+from matchlib.retrieval.models import (
+    EncoderError,
+    find_model,
+    whole_weights,
+)
 
 
-class Writer(NamedTuple):
+class CausalGenerator(NamedTuple):
     """A causal model and its tokenizer."""
 
     model: PreTrainedModel
@@ -40,7 +45,7 @@ class Writer(NamedTuple):
 
 @dataclass(frozen=True)
 class Sequences:
-    """Prompts with jobs behind them, the prompts padded on the left and the jobs on the right.
+    """Prompts followed by jobs; prompts are padded on the left, jobs on the right.
 
     ids, attention: (B, P + T); answer: (B, T) bool, True on the job's tokens with its end token;
     ended: (B,) bool.
@@ -52,7 +57,12 @@ class Sequences:
     ended: torch.Tensor
 
     def __getitem__(self, rows: torch.Tensor) -> Sequences:
-        return Sequences(self.ids[rows], self.attention[rows], self.answer[rows], self.ended[rows])
+        return Sequences(
+            self.ids[rows],
+            self.attention[rows],
+            self.answer[rows],
+            self.ended[rows],
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +73,7 @@ class Sequences:
         return (self.attention.cumsum(1) - 1).clamp(min=0)
 
 
-def small_writer(
+def small_generator(
     texts: Sequence[str],
     *,
     width: int = 64,
@@ -71,12 +81,12 @@ def small_writer(
     heads: int = 4,
     max_tokens: int = 64,
     seed: int = 1,
-) -> Writer:
-    """An untrained GPT-2 for compact records: a token a line of `texts`, weights drawn by seed.
+) -> CausalGenerator:
+    """An untrained GPT-2 for compact records: one token a line of `texts`, weights drawn by seed.
 
-    Queries start as keys and values as outputs (mimetic initialisation, Trockman and Kolter 2023,
-    arXiv 2305.09828), so that a token first looks at its like: without it, that a job asks for what
-    the resume holds is hardly ever learned.
+    Attention starts with queries equal to keys and outputs inverse to values (mimetic
+    initialisation, Trockman and Kolter 2023, arXiv 2305.09828), so that a token first attends to
+    equal tokens. Without it the model rarely learns that a job asks for the skills of the resume.
     """
     tokenizer = word_tokenizer(texts)
     torch.manual_seed(seed)
@@ -99,13 +109,18 @@ def small_writer(
     )
     with torch.no_grad():
         for block in model.transformer.h:
-            looks, says = (torch.linalg.qr(torch.randn(width, width))[0] for _ in range(2))
-            block.attn.c_attn.weight.copy_(torch.cat([looks, looks, says], dim=1))
-            block.attn.c_proj.weight.copy_(says.T)
-    return Writer(model, tokenizer)
+            query = _random_rotation(width)
+            value = _random_rotation(width)
+            block.attn.c_attn.weight.copy_(torch.cat([query, query, value], dim=1))
+            block.attn.c_proj.weight.copy_(value.T)
+    return CausalGenerator(model, tokenizer)
 
 
-def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writer:
+def _random_rotation(size: int) -> torch.Tensor:
+    return torch.linalg.qr(torch.randn(size, size))[0]
+
+
+def load_generator(name: str, *, device: str = "", precision: str = "auto") -> CausalGenerator:
     """A causal model by hub id or folder; device: "" picks a GPU where there is one.
 
     Raises EncoderError for a model that cannot be found, needs remote code or has no end token.
@@ -118,12 +133,43 @@ def load_writer(name: str, *, device: str = "", precision: str = "auto") -> Writ
             f"{name} has no end token, so what it writes would never end; take another base_model"
         )
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = (
-            tokenizer.eos_token
-        )  # masks are made from lengths, never from the padding's id
+        # safe: masks are made from lengths, never from the id of the padding
+        tokenizer.pad_token = tokenizer.eos_token
     with whole_weights(folder):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
-    return Writer(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer)
+    best_device = "cuda" if torch.cuda.is_available() else "cpu"
+    return CausalGenerator(model.to(device or best_device), tokenizer)
+
+
+def starting_generator(
+    base_model: str,
+    texts: Sequence[str],
+    *,
+    form: str,
+    width: int,
+    layers: int,
+    max_tokens: int,
+    lora_rank: int,
+    seed: int,
+) -> CausalGenerator:
+    """The generator to start from: base_model, or a small one made for `texts` without one.
+
+    Raises DataError where a base_model should write records.
+    """
+    if base_model and form == "record":
+        raise DataError(
+            "records are what the small model writes, a line a token; with a base_model set form: text"
+        )
+    if base_model:
+        # updates in bfloat16 alone would lose small steps
+        return load_generator(base_model, precision="auto" if lora_rank else "float32")
+    return small_generator(
+        texts,
+        width=width,
+        layers=layers,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
 
 
 def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
@@ -139,32 +185,35 @@ def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:
     )
 
 
-def merged(adapted: PeftModel) -> None:
-    """Write an adapter into the weights of its model, which can then be trained like any other."""
+def merge_adapter(adapted: PeftModel) -> None:
+    """Merge an adapter into the weights of its model, which can then be trained like any other."""
     adapted.merge_and_unload().requires_grad_(True)
 
 
 def count_without_padding(model: PreTrainedModel) -> RemovableHandle:
-    """Give a model positions that do not count the padding wherever a caller gives none, until the
+    """Make a model use positions that do not count the padding where a caller gives none, until the
     handle is removed.
 
-    trl's GRPO pads prompts on the left and names no positions: a model whose positions are absolute
-    would then be asked for the probabilities of words where it never wrote them.
+    trl's GRPO pads prompts on the left and passes no positions. A model with absolute positions
+    would then compute probabilities at other positions than those at which it sampled.
     """
-    takes = "position_ids" in inspect.signature(model.forward).parameters
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
-    def fill(_, args, given):
-        if takes and given.get("position_ids") is None and given.get("attention_mask") is not None:
-            places = (given["attention_mask"].cumsum(1) - 1).clamp(min=0)
-            given["position_ids"] = places[:, -given["input_ids"].shape[1] :]
-        return args, given
+    def add_positions(_, args, kwargs):
+        mask = kwargs.get("attention_mask")
+        is_missing = kwargs.get("position_ids") is None
+        if takes_positions and is_missing and mask is not None:
+            n_tokens = kwargs["input_ids"].shape[1]
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            kwargs["position_ids"] = positions[:, -n_tokens:]
+        return args, kwargs
 
-    return model.register_forward_pre_hook(fill, with_kwargs=True)
+    return model.register_forward_pre_hook(add_positions, with_kwargs=True)
 
 
-def copy_of(writer: Writer) -> Writer:
-    """The same writer with weights of its own."""
-    return Writer(copy.deepcopy(writer.model), writer.tokenizer)
+def copy_generator(generator: CausalGenerator) -> CausalGenerator:
+    """A generator with a copy of the weights and the same tokenizer."""
+    return CausalGenerator(copy.deepcopy(generator.model), generator.tokenizer)
 
 
 def conversation(
@@ -176,97 +225,139 @@ def conversation(
         return prompt
     if tokenizer.chat_template is None:
         return f"{prompt.system}\n\n{prompt.user}\n\n"
-    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}]
+    return [
+        {"role": "system", "content": prompt.system},
+        {"role": "user", "content": prompt.user},
+    ]
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
     """Token ids of a record or a prompt, see `conversation`."""
-    asked = conversation(tokenizer, prompt)
-    if isinstance(asked, str):
-        return tokenizer(asked)["input_ids"]
-    return tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)[
-        "input_ids"
-    ]
+    messages = conversation(tokenizer, prompt)
+    if isinstance(messages, str):
+        return tokenizer(messages)["input_ids"]
+    encoded = tokenizer.apply_chat_template(
+        messages,
+        add_generation_prompt=True,
+        return_dict=True,
+    )
+    return encoded["input_ids"]
 
 
 def job_ids(tokenizer: PreTrainedTokenizerBase, job: str) -> list[int]:
     """Token ids of a job with the end token."""
-    return [*tokenizer(job, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return [
+        *tokenizer(job, add_special_tokens=False)["input_ids"],
+        tokenizer.eos_token_id,
+    ]
 
 
-def require_room(model: PreTrainedModel, sequences: Sequence[list[int]], n_more: int = 0) -> None:
-    """Raise EncoderError where the longest sequence and n_more tokens do not fit the model's
-    positions."""
-    room, longest = (
-        getattr(model.config, "max_position_embeddings", None),
-        max(map(len, sequences)) + n_more,
-    )
-    if room and longest > room:
+def check_context_length(
+    model: PreTrainedModel,
+    sequences: Sequence[list[int]],
+    n_more: int = 0,
+) -> None:
+    """Raise EncoderError where the longest sequence and n_more tokens exceed the model's context
+    length."""
+    context_length = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, sequences)) + n_more
+    if context_length and longest > context_length:
         raise EncoderError(
-            f"the base model reads {room} tokens, but a prompt with its job takes {longest}; lower "
+            f"the base model reads {context_length} tokens, but a prompt with its job takes {longest}; lower "
             f"max_words, max_tokens or max_job_tokens, or take a model that reads more"
         )
 
 
 def join(
-    prompts: Sequence[list[int]], jobs: Sequence[list[int]], *, pad: int, device: torch.device | str
+    prompts: Sequence[list[int]],
+    jobs: Sequence[list[int]],
+    *,
+    pad: int,
+    device: torch.device | str,
 ) -> Sequences:
     """Prompts and jobs (ids with their end token) as padded tensors."""
-    left, right = max(map(len, prompts)), max(map(len, jobs))
-    ids = torch.full((len(prompts), left + right), pad)
-    attention, answer = torch.zeros_like(ids), torch.zeros((len(prompts), right), dtype=torch.bool)
+    n = len(prompts)
+    longest_prompt = max(map(len, prompts))
+    longest_job = max(map(len, jobs))
+    ids = torch.full((n, longest_prompt + longest_job), pad)
+    attention = torch.zeros_like(ids)
+    answer = torch.zeros((n, longest_job), dtype=torch.bool)
     for row, (prompt, job) in enumerate(zip(prompts, jobs, strict=True)):
-        start, end = left - len(prompt), left + len(job)
+        start = longest_prompt - len(prompt)
+        end = longest_prompt + len(job)
         ids[row, start:end] = torch.tensor([*prompt, *job])
-        attention[row, start:end], answer[row, : len(job)] = 1, True
-    ended = torch.ones(len(prompts), dtype=torch.bool)
-    return Sequences(*(tensor.to(device) for tensor in (ids, attention, answer, ended)))
+        attention[row, start:end] = 1
+        answer[row, : len(job)] = True
+    ended = torch.ones(n, dtype=torch.bool)
+    return Sequences(
+        ids.to(device),
+        attention.to(device),
+        answer.to(device),
+        ended.to(device),
+    )
 
 
 @torch.no_grad()
 def sample(
-    writer: Writer, prompts: Sequence[list[int]], *, max_job_tokens: int, temperature: float = 1.0
+    generator: CausalGenerator,
+    prompts: Sequence[list[int]],
+    *,
+    max_job_tokens: int,
+    temperature: float = 1.0,
 ) -> Sequences:
-    """One job for each prompt, drawn from the model's own distribution (temperature 0: its
-    likeliest tokens).
+    """One job for each prompt, sampled from the model's distribution (temperature 0: the most
+    likely tokens).
 
-    The model's own generation settings (top_p, repetition penalties) are not used: PPO needs to
-    know the distribution.
+    The model's own generation settings (top_p, repetition penalties) are not used, because PPO needs
+    the probabilities of the distribution that was sampled from.
     """
-    model, tokenizer = writer
-    padded = join(prompts, [[] for _ in prompts], pad=tokenizer.pad_token_id, device=model.device)
-    draw = (
-        {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        if temperature
-        else {"do_sample": False}
+    model, tokenizer = generator
+    no_jobs = [[] for _ in prompts]
+    padded = join(
+        prompts,
+        no_jobs,
+        pad=tokenizer.pad_token_id,
+        device=model.device,
     )
+    decoding = {"do_sample": False}
+    if temperature:
+        decoding = {
+            "do_sample": True,
+            "temperature": temperature,
+            "top_k": 0,
+            "top_p": 1.0,
+        }
     settings = GenerationConfig(
         max_new_tokens=max_job_tokens,
         repetition_penalty=1.0,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        **draw,
+        **decoding,
     )
     ids = model.generate(
-        input_ids=padded.ids, attention_mask=padded.attention, generation_config=settings
+        input_ids=padded.ids,
+        attention_mask=padded.attention,
+        generation_config=settings,
     )
     written = ids[:, padded.ids.shape[1] :]
-    ends = written == tokenizer.eos_token_id
-    answer = (ends.cumsum(1) - ends.long()) == 0  # up to the first end token, with it
-    return Sequences(ids, torch.cat([padded.attention, answer.long()], dim=1), answer, ends.any(1))
+    is_end = written == tokenizer.eos_token_id
+    n_ends_before = is_end.cumsum(1) - is_end.long()
+    answer = n_ends_before == 0  # up to the first end token, with it
+    attention = torch.cat([padded.attention, answer.long()], dim=1)
+    return Sequences(ids, attention, answer, is_end.any(1))
 
 
-def decoded(writer: Writer, rows: Sequences) -> list[str]:
+def decode_jobs(tokenizer: PreTrainedTokenizerBase, rows: Sequences) -> list[str]:
     """The jobs of sequences as texts, without the end token."""
-    width = rows.ids.shape[1] - rows.answer.shape[1]
-    return [
-        writer.tokenizer.decode(row[width:][mask], skip_special_tokens=True)
-        for row, mask in zip(rows.ids, rows.answer, strict=True)
-    ]
+    written = rows.ids[:, -rows.answer.shape[1] :]
+    texts = []
+    for ids, mask in zip(written, rows.answer, strict=True):
+        texts.append(tokenizer.decode(ids[mask], skip_special_tokens=True))
+    return texts
 
 
 def write_jobs(
-    writer: Writer,
+    generator: CausalGenerator,
     prompts: Sequence[str | Prompt],
     *,
     max_job_tokens: int,
@@ -276,18 +367,19 @@ def write_jobs(
 ) -> tuple[list[str], float]:
     """The job that the model writes for each prompt, and the share of jobs that did not end in
     max_job_tokens."""
-    ids = [prompt_ids(writer.tokenizer, prompt) for prompt in prompts]
-    require_room(writer.model, ids, max_job_tokens)
+    ids = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
+    check_context_length(generator.model, ids, max_job_tokens)
     torch.manual_seed(seed)
-    writer.model.eval()
-    texts, ended = [], 0
+    generator.model.eval()
+    texts = []
+    n_ended = 0
     for start in range(0, len(ids), batch_size):
-        made = sample(
-            writer,
+        rows = sample(
+            generator,
             ids[start : start + batch_size],
             max_job_tokens=max_job_tokens,
             temperature=temperature,
         )
-        texts += decoded(writer, made)
-        ended += int(made.ended.sum())
-    return texts, 1 - ended / len(texts)
+        texts += decode_jobs(generator.tokenizer, rows)
+        n_ended += int(rows.ended.sum())
+    return texts, 1 - n_ended / len(texts)

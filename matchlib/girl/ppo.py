@@ -1,4 +1,4 @@
-"""GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the writer against U
+"""GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the generator against U
 (arXiv 2307.02157).
 
 Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last
@@ -20,7 +20,14 @@ import torch
 from peft import get_peft_model
 from torch import Tensor, nn
 
-from matchlib.girl.models import Sequences, Writer, lora, merged, require_room, sample
+from matchlib.girl.models import (
+    CausalGenerator,
+    Sequences,
+    check_context_length,
+    lora,
+    merge_adapter,
+    sample,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +42,7 @@ class PPO:
 
     beta: of the penalty, at the start; target_kl: the divergence to which beta is steered, 0 leaves
     beta alone.
-    dense: each token is rewarded with what it adds to the utility; the paper rewards the last token
+    dense_reward: each token is rewarded with what it adds to the utility; the paper rewards the last token
     with their sum.
     warmup: iterations in which only the critic learns. accumulation: parts in which a minibatch is
     computed.
@@ -48,7 +55,7 @@ class PPO:
     batch_size: int = 128
     minibatch_size: int = 32
     accumulation: int = 1
-    epochs: int = 2
+    num_ppo_epochs: int = 2
     learning_rate: float = 1e-3
     critic_learning_rate: float = 1e-2
     clip: float = 0.2
@@ -59,7 +66,7 @@ class PPO:
     lam: float = 0.95
     warmup: int = 3
     temperature: float = 0.7
-    dense: bool = True
+    dense_reward: bool = True
     max_job_tokens: int = 24
     max_kl: float = 40.0
     max_drift: float = 0.2
@@ -142,8 +149,8 @@ def forward(
 
 @torch.no_grad()
 def measure_policy(
-    writer: Writer,
-    reference: Writer,
+    generator: CausalGenerator,
+    reference: CausalGenerator,
     prompts: Sequence[list[int]],
     reward: Reward,
     *,
@@ -157,17 +164,17 @@ def measure_policy(
     Sampled by settings.seed.
     """
     torch.manual_seed(settings.seed)
-    writer.model.eval()
+    generator.model.eval()
     reference.model.eval()
     sums = []
     for start in range(0, len(prompts), settings.batch_size):
         rows = sample(
-            writer,
+            generator,
             prompts[start : start + settings.batch_size],
             max_job_tokens=settings.max_job_tokens,
             temperature=settings.temperature,
         )
-        log_probs, entropies, _ = forward(writer.model, rows, temperature=settings.temperature)
+        log_probs, entropies, _ = forward(generator.model, rows, temperature=settings.temperature)
         before = forward(reference.model, rows, temperature=settings.temperature)[0]
         totals = reward(rows).float().sum(1)
         whole = rows.ended & ~totals.isnan()
@@ -195,14 +202,14 @@ def measure_policy(
 
 
 def train_ppo(
-    writer: Writer,
+    generator: CausalGenerator,
     prompts: Sequence[list[int]],
     reward: Reward,
     *,
     settings: PPO,
     checkpoints: Path,
 ) -> pd.DataFrame:
-    """Train the writer in place. Its weights at the start are the reference; with
+    """Train the generator in place. Its weights at the start are the reference; with
     settings.lora_rank they need no copy.
 
     prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration.
@@ -212,10 +219,10 @@ def train_ppo(
     weights before its update; `measure_policy` describes those that are kept. Raises ValueError
     where the reward is constant or hardly a job is whole, FloatingPointError where a loss is lost.
     """
-    require_room(writer.model, prompts, settings.max_job_tokens)
-    policy = writer
+    check_context_length(generator.model, prompts, settings.max_job_tokens)
+    policy = generator
     if settings.lora_rank:
-        policy = Writer(get_peft_model(writer.model, lora(settings.lora_rank)), writer.tokenizer)
+        policy = CausalGenerator(get_peft_model(generator.model, lora(settings.lora_rank)), generator.tokenizer)
     trainer = _Trainer(policy, prompts, reward, settings, checkpoints)
     log = trainer.resume()
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):
@@ -227,8 +234,8 @@ def train_ppo(
         after = trainer.iterate(len(log), log[0], learn=False)
         log += [after] if after["stopped"] else []
     if settings.lora_rank:
-        merged(policy.model)
-    writer.model.eval()
+        merge_adapter(policy.model)
+    generator.model.eval()
     return pd.DataFrame(log)
 
 
@@ -237,14 +244,14 @@ class _Trainer:
 
     def __init__(
         self,
-        writer: Writer,
+        generator: CausalGenerator,
         prompts: Sequence[list[int]],
         reward: Reward,
         settings: PPO,
         checkpoints: Path,
     ):
-        self.writer, self.prompts, self.reward, self.settings = writer, prompts, reward, settings
-        self.model, self.file = writer.model, checkpoints / "ppo.pt"
+        self.generator, self.prompts, self.reward, self.settings = generator, prompts, reward, settings
+        self.model, self.file = generator.model, checkpoints / "ppo.pt"
         self.adapter = bool(settings.lora_rank)
         self.reference = self.model if self.adapter else copy.deepcopy(self.model).eval()
         torch.manual_seed(settings.seed)
@@ -288,7 +295,7 @@ class _Trainer:
         self.model.eval()
         drawn = torch.randint(len(self.prompts), (how.batch_size,)).tolist()
         rows = sample(
-            self.writer,
+            self.generator,
             [self.prompts[i] for i in drawn],
             max_job_tokens=how.max_job_tokens,
             temperature=how.temperature,
@@ -341,7 +348,7 @@ class _Trainer:
         last[torch.arange(len(mask)), mask.sum(1).long() - 1] = 1
         worst = (totals[whole].min() / self.spread if whole.any() else 0.0) - 1
         arising = utilities.nan_to_num(0.0) * mask / self.spread
-        if not self.settings.dense:
+        if not self.settings.dense_reward:
             arising = arising.sum(1, keepdim=True) * last
         return torch.where(
             whole[:, None], arising, arising + (worst - arising.sum(1, keepdim=True)) * last
@@ -363,7 +370,7 @@ class _Trainer:
         """Some epochs over the sampled jobs; means of the losses."""
         how, sums = self.settings, []
         self.model.eval()  # dropout would give other probabilities than those that the jobs were sampled with
-        for _ in range(how.epochs):
+        for _ in range(how.num_ppo_epochs):
             for batch in torch.randperm(len(rollout.rows)).split(how.minibatch_size):
                 self.optimiser.zero_grad()
                 for part in batch.chunk(how.accumulation):

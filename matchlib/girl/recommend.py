@@ -1,15 +1,15 @@
-"""What a written job is good for: a recommender that reads it beside the resume, and the real jobs
-nearest to it.
+"""Use written jobs: in a recommender that reads them with the resume, and to find the nearest real
+jobs.
 
 Source: GIRL (arXiv 2307.02157): predictors Dot, fuse(c, j') . j, and MLP, [c; j; j'], trained with
 binary cross-entropy on frozen text embeddings; c a resume, j a job, j' the job written for the
-resume. Deviations: embeddings are reduced to their first principal components; controls beside the
-arms.
+resume. Deviations: embeddings are reduced to their first principal components; control arms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,11 @@ from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from matchlib.data.market import Market
 from matchlib.data.rules import split_items
+from matchlib.girl.records import in_a_line
+from matchlib.language.llm import Prompt
+from matchlib.retrieval.encoder import Encoder
 from matchlib.stats import mean_interval, paired_randomisation
 
 
@@ -32,18 +36,18 @@ class Dot(nn.Module):
         with torch.no_grad():
             self.fuse.weight.copy_(torch.cat([torch.eye(size), torch.eye(size)], dim=1) / 2)
             self.fuse.bias.zero_()
-        self.scale, self.bias = (
-            nn.Parameter(torch.tensor(size**-0.5)),
-            nn.Parameter(torch.zeros(())),
-        )
+        self.scale = nn.Parameter(torch.tensor(size**-0.5))
+        self.bias = nn.Parameter(torch.zeros(()))
 
     def forward(
-        self, resume: torch.Tensor, job: torch.Tensor, written: torch.Tensor
+        self,
+        resume: torch.Tensor,
+        job: torch.Tensor,
+        written: torch.Tensor,
     ) -> torch.Tensor:
         """(n,) logits of (n, d) vectors."""
-        return (
-            self.scale * (self.fuse(torch.cat([resume, written], dim=1)) * job).sum(1) + self.bias
-        )
+        fused = self.fuse(torch.cat([resume, written], dim=1))
+        return self.scale * (fused * job).sum(1) + self.bias
 
 
 class MLP(nn.Module):
@@ -54,89 +58,155 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(nn.Linear(3 * size, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(
-        self, resume: torch.Tensor, job: torch.Tensor, written: torch.Tensor
+        self,
+        resume: torch.Tensor,
+        job: torch.Tensor,
+        written: torch.Tensor,
     ) -> torch.Tensor:
         """(n,) logits of (n, d) vectors."""
         return self.layers(torch.cat([resume, job, written], dim=1))[:, 0]
 
 
 PREDICTORS = {"dot": Dot, "mlp": MLP}
+NO_JOB = "none"
+"""The control arm in which the recommender sees zeros instead of a written job."""
+
+
+def interactions(
+    labels: pd.DataFrame,
+    resume_ids: Sequence[str],
+    clusters: pd.Series,
+    *,
+    held_out: float,
+    seed: int,
+) -> pd.DataFrame:
+    """The labels of some resumes with part (see `split_interactions`) and cluster.
+
+    labels: resume_id, job_id, label, split; clusters: by resume_id.
+    """
+    pairs = labels[labels["resume_id"].isin(resume_ids)].reset_index(drop=True)
+    pairs["part"] = split_interactions(pairs, held_out=held_out, seed=seed)
+    pairs["cluster"] = clusters.loc[pairs["resume_id"]].to_numpy()
+    return pairs
 
 
 def split_interactions(labels: pd.DataFrame, *, held_out: float, seed: int) -> pd.Series:
-    """The part of each label: train, warm (held out, of a resume with other labels in train), cold
-    (split test).
+    """The part of each label: train; warm, held out of train, of a resume with other labels there;
+    cold, of split test; "" for other splits.
 
-    labels: resume_id, split. Labels of other splits are nobody's: "".
+    labels: resume_id, split.
     """
     part = labels["split"].map({"train": "train", "test": "cold"}).fillna("")
     train = labels[part == "train"].sample(frac=1, random_state=seed)
-    place = train.groupby("resume_id").cumcount()  # the first of each resume stays
-    chosen = train.index[(place > 0).to_numpy()][: round(held_out * len(train))]
-    return part.mask(part.index.isin(chosen), "warm")
+    position = train.groupby("resume_id").cumcount()  # the first label of each resume stays
+    may_be_held_out = train.index[(position > 0).to_numpy()]
+    warm = may_be_held_out[: round(held_out * len(train))]
+    return part.mask(part.index.isin(warm), "warm")
 
 
-def reduce(vectors: Mapping[str, np.ndarray], *, size: int, seed: int) -> dict[str, np.ndarray]:
-    """Named (n, D) arrays on the first `size` principal components of all of them, in units of
-    their spread."""
-    pca = PCA(min(size, *next(iter(vectors.values())).shape), random_state=seed)
-    pca.fit(np.concatenate([*vectors.values()]))
+def count_parts(pairs: pd.DataFrame) -> pd.DataFrame:
+    """part, pairs (number) and accepted (share) of `interactions`."""
+    used = pairs[pairs["part"] != ""]
+    counts = used.groupby("part")["label"].agg(["size", "mean"]).reset_index()
+    return counts.set_axis(["part", "pairs", "accepted"], axis=1)
+
+
+def best_jobs(market: Market, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.Series:
+    """The id of the job with the highest true fit, for each resume: an upper bound for writers."""
+    scores = market.channels(jobs, resumes)["true_score"]
+    return jobs["job_id"].iloc[scores.argmax(0)]
+
+
+def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
+    """(n,) row numbers that give each row another row of the same value, so that only the value is
+    known. The only row of a value keeps its own number."""
+    rng = np.random.default_rng(seed)
+    order = np.arange(len(values))
+    rows_of_value = values.reset_index(drop=True).groupby(values.to_numpy()).indices
+    for rows in rows_of_value.values():
+        drawn = rng.permutation(rows)
+        order[drawn] = np.roll(drawn, 1)
+    return order
+
+
+def reduce_dimensions(
+    vectors: Mapping[str, np.ndarray], *, size: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Named (n, D) arrays on the first `size` principal components of all of them, scaled to unit
+    variance on average."""
+    everything = np.concatenate([*vectors.values()])
+    n_first, dimension = next(iter(vectors.values())).shape
+    pca = PCA(min(size, n_first, dimension), random_state=seed)
+    pca.fit(everything)
     scale = np.sqrt(pca.explained_variance_.sum() / pca.n_components_)
-    return {
-        name: (pca.transform(values) / scale).astype(np.float32) for name, values in vectors.items()
-    }
+    reduced = {}
+    for name, values in vectors.items():
+        reduced[name] = (pca.transform(values) / scale).astype(np.float32)
+    return reduced
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a predictor is trained."""
+
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    batch_size: int = 128
 
 
 def predict(
-    kind: str,
-    resumes: np.ndarray,
-    jobs: np.ndarray,
-    written: np.ndarray,
+    predictor: str,
+    inputs: Mapping[str, np.ndarray],
     accepted: np.ndarray,
     train: np.ndarray,
     *,
-    epochs: int = 20,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-2,
-    batch_size: int = 128,
+    fitting: Fitting | None = None,
     seed: int = 1,
 ) -> np.ndarray:
-    """(n,) probabilities that pair i is accepted, from a predictor trained on the pairs of mask
+    """(n,) probabilities that pair i is accepted, by a predictor trained on the pairs of mask
     `train`.
 
-    resumes, jobs, written: (n, d), row i of each belongs to pair i; without a written job its
-    vector is 0.
-    Raises FloatingPointError if the loss diverges.
+    inputs: resume, job, written: (n, d) vectors, row i of each belongs to pair i; zeros where there
+    is no written job. Raises FloatingPointError if the loss diverges.
     """
+    fitting = fitting or Fitting()
     torch.manual_seed(seed)
-    model = PREDICTORS[kind](resumes.shape[1])
-    inputs = [torch.tensor(values) for values in (resumes, jobs, written)]
-    target, rows = torch.tensor(accepted, dtype=torch.float32), torch.tensor(np.flatnonzero(train))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    for _ in range(epochs):
-        for batch in rows[torch.randperm(len(rows))].split(batch_size):
-            loss = binary_cross_entropy_with_logits(
-                model(*(values[batch] for values in inputs)), target[batch]
-            )
+    model = PREDICTORS[predictor](inputs["resume"].shape[1])
+    tensors = [torch.tensor(inputs[name]) for name in ("resume", "job", "written")]
+    target = torch.tensor(accepted, dtype=torch.float32)
+    rows = torch.tensor(np.flatnonzero(train))
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=fitting.learning_rate,
+        weight_decay=fitting.weight_decay,
+    )
+    for _ in range(fitting.epochs):
+        for batch in rows[torch.randperm(len(rows))].split(fitting.batch_size):
+            logits = model(*(values[batch] for values in tensors))
+            loss = binary_cross_entropy_with_logits(logits, target[batch])
             if not torch.isfinite(loss):
                 raise FloatingPointError(
-                    f"the recommender's loss is no number in {kind}; lower its learning rate"
+                    f"the loss of the recommender {predictor} is not finite; lower its learning rate"
                 )
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     with torch.no_grad():
-        return torch.sigmoid(model(*inputs)).numpy()
+        return torch.sigmoid(model(*tensors)).numpy()
 
 
-def measure(
-    accepted: np.ndarray, probability: np.ndarray, seekers: np.ndarray, clusters: np.ndarray
-) -> dict[str, float]:
-    """AUC and LogLoss with 95% intervals that know the clusters of seekers; n, n_seekers and
-    n_clusters."""
+def auc_and_log_loss(pairs: pd.DataFrame, probability: np.ndarray) -> dict[str, float]:
+    """AUC and LogLoss with 95% intervals over clusters; n, n_seekers and n_clusters.
+
+    pairs: label, resume_id, cluster; probability: (n,) of being accepted.
+    """
+    accepted = pairs["label"].to_numpy()
+    clusters = pairs["cluster"].to_numpy()
     auc = mean_interval(auc_parts(accepted, probability), clusters)
     p = np.clip(probability, 1e-7, 1 - 1e-7)
-    loss = mean_interval(-np.where(accepted == 1, np.log(p), np.log(1 - p)), clusters)
+    log_loss = -np.where(accepted == 1, np.log(p), np.log(1 - p))
+    loss = mean_interval(log_loss, clusters)
     return {
         "AUC": auc["value"],
         "AUC low": max(0.0, auc["low"]),
@@ -145,163 +215,228 @@ def measure(
         "LogLoss low": loss["low"],
         "LogLoss high": loss["high"],
         "n": len(accepted),
-        "n_seekers": len(np.unique(seekers)),
+        "n_seekers": pairs["resume_id"].nunique(),
         "n_clusters": loss["n_clusters"],
     }
 
 
 def auc_parts(accepted: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """(n,) what each row adds to the AUC: their mean is the AUC, and their spread by cluster is its
-    error.
+    """(n,) the contribution of each row to the AUC: their mean is the AUC, and their spread by
+    cluster is its error.
 
-    An accepted row's share of rejected ones that it beats (ties as half), and a rejected row's
-    share of accepted ones that beat it, each around the AUC and weighted by how rare its side is.
-    NaN where all are accepted, or none.
+    The contribution of an accepted row is the share of rejected rows with a lower probability (ties
+    as half), of a rejected row the share of accepted rows with a higher one; each is centred on the
+    AUC and weighted by the inverse share of its class. NaN where all rows are accepted, or none.
     Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997
     (Biometrics 53).
     """
     accepted = np.asarray(accepted) == 1
-    sides = {True: np.sort(probability[accepted]), False: np.sort(probability[~accepted])}
-    if not len(sides[True]) or not len(sides[False]):
+    positives = np.sort(probability[accepted])
+    negatives = np.sort(probability[~accepted])
+    if not len(positives) or not len(negatives):
         return np.full(len(accepted), np.nan)
-    below = {
-        side: sum(np.searchsorted(own, probability, end) for end in ("left", "right"))
-        / 2
-        / len(own)
-        for side, own in sides.items()
-    }
-    share = np.where(accepted, below[False], 1 - below[True])
+    share_above = 1 - _share_below(positives, probability)
+    share = np.where(accepted, _share_below(negatives, probability), share_above)
     auc = share[accepted].mean()
-    return auc + (share - auc) * len(accepted) / np.where(
-        accepted, len(sides[True]), len(sides[False])
-    )
+    n_of_class = np.where(accepted, len(positives), len(negatives))
+    return auc + (share - auc) * len(accepted) / n_of_class
+
+
+def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n,) share of sorted numbers below each value, equal ones as half."""
+    below = np.searchsorted(ordered, values, "left")
+    not_above = np.searchsorted(ordered, values, "right")
+    return (below + not_above) / 2 / len(ordered)
 
 
 def compare_arms(
     arms: Mapping[str, np.ndarray],
     resumes: np.ndarray,
     jobs: np.ndarray,
-    labels: pd.DataFrame,
+    pairs: pd.DataFrame,
     *,
     seeds: Sequence[int],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every arm in every predictor, on the parts warm and cold of labels (row i of each array).
+    """Every arm with every predictor, on the parts warm and cold.
 
-    labels: resume_id, cluster, label, part. arms: name -> (n, d) vectors of the written jobs.
-    Probabilities are means over training seeds. Returns a table predictor, arm, part and `measure`,
-    and the labels with a column "predictor arm" of probabilities each.
+    arms: name -> (n, d) vectors of the written jobs; row i of each array belongs to pair i. pairs:
+    resume_id, cluster, label, part. Probabilities are means over training seeds.
+    Returns a table predictor, arm, part and `auc_and_log_loss`, and the pairs with the
+    probabilities in a column "predictor arm" each.
     """
-    accepted, train, rows = labels["label"].to_numpy(), (labels["part"] == "train").to_numpy(), []
-    found = labels.copy()
-    for kind in PREDICTORS:
+    accepted = pairs["label"].to_numpy()
+    train = (pairs["part"] == "train").to_numpy()
+    with_probabilities = pairs.copy()
+    rows = []
+    for predictor in PREDICTORS:
         for arm, written in arms.items():
-            found[f"{kind} {arm}"] = np.mean(
-                [
-                    predict(kind, resumes, jobs, written, accepted, train, seed=seed)
-                    for seed in seeds
-                ],
-                axis=0,
-            )
+            inputs = {
+                "resume": resumes,
+                "job": jobs,
+                "written": written,
+            }
+            by_seed = [predict(predictor, inputs, accepted, train, seed=seed) for seed in seeds]
+            column = f"{predictor} {arm}"
+            with_probabilities[column] = np.mean(by_seed, axis=0)
             for part in ("warm", "cold"):
-                here = found[found["part"] == part]
+                here = with_probabilities[with_probabilities["part"] == part]
                 if len(here):
-                    rows.append(
-                        {
-                            "predictor": kind,
-                            "arm": arm,
-                            "part": part,
-                            **measure(
-                                here["label"].to_numpy(),
-                                here[f"{kind} {arm}"].to_numpy(),
-                                here["resume_id"].to_numpy(),
-                                here["cluster"].to_numpy(),
-                            ),
-                        }
-                    )
-    return pd.DataFrame(rows), found
+                    row = {
+                        "predictor": predictor,
+                        "arm": arm,
+                        "part": part,
+                    }
+                    row |= auc_and_log_loss(here, here[column].to_numpy())
+                    rows.append(row)
+    return pd.DataFrame(rows), with_probabilities
 
 
-def difference(found: pd.DataFrame, first: str, second: str) -> dict[str, float]:
-    """AUC of one column of `compare_arms` minus another's on cold seekers, with its 95% interval
-    and p by clusters."""
-    cold = found[found["part"] == "cold"]
-    parts = [
-        auc_parts(cold["label"].to_numpy(), cold[column].to_numpy()) for column in (first, second)
-    ]
-    clusters = cold["cluster"].to_numpy()
-    return mean_interval(np.subtract(*parts), clusters) | {
-        "n_seekers": cold["resume_id"].nunique(),
-        "p": paired_randomisation(*parts, clusters),
-    }
-
-
-def shuffle_within(values: pd.Series, *, seed: int) -> np.ndarray:
-    """(n,) row numbers that give each row another row's of the same value, so that only the value
-    is told.
-
-    A value that one row alone has keeps it.
-    """
-    rng, order = np.random.default_rng(seed), np.arange(len(values))
-    for rows in values.reset_index(drop=True).groupby(values.to_numpy()).indices.values():
-        drawn = rng.permutation(rows)
-        order[drawn] = np.roll(drawn, 1)
-    return order
-
-
-def led_to(listed: pd.DataFrame, fit: pd.DataFrame, clusters: pd.Series) -> dict[str, float]:
-    """How well the jobs of lists by `ground` truly fit: mean over resumes with its 95% interval by
-    clusters.
-
-    fit: true scores, job_id x resume_id; clusters: by resume_id.
-    """
-    rows, columns = (
-        fit.index.get_indexer(listed["job_id"]),
-        fit.columns.get_indexer(listed["resume_id"]),
-    )
-    each = listed.assign(fit=fit.to_numpy()[rows, columns]).groupby("resume_id")["fit"].mean()
-    interval = mean_interval(each.to_numpy(), clusters.loc[each.index].to_numpy())
-    return {
-        "true fit": interval["value"],
-        "low": interval["low"],
-        "high": interval["high"],
-        "n": len(each),
-        "n_clusters": interval["n_clusters"],
-    }
-
-
-def ground(
-    written: pd.DataFrame,
-    vectors: np.ndarray,
+def compare_recommenders(
+    pairs: pd.DataFrame,
+    resumes: pd.DataFrame,
     jobs: pd.DataFrame,
+    written: Mapping[str, np.ndarray],
+    *,
+    size: int,
+    seeds: Sequence[int],
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`compare_arms` from vectors of documents: all are reduced together, then taken for each pair.
+
+    pairs: of `interactions`; resumes, jobs: vectors, a row each, the index holds the ids; written:
+    arm -> (number of resumes, D) vectors of the jobs written for them. NO_JOB is added as an arm.
+    size: principal components; seed: of the reduction.
+    """
+    vectors = {
+        "resumes": resumes.to_numpy(),
+        "jobs": jobs.to_numpy(),
+        **written,
+    }
+    reduced = reduce_dimensions(vectors, size=size, seed=seed)
+    resume_of_pair = resumes.index.get_indexer(pairs["resume_id"])
+    job_of_pair = jobs.index.get_indexer(pairs["job_id"])
+    of_resume = reduced["resumes"][resume_of_pair]
+    of_job = reduced["jobs"][job_of_pair]
+    arms = {NO_JOB: 0 * of_resume}
+    for arm in written:
+        arms[arm] = reduced[arm][resume_of_pair]
+    return compare_arms(arms, of_resume, of_job, pairs, seeds=seeds)
+
+
+def auc_difference(pairs: pd.DataFrame, first: str, second: str) -> dict[str, float]:
+    """AUC of one probability column of `compare_arms` minus that of another, on cold seekers, with
+    its 95% interval and p over clusters."""
+    cold = pairs[pairs["part"] == "cold"]
+    accepted = cold["label"].to_numpy()
+    clusters = cold["cluster"].to_numpy()
+    of_first = auc_parts(accepted, cold[first].to_numpy())
+    of_second = auc_parts(accepted, cold[second].to_numpy())
+    interval = mean_interval(of_first - of_second, clusters)
+    return interval | {
+        "n_seekers": cold["resume_id"].nunique(),
+        "p": paired_randomisation(of_first, of_second, clusters),
+    }
+
+
+def embed_lines(encoder: Encoder, documents: Sequence[str | Prompt]) -> np.ndarray:
+    """(n, dim) vectors of records or texts, each as one line."""
+    return encoder.encode_jobs([in_a_line(document) for document in documents])
+
+
+def nearest_jobs(
+    resume_ids: Sequence[str],
+    vectors: np.ndarray,
+    job_ids: Sequence[str],
     job_vectors: np.ndarray,
     *,
     k: int = 5,
 ) -> pd.DataFrame:
-    """The k real jobs nearest to each written one, by cosine: an application list.
-
-    Returns resume_id, rank, job_id, cosine, shared (skills of both), wish (skills that the written
-    job asks for and the real one does not): what to look for in others. written: resume_id, skills,
-    nice_skills.
-    """
+    """The k real jobs nearest to what was written for each resume, by cosine: resume_id, rank,
+    job_id, cosine."""
     cosine = vectors @ job_vectors.T
     order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-    asked = [
-        [
-            set(split_items(f"{row['skills']}; {row['nice_skills']}"))
-            for row in frame.to_dict("records")
-        ]
-        for frame in (written, jobs)
-    ]
-    rows = [
+    n_resumes, n_listed = order.shape
+    return pd.DataFrame(
         {
-            "resume_id": resume,
-            "rank": rank + 1,
-            "job_id": jobs["job_id"].iloc[j],
-            "cosine": cosine[i, j],
-            "shared": "; ".join(sorted(asked[0][i] & asked[1][j])),
-            "wish": "; ".join(sorted(asked[0][i] - asked[1][j])),
+            "resume_id": np.repeat(np.asarray(resume_ids, dtype=object), n_listed),
+            "rank": np.tile(np.arange(1, n_listed + 1), n_resumes),
+            "job_id": np.asarray(job_ids, dtype=object)[order.ravel()],
+            "cosine": np.take_along_axis(cosine, order, axis=1).ravel(),
         }
-        for i, resume in enumerate(written["resume_id"])
-        for rank, j in enumerate(order[i])
-    ]
+    )
+
+
+def compare_skills(listed: pd.DataFrame, written: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+    """The application list of `nearest_jobs` with shared (skills that the written and the real job
+    ask for) and wish (skills that only the written job asks for: to look for elsewhere).
+
+    written: resume_id, skills, nice_skills; jobs: job_id, skills, nice_skills.
+    """
+    written_skills = _skills_by_id(written, "resume_id")
+    job_skills = _skills_by_id(jobs, "job_id")
+    shared, wish = [], []
+    for resume, job in zip(listed["resume_id"], listed["job_id"], strict=True):
+        shared.append("; ".join(sorted(written_skills[resume] & job_skills[job])))
+        wish.append("; ".join(sorted(written_skills[resume] - job_skills[job])))
+    return listed.assign(shared=shared, wish=wish)
+
+
+def _skills_by_id(rows: pd.DataFrame, id_column: str) -> dict[str, set[str]]:
+    items = rows["skills"] + "; " + rows["nice_skills"]
+    return dict(
+        zip(
+            rows[id_column],
+            items.map(split_items).map(set),
+            strict=True,
+        )
+    )
+
+
+def top_with_titles(
+    applications: pd.DataFrame,
+    jobs: pd.DataFrame,
+    resume_ids: Sequence[str],
+    *,
+    k: int,
+) -> pd.DataFrame:
+    """The k nearest jobs of some resumes, with title, city and seniority as far as jobs have them."""
+    chosen = applications["resume_id"].isin(resume_ids) & (applications["rank"] <= k)
+    by_id = jobs.set_index("job_id")
+    shown = by_id.columns.intersection(["title", "city", "seniority"])
+    return applications[chosen].join(by_id[shown], on="job_id")
+
+
+def mean_true_fit(listed: pd.DataFrame, fit: pd.DataFrame, clusters: pd.Series) -> dict[str, float]:
+    """How well the jobs of `nearest_jobs` truly fit: mean over resumes, with its 95% interval over
+    clusters.
+
+    fit: true scores, job_id x resume_id; clusters: by resume_id.
+    """
+    rows = fit.index.get_indexer(listed["job_id"])
+    columns = fit.columns.get_indexer(listed["resume_id"])
+    each = listed.assign(fit=fit.to_numpy()[rows, columns])
+    by_resume = each.groupby("resume_id")["fit"].mean()
+    interval = mean_interval(by_resume.to_numpy(), clusters.loc[by_resume.index].to_numpy())
+    return {
+        "true fit": interval["value"],
+        "low": interval["low"],
+        "high": interval["high"],
+        "n": len(by_resume),
+        "n_clusters": interval["n_clusters"],
+    }
+
+
+def compare_lists(
+    lists: Mapping[str, pd.DataFrame],
+    market: Market,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    clusters: pd.Series,
+) -> pd.DataFrame:
+    """`mean_true_fit` of the application lists of several arms on the market: a row each, `from`."""
+    scores = market.channels(jobs, resumes)["true_score"]
+    fit = pd.DataFrame(scores, jobs["job_id"], resumes["resume_id"])
+    rows = []
+    for arm, listed in lists.items():
+        rows.append({"from": arm, **mean_true_fit(listed, fit, clusters)})
     return pd.DataFrame(rows)

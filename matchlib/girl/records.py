@@ -1,10 +1,10 @@
 """Compact records: a resume or a job as a few lines, which a small language model can read and
 write.
 
-A resume:  title, seniority, years, city, "has", its skills. A job: title, seniority, years asked
-for, city, "must", its requirements, "nice", what is welcome. One item a line, skills in the order
-of the alphabet, so that a small model that writes them does not lose track; the word-level
-tokenizer makes each line one token.
+A resume: title, seniority, years, city, "has", its skills. A job: title, seniority, required years,
+city, "must", its requirements, "nice", its nice-to-have skills. One item a line, skills in
+alphabetical order, so that a small model can keep track of what it has written; the tokenizer makes
+each line one token.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from matchlib.data.rules import split_items
@@ -23,107 +29,129 @@ from matchlib.data.words import cut_at_words
 from matchlib.language.llm import Prompt
 from matchlib.language.prompts import prompt_from
 
-PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
+PAD = "<pad>"
+END = "<end>"
+UNKNOWN = "<unknown>"
 JOB = "job:\n"  # what a prompt ends with
-MOST_YEARS = 40
+MAX_YEARS = 40
 
 
 def resume_record(row: Mapping[str, Any]) -> str:
     """A resume row (columns title, seniority, years, city, skills, as far as present) as a prompt,
     up to "job:"."""
-    return _lines("resume:", *_head(row, "years"), "has", *_sorted(row, "skills")) + JOB
+    head = _head(row, "years")
+    skills = _sorted_items(row, "skills")
+    return _lines(["resume:", *head, "has", *skills]) + JOB
 
 
 def job_record(row: Mapping[str, Any]) -> str:
     """A job row (title, seniority, min_years, city, skills, nice_skills, as far as present) as
     lines."""
-    return _lines(
-        *_head(row, "min_years"),
-        "must",
-        *_sorted(row, "skills"),
-        "nice",
-        *_sorted(row, "nice_skills"),
-    )
+    head = _head(row, "min_years")
+    must = _sorted_items(row, "skills")
+    nice = _sorted_items(row, "nice_skills")
+    return _lines([*head, "must", *must, "nice", *nice])
 
 
 def parse_job(text: str) -> dict[str, Any] | None:
-    """The job row that a text by `job_record` holds; None for a text of another form.
+    """The job row of a text by `job_record`; None for a text of another form.
 
-    What is named twice counts once, and a requirement is not welcome besides.
+    A skill that is named twice counts once, and a requirement is not a nice-to-have skill as well.
     """
     lines = text.strip().split("\n")
     if lines.count("must") != 1 or lines.count("nice") != 1:
         return None
-    must, nice = lines.index("must"), lines.index("nice")
+    must = lines.index("must")
+    nice = lines.index("nice")
     if must != 4 or nice < must + 2:
         return None
     title, seniority, years, city = lines[:4]
     number, _, unit = years.partition(" ")
     if seniority not in LEVELS or unit != "years" or not number.isdecimal():
         return None
-    asked = dict.fromkeys(lines[must + 1 : nice])
-    welcome = [skill for skill in dict.fromkeys(lines[nice + 1 :]) if skill not in asked]
+    required = dict.fromkeys(lines[must + 1 : nice])
+    nice_to_have = dict.fromkeys(lines[nice + 1 :])
+    only_nice = [skill for skill in nice_to_have if skill not in required]
     return {
         "title": title,
         "seniority": seniority,
         "min_years": int(number),
         "city": city,
-        "skills": "; ".join(asked),
-        "nice_skills": "; ".join(welcome),
+        "skills": "; ".join(required),
+        "nice_skills": "; ".join(only_nice),
     }
 
 
 def in_a_line(text: str | Prompt) -> str:
-    """A record for a table: its lines after one another; a prompt is what it asks."""
+    """A record as one line, for a table or an encoder; of a prompt, what the user asks."""
     if not isinstance(text, str):
         return text.user
-    return (
-        ", ".join(text.removeprefix("resume:\n").removesuffix(JOB).strip().split("\n"))
-        .replace(", must, ", "; must: ")
-        .replace(", nice, ", "; nice: ")
-        .replace(", has, ", "; has: ")
-        .removesuffix(", nice")
-    )
+    body = text.removeprefix("resume:\n").removesuffix(JOB)
+    line = ", ".join(body.strip().split("\n"))
+    for heading in ("must", "nice", "has"):
+        line = line.replace(f", {heading}, ", f"; {heading}: ")
+    return line.removesuffix(", nice")
+
+
+def side_by_side(documents: Mapping[str, str | Prompt]) -> pd.DataFrame:
+    """Named records or texts as a table of two columns, the name (without a heading) and the text."""
+    lines = [in_a_line(document) for document in documents.values()]
+    return pd.DataFrame({"": list(documents), "text": lines})
 
 
 _NEEDED = {
-    "jobs": ("title", "seniority", "min_years", "city", "skills", "nice_skills"),
+    "jobs": (
+        "title",
+        "seniority",
+        "min_years",
+        "city",
+        "skills",
+        "nice_skills",
+    ),
     "resumes": ("title", "seniority", "years", "city", "skills"),
 }
 
 
-def checked(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def checked(
+    tables: Mapping[str, pd.DataFrame],
+) -> dict[str, pd.DataFrame]:
     """The tables with jobs and resumes as compact records need them: years as whole numbers, levels
     as the market's.
 
     Raises DataError, naming the first row, where a column is missing or holds something else.
     """
-    found = dict(tables)
-    for name, columns in _NEEDED.items():
-        frame, years = tables[name], columns[2]
-        if missing := [column for column in columns if column not in frame]:
+    return {
+        **tables,
+        "jobs": _checked(tables["jobs"], "jobs", years="min_years"),
+        "resumes": _checked(tables["resumes"], "resumes", years="years"),
+    }
+
+
+def _checked(frame: pd.DataFrame, name: str, *, years: str) -> pd.DataFrame:
+    for column in _NEEDED[name]:
+        if column not in frame:
             raise DataError(
-                f"{name}: compact records need a column {missing[0]!r}; map one in the params file, or set "
+                f"{name}: compact records need a column {column!r}; map one in the params file, or set "
                 f"form to text and base_model to a language model that reads texts"
             )
-        given = frame[years].astype(str).str.strip()
-        _refuse(name, frame[years], ~given.str.fullmatch("[0-9]{1,2}"), "a whole number of years")
-        _refuse(
-            name,
-            frame["seniority"],
-            ~frame["seniority"].isin(LEVELS),
-            f"one of {', '.join(LEVELS)}",
-        )
-        found[name] = frame.assign(**{years: given.astype(int)})
-    return found
+    given = frame[years].astype(str).str.strip()
+    is_number = given.str.fullmatch("[0-9]{1,2}")
+    is_level = frame["seniority"].isin(LEVELS)
+    _refuse(name, frame[years], ~is_number, "a whole number of years")
+    _refuse(
+        name,
+        frame["seniority"],
+        ~is_level,
+        f"one of {', '.join(LEVELS)}",
+    )
+    return frame.assign(**{years: given.astype(int)})
 
 
 def clusters_of(resumes: pd.DataFrame, cluster_by: str) -> pd.Series:
-    """resume_id -> its cluster in intervals and tests: its value of a column, or itself where none
-    is named.
+    """resume_id -> its cluster in intervals and tests: the value of a column, or the id itself
+    without a column.
 
-    People of one occupation meet the same jobs and the same skills, so what is measured on them is
-    not independent.
+    People of one occupation meet the same jobs and skills, so their values are not independent.
     Raises DataError where the column is missing or has an empty cell.
     """
     if cluster_by and (cluster_by not in resumes or resumes[cluster_by].isna().any()):
@@ -134,17 +162,23 @@ def clusters_of(resumes: pd.DataFrame, cluster_by: str) -> pd.Series:
     return resumes.set_index("resume_id", drop=False)[cluster_by or "resume_id"]
 
 
-def _refuse(name: str, column: pd.Series, wrong: pd.Series, due: str) -> None:
-    if wrong.any():
-        at = int(wrong.to_numpy().argmax())
-        raise DataError(
-            f"{name}: row {at + 1}: {column.name} = {str(column.iloc[at])[:60]!r} where compact records "
-            f"need {due} ({wrong.sum():,} rows in all); mend the column, or drop these rows"
-        )
+def _refuse(name: str, column: pd.Series, is_wrong: pd.Series, expected: str) -> None:
+    if not is_wrong.any():
+        return
+    row = int(is_wrong.to_numpy().argmax())
+    value = str(column.iloc[row])[:60]
+    raise DataError(
+        f"{name}: row {row + 1}: {column.name} = {value!r} where compact records need {expected} "
+        f"({is_wrong.sum():,} rows in all); correct the column, or drop these rows"
+    )
 
 
 def views(
-    jobs: pd.DataFrame, resumes: pd.DataFrame, *, form: str, max_words: int
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    form: str,
+    max_words: int,
 ) -> tuple[pd.Series, pd.Series]:
     """What is read and written: prompts by resume_id, jobs by job_id.
 
@@ -167,28 +201,35 @@ def views(
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the lines of `texts`; other lines become UNKNOWN. Decoding gives
     the text back."""
-    lines = sorted({line for text in texts for line in text.splitlines(keepends=True)})
-    vocabulary = {token: i for i, token in enumerate([PAD, END, UNKNOWN, *lines])}
+    lines = set()
+    for text in texts:
+        lines.update(text.splitlines(keepends=True))
+    tokens = [PAD, END, UNKNOWN, *sorted(lines)]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("\n"), "merged_with_previous")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        unk_token=UNKNOWN,
     )
 
 
 def _head(row: Mapping[str, Any], years: str) -> list[str]:
+    n_years = min(int(row[years]), MAX_YEARS)
     return [
         row["title"],
         row["seniority"],
-        f"{min(int(row[years]), MOST_YEARS)} years",
+        f"{n_years} years",
         row["city"],
     ]
 
 
-def _sorted(row: Mapping[str, Any], column: str) -> list[str]:
+def _sorted_items(row: Mapping[str, Any], column: str) -> list[str]:
     return sorted(split_items(row.get(column, "")))
 
 
-def _lines(*items: str) -> str:
+def _lines(items: Iterable[str]) -> str:
     return "".join(f"{item}\n" for item in items)

@@ -26,19 +26,19 @@ from transformers import (
     TrainingArguments,
 )
 
+from matchlib.girl.job_pairs import OUTCOME_KINDS
 from matchlib.girl.models import (
-    Sequences,
     CausalGenerator,
-    decoded,
+    Sequences,
+    check_context_length,
+    decode_jobs,
     job_ids,
     join,
     lora,
     merge_adapter,
     prompt_ids,
-    check_context_length,
     sample,
 )
-from matchlib.girl.pairs import OUTCOME_KINDS
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
 from matchlib.language.llm import Prompt
@@ -212,7 +212,7 @@ def write_best_of_n(
         utility = reward(rows).float().sum(1)
         utility = utility.masked_fill(utility.isnan() | ~rows.ended, -torch.inf).view(-1, n)
         best = utility.argmax(1) + n * torch.arange(len(utility), device=utility.device)
-        texts += decoded(generator, rows[best])
+        texts += decode_jobs(generator.tokenizer, rows[best])
         none_whole += int(utility.isinf().all(1).sum())
     return texts, none_whole / len(texts)
 
@@ -270,7 +270,7 @@ def accuracy_from_jobs(
     return found[found["kind"].isin(OUTCOME_KINDS)].reset_index(drop=True)
 
 
-def calibration(
+def margin_calibration(
     pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series, *, bins: int = 5
 ) -> pd.DataFrame:
     """Predicted against observed: pairs in equal parts by |margin|, n, predicted (mean sigmoid),

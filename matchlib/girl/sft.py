@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -17,7 +17,14 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 from trl import SFTConfig, SFTTrainer
 
-from matchlib.girl.models import Writer, job_ids, lora, merged, prompt_ids, require_room
+from matchlib.girl.models import (
+    CausalGenerator,
+    check_context_length,
+    job_ids,
+    lora,
+    merge_adapter,
+    prompt_ids,
+)
 from matchlib.language.llm import Prompt
 from matchlib.learning.training import last_whole_checkpoint
 
@@ -26,11 +33,11 @@ logger = getLogger(__name__)
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a writer or a reward model. lora_rank: 0 trains the weights themselves;
+    """How to train a generator or a reward model. lora_rank: 0 trains the weights themselves;
     max_tokens: of a prompt and its job, longer ones are left out and counted."""
 
     learning_rate: float = 5e-3
-    epochs: float = 4.0
+    num_train_epochs: float = 4.0
     batch_size: int = 32
     lora_rank: int = 0
     max_tokens: int = 1_024
@@ -42,7 +49,7 @@ class Training:
         on_cpu = device.type == "cpu"
         return {
             "learning_rate": self.learning_rate,
-            "num_train_epochs": self.epochs,
+            "num_train_epochs": self.num_train_epochs,
             "seed": self.seed,
             "per_device_train_batch_size": self.batch_size,
             "warmup_steps": 0.05,
@@ -60,14 +67,14 @@ class Training:
 
 
 def train_sft(
-    writer: Writer,
+    generator: CausalGenerator,
     prompts: Sequence[str | Prompt],
     jobs: Sequence[str],
     *,
     training: Training,
     checkpoints: Path,
 ) -> tuple[pd.DataFrame, int]:
-    """Train the writer in place on matched (prompt, job) pairs; the loss counts the job's tokens
+    """Train the generator in place on matched (prompt, job) pairs; the loss counts the job's tokens
     only.
 
     A killed run goes on from its last checkpoint. Returns the log (step, loss, learning_rate) and
@@ -75,7 +82,7 @@ def train_sft(
     FloatingPointError if the loss diverges.
     """
     pairs = [
-        (prompt_ids(writer.tokenizer, prompt), job_ids(writer.tokenizer, job))
+        (prompt_ids(generator.tokenizer, prompt), job_ids(generator.tokenizer, job))
         for prompt, job in zip(prompts, jobs, strict=True)
     ]
     short = [
@@ -85,7 +92,7 @@ def train_sft(
         raise ValueError(
             f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words"
         )
-    require_room(writer.model, [prompt + job for prompt, job in short])
+    check_context_length(generator.model, [prompt + job for prompt, job in short])
     rows = Dataset.from_dict(
         {
             "input_ids": [prompt + job for prompt, job in short],
@@ -99,20 +106,38 @@ def train_sft(
         max_length=None,
         completion_only_loss=True,
         logging_steps=max(1, steps // 4),
-        **training.arguments(writer.model.device),
+        **training.arguments(generator.model.device),
     )
     adapter = lora(training.lora_rank) if training.lora_rank else None
     trainer = SFTTrainer(
-        model=writer.model,
+        model=generator.model,
         args=config,
         train_dataset=rows,
-        processing_class=writer.tokenizer,
+        processing_class=generator.tokenizer,
         peft_config=adapter,
     )
-    log = run(trainer, writer.model, checkpoints)
+    log = run(trainer, generator.model, checkpoints)
     if adapter is not None:
-        merged(trainer.model)
+        merge_adapter(trainer.model)
     return log, len(pairs) - len(short)
+
+
+def first_and_last_loss(logs: Mapping[str, pd.DataFrame], left_out: Mapping[str, int]) -> pd.DataFrame:
+    """A row for each training: stage, first loss, last loss, pairs left out.
+
+    logs, left_out: what `train_sft` returns, by name of the stage.
+    """
+    rows = []
+    for name, log in logs.items():
+        rows.append(
+            {
+                "stage": name,
+                "first loss": log["loss"].iloc[0],
+                "last loss": log["loss"].iloc[-1],
+                "pairs left out": left_out[name],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def run(

@@ -112,7 +112,7 @@ def annotate(
     market: Market | None = None,
     model: LanguageModel | None = None,
     noise: float = 0.0,
-    slot_bias: float = 0.0,
+    position_bias: float = 0.0,
     seed: int = 1,
     max_words: int = 300,
     name: str = "oracle",
@@ -139,7 +139,7 @@ def annotate(
     fit = np.column_stack(
         [all_fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"]
     )
-    return oracle(pairs, fit, noise=noise, slot_bias=slot_bias, seed=seed, name=name), {}
+    return oracle(pairs, fit, noise=noise, position_bias=position_bias, seed=seed, name=name), {}
 
 
 def oracle(
@@ -147,7 +147,7 @@ def oracle(
     fit: np.ndarray,
     *,
     noise: float,
-    slot_bias: float,
+    position_bias: float,
     seed: int,
     name: str = "oracle",
 ) -> pd.DataFrame:
@@ -155,7 +155,7 @@ def oracle(
 
     pairs: job_id, resume_a, resume_b; fit: (n, 2) text fit of a and of b, from 0 to 1. The reader's
     opinion of a resume for a job is fit * exp(noise * N(0, 1)), drawn once by seed and pair of ids,
-    so that two seeds are two readers and a resume without anything asked for stays so; slot_bias is
+    so that two seeds are two readers and a resume without anything asked for stays so; position_bias is
     what the first slot gains.
     Returns the asked table of `merge_orders`.
     """
@@ -167,10 +167,10 @@ def oracle(
     )
     gap = opinions[:, 0] - opinions[:, 1]
     asked = pairs[[*KEYS, *(name for name in RANKS if name in pairs)]].copy()
-    asked["first_wins"], asked["swapped_first_wins"] = gap + slot_bias > 0, -gap + slot_bias > 0
+    asked["first_wins"], asked["swapped_first_wins"] = gap + position_bias > 0, -gap + position_bias > 0
     for column, seen in (
-        ("confidence", np.abs(gap + slot_bias)),
-        ("swapped_confidence", np.abs(slot_bias - gap)),
+        ("confidence", np.abs(gap + position_bias)),
+        ("swapped_confidence", np.abs(position_bias - gap)),
     ):
         asked[column] = np.round(50 + 50 * (1 - np.exp(-seen / 0.2)))
     return asked.assign(annotator=name)
@@ -375,7 +375,7 @@ def _stage_1_agrees(decided: pd.DataFrame) -> float:
     return 100 * float((a_ranked_better == (decided["preferred"] == "a")).mean())
 
 
-def position_bias(asked: pd.DataFrame) -> dict[str, float]:
+def measure_position_bias(asked: pd.DataFrame) -> dict[str, float]:
     """How much slots decide: the share of first-slot wins over both orders, and of pairs with the
     same winner in both.
 

@@ -58,11 +58,11 @@ def preference_loss(
     margins: Tensor,
     reference: Tensor | None = None,
     *,
-    kind: str = "sigmoid",
+    loss_type: str = "sigmoid",
     beta: float = 2.0,
     temperature: float = 0.1,
     gamma: float = 0.0,
-    smoothing: float = 0.0,
+    label_smoothing: float = 0.0,
     sft_weight: float = 0.0,
     weights: Tensor | None = None,
 ) -> Tensor:
@@ -70,25 +70,25 @@ def preference_loss(
 
     margins: (B,) score of the chosen minus score of the rejected candidate (cosines); reference:
     (B,) the same margins by a frozen encoder, taken off first, or None (reference-free, SimRankPO).
-    With a = margins - reference and z = a / temperature - gamma, and e the smoothing: kind sigmoid
+    With a = margins - reference and z = a / temperature - gamma, and e the label_smoothing: loss_type sigmoid
     is -(1 - e) log sig(beta z) - e log sig(-beta z), hinge max(0, 1 - beta z). sft_weight adds the
     two-way softmax of the margins alone, -log sig(margins / temperature).
     weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError
-    on another kind and on hinge with smoothing, which it does not have.
+    on another loss_type and on hinge with label_smoothing, which it does not have.
     Source: RankPO (arXiv 2503.10723) and its code; `OBJECTIVES` names the special cases.
     """
-    if kind not in ("sigmoid", "hinge"):
-        raise ValueError(f"kind {kind!r} is neither sigmoid nor hinge")
-    if kind == "hinge" and smoothing:
+    if loss_type not in ("sigmoid", "hinge"):
+        raise ValueError(f"loss_type {loss_type!r} is neither sigmoid nor hinge")
+    if loss_type == "hinge" and label_smoothing:
         raise ValueError(
-            f"kind 'hinge' has no label smoothing, so smoothing: {smoothing} would be ignored; set "
-            f"smoothing: 0.0, or kind: sigmoid"
+            f"loss_type 'hinge' has no label smoothing, so label_smoothing: {label_smoothing} would be ignored; set "
+            f"label_smoothing: 0.0, or loss_type: sigmoid"
         )
     z = (margins if reference is None else margins - reference) / temperature - gamma
-    if kind == "hinge":
+    if loss_type == "hinge":
         losses = F.relu(1 - beta * z)
     else:
-        losses = -(1 - smoothing) * F.logsigmoid(beta * z) - smoothing * F.logsigmoid(-beta * z)
+        losses = -(1 - label_smoothing) * F.logsigmoid(beta * z) - label_smoothing * F.logsigmoid(-beta * z)
     losses = losses + sft_weight * F.softplus(-margins / temperature) if sft_weight else losses
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
@@ -106,10 +106,10 @@ OBJECTIVES = {
     "rankpo": Objective(),
     "simrankpo": Objective(uses_reference=False),
     "sft": Objective(
-        {"kind": "sigmoid", "beta": 1.0, "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0},
+        {"loss_type": "sigmoid", "beta": 1.0, "gamma": 0.0, "label_smoothing": 0.0, "sft_weight": 0.0},
         uses_reference=False,
     ),
-    "dpo": Objective({"kind": "sigmoid", "gamma": 0.0, "smoothing": 0.0, "sft_weight": 0.0}),
+    "dpo": Objective({"loss_type": "sigmoid", "gamma": 0.0, "label_smoothing": 0.0, "sft_weight": 0.0}),
 }
 """SimRankPO is RankPO without a reference and else the same. SFT is the two-way softmax, of which a
 sft_weight would be the same again. DPO-style has no margin gamma."""
@@ -260,7 +260,7 @@ class PreferenceLoss(nn.Module):
 
     model: a SentenceTransformer; settings: keywords of `preference_loss`; reference (or None) and
     weights: (N,).
-    replay: weight of `confit_loss` on the replayed stage-1 pairs, without hard negatives and with
+    contrastive_weight: weight of `confit_loss` on stage-1 pairs, without hard negatives and with
     known positives masked; it goes beyond the paper and holds what stage 1 learned.
     """
 
@@ -271,13 +271,13 @@ class PreferenceLoss(nn.Module):
         *,
         reference: Tensor | None,
         weights: Tensor,
-        replay: float = 0.0,
-        replay_temperature: float = 0.05,
+        contrastive_weight: float = 0.0,
+        contrastive_temperature: float = 0.05,
         known: KnownPositives | None = None,
     ):
         super().__init__()
         self.model, self.settings, self.known = model, settings, known
-        self.replay, self.replay_temperature = replay, replay_temperature
+        self.contrastive_weight, self.contrastive_temperature = contrastive_weight, contrastive_temperature
         self.register_buffer("reference", reference, persistent=False)
         self.register_buffer("weights", weights, persistent=False)
 
@@ -294,20 +294,20 @@ class PreferenceLoss(nn.Module):
         reference = None if self.reference is None else self.reference[number]
         margins = (jobs * (chosen - rejected)).sum(dim=-1)
         loss = preference_loss(margins, reference, weights=self.weights[number], **self.settings)
-        if self.replay:
-            loss = loss + self.replay * self._replayed(vectors, labels)
+        if self.contrastive_weight:
+            loss = loss + self.contrastive_weight * self._contrastive_term(vectors, labels)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 "the loss is not finite; lower the learning rate, or look for broken weights"
             )
         return loss
 
-    def _replayed(self, vectors: Tensor, labels: Labels) -> Tensor:
+    def _contrastive_term(self, vectors: Tensor, labels: Labels) -> Tensor:
         jobs, resumes = (
-            vectors[in_every_row(labels, name)] for name in ("replayed_job", "replayed_resume")
+            vectors[in_every_row(labels, name)] for name in ("contrastive_job", "contrastive_resume")
         )
-        job, resume = (labels["number"][name] for name in ("replayed_job", "replayed_resume"))
+        job, resume = (labels["number"][name] for name in ("contrastive_job", "contrastive_resume"))
         masks = self.known.masks(job, resume, job[:0], resume[:0])
         return confit_loss(
-            jobs, resumes, vectors[:0], vectors[:0], temperature=self.replay_temperature, **masks
+            jobs, resumes, vectors[:0], vectors[:0], temperature=self.contrastive_temperature, **masks
         )

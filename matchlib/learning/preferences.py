@@ -18,8 +18,8 @@ PREFERENCE_COLUMNS = (
     Column("job", "job"),
     Column("chosen", "resume"),
     Column("rejected", "resume"),
-    Column("replayed_job", "job", required=False),
-    Column("replayed_resume", "resume", required=False),
+    Column("contrastive_job", "job", required=False),
+    Column("contrastive_resume", "resume", required=False),
     Column("preference"),
 )
 """The columns of PreferencePairs.pairs.rows; none is droppable: a batch has all of every row."""
@@ -91,8 +91,8 @@ class PreferencePairs:
     """Decided preferences as numbers.
 
     pairs: rows (n, 6) int64 of PREFERENCE_COLUMNS, in which `preference` is the row's number and
-    the replayed ones are
-    -1 without replay; positives are the replayed stage-1 pairs. weights: (n,) float32.
+    the contrastive_pairs ones are
+    -1 without a contrastive term; positives are the contrastive_pairs stage-1 pairs. weights: (n,) float32.
     """
 
     pairs: Pairs
@@ -104,13 +104,13 @@ def build_preference_pairs(
     preferences: pd.DataFrame,
     *,
     by_confidence: bool = False,
-    replayed: pd.DataFrame | None = None,
+    contrastive_pairs: pd.DataFrame | None = None,
     seed: int = 1,
 ) -> PreferencePairs:
     """Number the texts of decided preferences; ties are left out.
 
     part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally.
-    replayed: the pairs that stage 1 learned from (job_id, resume_id), of which each row gets one at
+    contrastive_pairs: the pairs that stage 1 learned from (job_id, resume_id), of which each row gets one at
     random, of its own job where it has any.
     Raises DataError if all preferences are ties.
     """
@@ -120,18 +120,18 @@ def build_preference_pairs(
             f"all {len(preferences):,} preferences are ties: nothing can be learned from them"
         )
     a_wins = decided["preferred"] == "a"
-    replayed = pd.DataFrame(columns=["job_id", "resume_id"]) if replayed is None else replayed
+    contrastive_pairs = pd.DataFrame(columns=["job_id", "resume_id"]) if contrastive_pairs is None else contrastive_pairs
     codes, job_texts = _number(
-        part["jobs"].set_index("job_id")["text"], decided["job_id"], replayed["job_id"]
+        part["jobs"].set_index("job_id")["text"], decided["job_id"], contrastive_pairs["job_id"]
     )
     numbers, resume_texts = _number(
         part["resumes"].set_index("resume_id")["text"],
         decided["resume_a"].where(a_wins, decided["resume_b"]),
         decided["resume_b"].where(a_wins, decided["resume_a"]),
-        replayed["resume_id"],
+        contrastive_pairs["resume_id"],
     )
     known = np.column_stack([codes[1], numbers[2]]).astype(np.int64)
-    drawn = _draw_replayed(codes[0], known, seed)
+    drawn = _draw_contrastive(codes[0], known, seed)
     rows = np.column_stack([codes[0], *numbers[:2], drawn, np.arange(len(decided))]).astype(
         np.int64
     )
@@ -144,7 +144,7 @@ def build_preference_pairs(
     return PreferencePairs(pairs, weights)
 
 
-def _draw_replayed(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
+def _draw_contrastive(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
     """(n, 2) one of `known` for each row: of the row's own job, whose text is in the batch anyway,
     or else any."""
     if not len(known):

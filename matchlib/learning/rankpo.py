@@ -66,7 +66,7 @@ class FrontierEvaluator(SentenceEvaluator):
         }
 
 
-def obstacle(encoder: Encoder, train: pd.DataFrame | None, valid: pd.DataFrame | None) -> str:
+def why_untrainable(encoder: Encoder, train: pd.DataFrame | None, valid: pd.DataFrame | None) -> str:
     """Why nothing should be trained, in a sentence; "" if nothing stands in the way. train, valid:
     judged pairs."""
     if encoder.is_endpoint:
@@ -77,7 +77,7 @@ def obstacle(encoder: Encoder, train: pd.DataFrame | None, valid: pd.DataFrame |
     return ""
 
 
-def copy_of(encoder: Encoder) -> SentenceTransformer:
+def copy_encoder(encoder: Encoder) -> SentenceTransformer:
     """The encoder's model, loaded again: what is trained must not be the frozen reference."""
     return load_model(
         encoder.folder,
@@ -97,7 +97,7 @@ def pooled(encoder: Encoder, pooling: str) -> Encoder:
     )
 
 
-def require_same_kind(model: SentenceTransformer, reference: SentenceTransformer) -> None:
+def require_comparable(model: SentenceTransformer, reference: SentenceTransformer) -> None:
     """Raise ValueError if a reference cannot hold this encoder back: another vocabulary or another
     dimension."""
     ours, theirs = (m.get_embedding_dimension() for m in (model, reference))
@@ -134,10 +134,10 @@ def refuse_ignored(
                 f"would be ignored; leave {name} at its default {defaults[name]!r}, or choose an objective "
                 f"that uses it: {others}"
             )
-    if loss_settings.get("kind") == "hinge" and loss_settings.get("smoothing"):
+    if loss_settings.get("loss_type") == "hinge" and loss_settings.get("label_smoothing"):
         raise DataError(
-            f"kind 'hinge' has no label smoothing, so smoothing: {loss_settings['smoothing']!r} would be "
-            f"ignored; set smoothing: 0.0, or kind: sigmoid"
+            f"loss_type 'hinge' has no label smoothing, so label_smoothing: {loss_settings['label_smoothing']!r} would be "
+            f"ignored; set label_smoothing: 0.0, or loss_type: sigmoid"
         )
     if reference and not chosen.uses_reference:
         others = ", ".join(other for other, one in OBJECTIVES.items() if one.uses_reference)
@@ -156,7 +156,7 @@ def train_rankpo(
     loss_settings: Mapping[str, Any],
     checkpoints: Path,
     reference: Encoder | None = None,
-    replay: float = 0.0,
+    contrastive_weight: float = 0.0,
     evaluator: FrontierEvaluator | None = None,
     job_prompt: str = "",
     resume_prompt: str = "",
@@ -166,7 +166,7 @@ def train_rankpo(
 
     objective: a key of `losses.OBJECTIVES`; loss_settings: keywords of `losses.preference_loss`, of
     which the objective may fix some. reference: the frozen encoder, whose margins are computed
-    once, before training; objectives with a reference need it, others refuse it. replay: weight of
+    once, before training; objectives with a reference need it, others refuse it. contrastive_weight: weight of
     the contrastive term. Raises ValueError on what does not fit together, see `refuse_ignored`.
     """
     refuse_ignored(objective, loss_settings, reference=reference.model_name_or_path if reference else "")
@@ -178,10 +178,10 @@ def train_rankpo(
                 f"objective {objective!r} needs a reference, and none is given; give the encoder's own "
                 f"stage 1, or choose an objective without: {without}"
             )
-        require_same_kind(model, reference.model)
+        require_comparable(model, reference.model)
         margins = torch.tensor(reference_margins(reference, pairs))
-    if replay and (pairs.numbers("replayed_job") < 0).any():
-        raise ValueError("replay needs stage-1 pairs in the rows; build them with replayed=")
+    if contrastive_weight and (pairs.numbers("contrastive_job") < 0).any():
+        raise ValueError("contrastive_weight needs stage-1 pairs in the rows; build them with contrastive_pairs=")
     known = KnownPositives(
         torch.tensor(pairs.positives),
         n_jobs=len(pairs.job_texts),
@@ -195,10 +195,10 @@ def train_rankpo(
         model,
         used,
         reference=margins,
-        replay=replay,
+        contrastive_weight=contrastive_weight,
         known=known,
         weights=torch.tensor(preferences.weights),
-        replay_temperature=settings.temperature,
+        contrastive_temperature=settings.temperature,
     )
     return fit(
         model,

@@ -49,7 +49,7 @@ class Settings:
     """
 
     learning_rate: float = 1e-5
-    epochs: float = 10.0
+    num_train_epochs: float = 10.0
     batch_size: int = 8
     temperature: float = 0.05
     hard_negatives: int = 2
@@ -190,7 +190,7 @@ def _arguments(
             f"batch_size {settings.batch_size} cannot be shared by {processes} processes; "
             f"make it a multiple"
         )
-    steps = max(1, round(settings.epochs * -(-n_pairs // settings.batch_size)))
+    steps = max(1, round(settings.num_train_epochs * -(-n_pairs // settings.batch_size)))
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
     if settings.bf16 and (on_cpu or not torch.cuda.is_bf16_supported()):

@@ -294,7 +294,7 @@ def frontier_points(stages: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, 
                 how["objective"],
                 how["loss_type"] if how["objective"] != "sft" else "",
                 "with replay" if how["contrastive_weight"] else "",
-                f"held to {how['may_forget']:.0%}" if how["max_ndcg_drop"] < 1 else "",
+                f"held to {how['max_ndcg_drop']:.0%}" if how["max_ndcg_drop"] < 1 else "",
             ]
         )
         rows.append(

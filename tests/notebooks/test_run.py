@@ -331,7 +331,7 @@ def test_notebooks_run_one_by_one_by_plain_papermill(names):
         "02_contrastive",
         base / "02_contrastive",
         ("data", base / "01_data_rules"),
-        ("epochs", 1.0),
+        ("num_train_epochs", 1.0),
         ("batch_size", 16),
         ("max_tokens", 32),
         ("frozen_layers", 5),
@@ -468,7 +468,7 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
         ("stage1", tables.parent / "02_contrastive-rule"),
         ("pairs_per_job", 1),
         ("test_pairs_per_job", 2),
-        ("epochs", 1.0),
+        ("num_train_epochs", 1.0),
         ("frozen_layers", 5),
         ("evaluations", 1),
         ("objective", "sft"),
@@ -556,9 +556,9 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
             ("samples", 32),
             ("judge", "service"),
             ("language_model", "m"),
-            ("judged", 6),
+            ("n_judged", 6),
             ("best_of", 4),
-            ("recommended", 20),
+            ("n_recommended", 20),
             environment={"MATCHLIB_CACHE": str(tmp_path / "cache")},
         )
         assert done.returncode == 0, done.stderr[-3000:]
@@ -581,7 +581,7 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
         "nearest job",
     }
     assert server.answered > 12
-    assert "grpo's advantage over SFT" in Finished(girl).manifest["headline"]
+    assert "grpo's net win rate over SFT" in Finished(girl).manifest["headline"]
 
 
 def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):

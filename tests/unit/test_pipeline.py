@@ -61,7 +61,7 @@ def test_stages_come_after_their_inputs_and_paths_belong_to_the_run():
             "run": "x",
             "11_leaderboard": None,
             "02_contrastive-shuffled": {"labels": "shuffled"},
-            "02_contrastive": {"epochs": 2.0},
+            "02_contrastive": {"num_train_epochs": 2.0},
             "01_data_rules": {},
         }
     )
@@ -72,7 +72,7 @@ def test_stages_come_after_their_inputs_and_paths_belong_to_the_run():
         "11_leaderboard",
     ]
     arm = plan.stages[2].parameters
-    assert (arm["epochs"], arm["labels"], arm["data"]) == (
+    assert (arm["num_train_epochs"], arm["labels"], arm["data"]) == (
         2.0,
         "shuffled",
         "reports/x/01_data_rules",
@@ -154,12 +154,12 @@ def test_a_file_may_take_only_some_sections_of_its_base(tmp_path):
         "01_data_rules: {seed: 1}\n02_contrastive: {seed: 2}\n03_hyre: {}\n"
     )
     (tmp_path / "own.yaml").write_text(
-        "base: base.yaml\nonly: [01_data_rules]\n02_contrastive: {epochs: 1.0}\n"
+        "base: base.yaml\nonly: [01_data_rules]\n02_contrastive: {num_train_epochs: 1.0}\n"
     )
     assert read_params(tmp_path / "own.yaml") == {
         "run": "own",
         "01_data_rules": {"seed": 1},
-        "02_contrastive": {"seed": 2, "epochs": 1.0},
+        "02_contrastive": {"seed": 2, "num_train_epochs": 1.0},
     }
     (tmp_path / "own.yaml").write_text("base: base.yaml\nonly: [04_runner_up_mining]\n")
     with pytest.raises(
@@ -170,13 +170,13 @@ def test_a_file_may_take_only_some_sections_of_its_base(tmp_path):
 
 def test_base_fills_in_section_by_section(tmp_path):
     (tmp_path / "low.yaml").write_text(
-        "01_data_rules: {seed: 3, train_jobs: 5}\n02_contrastive: {epochs: 2.0}\n"
+        "01_data_rules: {seed: 3, train_jobs: 5}\n02_contrastive: {num_train_epochs: 2.0}\n"
     )
     (tmp_path / "high.yaml").write_text("base: low.yaml\n01_data_rules: {seed: 4}\n")
     assert read_params(tmp_path / "high.yaml") == {
         "run": "high",
         "01_data_rules": {"seed": 4, "train_jobs": 5},
-        "02_contrastive": {"epochs": 2.0},
+        "02_contrastive": {"num_train_epochs": 2.0},
     }
 
 

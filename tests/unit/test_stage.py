@@ -455,7 +455,7 @@ def test_settings_name_no_folder_of_the_run(tmp_path):
     assert set(stage.parameters) - set(stage.settings) == {"data", "mined_stage"}
     assert (
         str(tmp_path) not in str(stage.settings)
-        and stage.settings["epochs"] == stage.parameters["epochs"]
+        and stage.settings["num_train_epochs"] == stage.parameters["num_train_epochs"]
     )
 
 

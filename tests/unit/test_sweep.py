@@ -8,9 +8,9 @@ from matchlib.sweep import unfold
 BASE = {
     "run": "x",
     "01_data_rules": {"seed": 1},
-    "02_contrastive": {"epochs": 1.0},
+    "02_contrastive": {"num_train_epochs": 1.0},
     "04_runner_up_mining": {"encoder": "02_contrastive"},
-    "02_contrastive-rum": {"mined_stage": "04_runner_up_mining", "epochs": 2.0},
+    "02_contrastive-rum": {"mined_stage": "04_runner_up_mining", "num_train_epochs": 2.0},
     "11_leaderboard": {"shuffled": "", "arm_stages": {"rum": "02_contrastive-rum"}},
 }
 BANDS = {
@@ -33,7 +33,7 @@ def test_arms_share_what_does_not_vary_and_one_board_collects_them():
         "reports/x/01_data_rules",
         "reports/x/04_runner_up_mining-top",
     ]
-    assert plan["02_contrastive-rum-top"].parameters["epochs"] == 2.0
+    assert plan["02_contrastive-rum-top"].parameters["num_train_epochs"] == 2.0
     assert plan["11_leaderboard"].parameters["arm_stages"] == {
         f"rum-{arm}": f"reports/x/02_contrastive-rum-{arm}" for arm in ("top", "band")
     }
@@ -91,7 +91,7 @@ def test_values_are_crossed_and_whole_worlds_repeated():
 def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
     stages = ["02_contrastive", "04_runner_up_mining", "02_contrastive-rum", "11_leaderboard"]
     over = [
-        {"short": {"02_contrastive": {"epochs": 0.2}}},
+        {"short": {"02_contrastive": {"num_train_epochs": 0.2}}},
         {2: {"02_contrastive-rum": {"seed": 2}}},
     ]
     plan = {
@@ -100,7 +100,7 @@ def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
             unfold(BASE | {"sweep": [{"stages": stages, "over": over}]}, source="p")
         ).stages
     }
-    assert [plan[f"02_contrastive{arm}-short-2"]["epochs"] for arm in ("", "-rum")] == [0.2, 0.2]
+    assert [plan[f"02_contrastive{arm}-short-2"]["num_train_epochs"] for arm in ("", "-rum")] == [0.2, 0.2]
     assert (
         plan["02_contrastive-rum-short-2"]["seed"] == 2
         and "seed" not in plan["02_contrastive-short-2"]

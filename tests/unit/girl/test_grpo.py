@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from matchlib.girl.grpo import train_grpo
-from matchlib.girl.models import small_writer
+from matchlib.girl.models import small_generator
 from matchlib.girl.ppo import PPO, measure_policy
 
 SETTINGS = PPO(
     iterations=20,
     batch_size=64,
     minibatch_size=64,
-    epochs=2,
+    num_ppo_epochs=2,
     learning_rate=1e-2,
     beta=0.0,
     temperature=1.0,
@@ -24,8 +24,8 @@ SETTINGS = PPO(
 
 
 @pytest.fixture
-def writer():
-    return small_writer(
+def generator():
+    return small_generator(
         [f"{word}\n" for word in ("ask", "yes", "no", "so", "or")],
         width=16,
         layers=1,
@@ -41,23 +41,23 @@ def writer():
         ({"max_kl": 0.001, "beta": 0.01}, "the divergence of"),
     ],
 )
-def test_a_policy_that_runs_away_is_stopped(writer, tmp_path, limit, reason):
-    token = writer.tokenizer.convert_tokens_to_ids("yes\n")
+def test_a_policy_that_runs_away_is_stopped(generator, tmp_path, limit, reason):
+    token = generator.tokenizer.convert_tokens_to_ids("yes\n")
 
     def reward(rows):
         return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float()
 
     log = train_grpo(
-        writer, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path
+        generator, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path
     )
     assert len(log) < SETTINGS.iterations and reason in log["stopped"].iloc[-1]
     assert (log["stopped"].iloc[:-1] == "").all()
 
 
-def test_a_reward_that_tells_nothing_is_refused(writer, tmp_path):
+def test_a_reward_that_tells_nothing_is_refused(generator, tmp_path):
     with pytest.raises(ValueError, match="the reward is the same for all jobs"):
         train_grpo(
-            writer,
+            generator,
             ["ask\n"] * 16,
             lambda rows: 0.0 * rows.answer,
             settings=SETTINGS,
@@ -65,13 +65,15 @@ def test_a_reward_that_tells_nothing_is_refused(writer, tmp_path):
         )
 
 
-def test_positions_do_not_count_the_padding_of_prompts(writer, tmp_path):
+def test_positions_do_not_count_the_padding_of_prompts(generator, tmp_path):
     """trl names no positions: a shorter prompt's job would be looked up where it was never written."""
     seen = []
-    writer.model.transformer.wpe.register_forward_hook(lambda _, given, out: seen.append(given[0]))
-    token = writer.tokenizer.convert_tokens_to_ids("yes\n")
+    generator.model.transformer.wpe.register_forward_hook(
+        lambda _, given, out: seen.append(given[0])
+    )
+    token = generator.tokenizer.convert_tokens_to_ids("yes\n")
     train_grpo(
-        writer,
+        generator,
         ["ask\n", "so\nor\nask\n"] * 8,
         lambda rows: ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float(),
         settings=replace(SETTINGS, iterations=2),
@@ -80,11 +82,11 @@ def test_positions_do_not_count_the_padding_of_prompts(writer, tmp_path):
     whole = [places for places in seen if places.shape[1] > 3]  # more than a step of writing
     assert whole and all(len(places) > 1 for places in whole)
     assert any(places[:, -1].min() < places[:, -1].max() for places in whole)
-    assert not writer.model._forward_pre_hooks
+    assert not generator.model._forward_pre_hooks
 
 
-def test_the_reward_rises(writer, tmp_path):
-    token = writer.tokenizer.convert_tokens_to_ids("yes\n")
+def test_the_reward_rises(generator, tmp_path):
+    token = generator.tokenizer.convert_tokens_to_ids("yes\n")
     seen = []
 
     def reward(rows):
@@ -92,24 +94,24 @@ def test_the_reward_rises(writer, tmp_path):
         seen.append(rows)
         return found
 
-    log = train_grpo(writer, ["ask\n"] * 16, reward, settings=SETTINGS, checkpoints=tmp_path)
+    log = train_grpo(generator, ["ask\n"] * 16, reward, settings=SETTINGS, checkpoints=tmp_path)
     assert {"iteration", "reward", "entropy", "length", "whole", "clipped", "stopped"} <= set(log)
     assert log["reward"].iloc[-1] > log["reward"].iloc[0] + 0.3 and log["whole"].iloc[-1] > 0.8
     assert torch.equal(
         seen[0].ids[:, 0],
-        torch.full((len(seen[0]),), writer.tokenizer.convert_tokens_to_ids("ask\n")),
+        torch.full((len(seen[0]),), generator.tokenizer.convert_tokens_to_ids("ask\n")),
     )
 
 
-def test_the_kept_policy_is_measured_after_its_last_update(writer, tmp_path):
-    token, reference = writer.tokenizer.convert_tokens_to_ids("yes\n"), copy.deepcopy(writer)
+def test_the_kept_policy_is_measured_after_its_last_update(generator, tmp_path):
+    token, reference = generator.tokenizer.convert_tokens_to_ids("yes\n"), copy.deepcopy(generator)
 
     def reward(rows):
         return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float() / 3
 
-    settings = replace(SETTINGS, iterations=1, epochs=1, beta=0.01)
-    log = train_grpo(writer, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path)
-    prompts = [writer.tokenizer("ask\n")["input_ids"]] * 64
-    kept = measure_policy(writer, reference, prompts, reward, settings=settings)
+    settings = replace(SETTINGS, iterations=1, num_ppo_epochs=1, beta=0.01)
+    log = train_grpo(generator, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path)
+    prompts = [generator.tokenizer("ask\n")["input_ids"]] * 64
+    kept = measure_policy(generator, reference, prompts, reward, settings=settings)
     assert abs(log["kl"].iloc[-1]) < 1e-6 < 1e-4 < kept["kl"]
     assert kept["length"] <= settings.max_job_tokens and 0 < kept["whole"] <= 1

@@ -9,14 +9,16 @@ from sklearn.metrics import roc_auc_score
 from matchlib.girl.recommend import (
     PREDICTORS,
     Dot,
+    Fitting,
+    auc_and_log_loss,
+    auc_difference,
     auc_parts,
     compare_arms,
-    difference,
-    ground,
-    led_to,
-    measure,
+    compare_skills,
+    mean_true_fit,
+    nearest_jobs,
     predict,
-    reduce,
+    reduce_dimensions,
     shuffle_within,
     split_interactions,
 )
@@ -35,16 +37,16 @@ def test_a_written_job_that_tells_helps(kind):
     resumes, jobs, told = (RNG.normal(size=(n, size)).astype(np.float32) for _ in range(3))
     accepted = ((told * jobs).sum(1) > 0).astype(int)
     train = np.arange(n) < 450
-    test, seekers = ~train, np.arange(n)
+    test = ~train
+    pairs = pd.DataFrame({"label": accepted, "resume_id": np.arange(n), "cluster": np.arange(n)})
     auc = {}
     for name, written in (("told", told), ("none", 0 * told)):
-        found = predict(
-            kind, resumes, jobs, written, accepted, train, epochs=60, learning_rate=5e-3
-        )
-        auc[name] = measure(accepted[test], found[test], seekers[test], seekers[test])["AUC"]
+        inputs = {"resume": resumes, "job": jobs, "written": written}
+        found = predict(kind, inputs, accepted, train, fitting=Fitting(60, 5e-3))
+        auc[name] = auc_and_log_loss(pairs[test], found[test])["AUC"]
     assert auc["told"] > 0.7 and auc["told"] > auc["none"] + 0.1
     with pytest.raises(FloatingPointError, match="lower its learning rate"):
-        predict(kind, np.full_like(resumes, np.nan), jobs, told, accepted, train)
+        predict(kind, inputs | {"resume": np.full_like(resumes, np.nan)}, accepted, train)
 
 
 def test_arms_are_compared_on_warm_and_cold_seekers():
@@ -63,7 +65,7 @@ def test_arms_are_compared_on_warm_and_cold_seekers():
         {"told": told, "none": 0 * told}, resumes, jobs, labels, seeds=[1, 2]
     )
     assert len(table) == 8 and set(table["n"]) == {100} and {"dot told", "mlp none"} <= set(found)
-    gain = difference(found, "dot told", "dot none")
+    gain = auc_difference(found, "dot told", "dot none")
     dot = table[(table["predictor"] == "dot") & (table["part"] == "cold")].set_index("arm")["AUC"]
     assert (
         gain["value"] == pytest.approx(dot["told"] - dot["none"])
@@ -80,12 +82,16 @@ def test_arms_are_compared_on_warm_and_cold_seekers():
 
 def test_measures_know_their_seekers():
     accepted, probability = np.array([1, 0, 1, 0, 1, 0]), np.array([0.9, 0.1, 0.8, 0.3, 0.4, 0.6])
-    found = measure(accepted, probability, np.array(list("aabbcc")), np.array(list("xxxxyy")))
+    pairs = pd.DataFrame(
+        {"label": accepted, "resume_id": list("aabbcc"), "cluster": list("xxxxyy")}
+    )
+    found = auc_and_log_loss(pairs, probability)
     assert found["AUC"] == pytest.approx(8 / 9) and found["n"] == 6
     assert found["n_seekers"] == 3 and found["n_clusters"] == 2
     assert found["AUC low"] < found["AUC"] <= found["AUC high"]
     assert found["LogLoss"] == pytest.approx(-np.log([0.9, 0.9, 0.8, 0.7, 0.4, 0.4]).mean())
-    assert np.isnan(measure(np.ones(2), np.ones(2) / 2, *[np.array(["a", "b"])] * 2)["AUC"])
+    all_accepted = pd.DataFrame({"label": [1, 1], "resume_id": ["a", "b"], "cluster": ["a", "b"]})
+    assert np.isnan(auc_and_log_loss(all_accepted, np.ones(2) / 2)["AUC"])
 
 
 def test_parts_of_an_auc_have_its_mean_and_its_error():
@@ -102,12 +108,10 @@ def test_parts_of_an_auc_have_its_mean_and_its_error():
 def test_an_occupation_copied_ten_times_makes_no_interval_narrower():
     accepted, probability = RNG.integers(0, 2, 60), RNG.random(60)
     clusters = np.repeat(np.arange(12), 5)
-    once, tenfold = (
-        measure(
-            np.tile(accepted, k), np.tile(probability, k), np.arange(60 * k), np.tile(clusters, k)
-        )
-        for k in (1, 10)
-    )
+    pairs = pd.DataFrame({"label": accepted, "resume_id": np.arange(60), "cluster": clusters})
+    copies = pd.concat([pairs] * 10, ignore_index=True).assign(resume_id=np.arange(600))
+    once = auc_and_log_loss(pairs, probability)
+    tenfold = auc_and_log_loss(copies, np.tile(probability, 10))
     for side in ("AUC low", "AUC high", "LogLoss low", "LogLoss high", "n_clusters"):
         assert once[side] == pytest.approx(tenfold[side])
     assert tenfold["n_seekers"] == 600
@@ -116,7 +120,7 @@ def test_an_occupation_copied_ten_times_makes_no_interval_narrower():
 def test_the_fit_of_listed_jobs_knows_the_clusters_of_its_resumes():
     listed = pd.DataFrame({"resume_id": ["p", "p", "q", "r"], "job_id": ["x", "y", "x", "y"]})
     fit = pd.DataFrame([[1.0, 0.5, 0.0], [0.0, 0.5, 0.5]], ["x", "y"], ["p", "q", "r"])
-    found = led_to(listed, fit, pd.Series({"r": "cook", "q": "nurse", "p": "nurse"}))
+    found = mean_true_fit(listed, fit, pd.Series({"r": "cook", "q": "nurse", "p": "nurse"}))
     assert found["true fit"] == pytest.approx(0.5) and (found["n"], found["n_clusters"]) == (3, 2)
 
 
@@ -143,7 +147,7 @@ def test_shuffling_tells_the_value_only():
 
 def test_vectors_are_reduced_together():
     vectors = {"a": RNG.normal(size=(50, 8)), "b": RNG.normal(size=(30, 8))}
-    small = reduce(vectors, size=3, seed=1)
+    small = reduce_dimensions(vectors, size=3, seed=1)
     assert {name: values.shape for name, values in small.items()} == {"a": (50, 3), "b": (30, 3)}
     assert np.concatenate([*small.values()]).var(axis=0).mean() == pytest.approx(1.0, abs=0.05)
 
@@ -155,7 +159,9 @@ def test_grounding_lists_real_jobs_and_what_they_lack():
     jobs = pd.DataFrame(
         {"job_id": ["x", "y"], "skills": ["Fishing", "Baking"], "nice_skills": ["", "Diving"]}
     )
-    listed = ground(written, np.array([[1.0, 0.0]]), jobs, np.array([[0.0, 1.0], [1.0, 0.0]]), k=2)
+    job_vectors = np.array([[0.0, 1.0], [1.0, 0.0]])
+    listed = nearest_jobs(["r"], np.array([[1.0, 0.0]]), jobs["job_id"], job_vectors, k=2)
+    listed = compare_skills(listed, written, jobs)
     assert listed["job_id"].tolist() == ["y", "x"] and listed["rank"].tolist() == [1, 2]
     assert listed["shared"].tolist() == ["Baking; Diving", ""]
     assert listed["wish"].tolist() == ["Grilling", "Baking; Diving; Grilling"]

@@ -1,4 +1,4 @@
-"""The writer, SFT and the reward model: small models made on the spot."""
+"""The generator, SFT and the reward model: small models made on the spot."""
 
 import copy
 
@@ -9,27 +9,27 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from matchlib.girl.models import (
-    Writer,
+    CausalGenerator,
     job_ids,
     join,
-    load_writer,
+    load_generator,
     prompt_ids,
     sample,
-    small_writer,
+    small_generator,
     write_jobs,
 )
 from matchlib.girl.reward import (
     accuracy,
     accuracy_from_jobs,
-    calibration,
-    hide_resumes,
+    job_only_ablation,
     length_correlation,
+    margin_calibration,
     margins,
     reward_model,
     score,
     train_reward,
     utilities,
-    write_best,
+    write_best_of_n,
 )
 from matchlib.girl.sft import Training, train_sft
 from matchlib.language.llm import Prompt
@@ -40,77 +40,91 @@ PROMPTS = [f"resume:\n{word}job:\n" for word in WORDS[:4]]
 
 
 @pytest.fixture
-def writer():
-    return small_writer(WORDS, width=32, layers=2, heads=2, max_tokens=16)
+def generator():
+    return small_generator(WORDS, width=32, layers=2, heads=2, max_tokens=16)
 
 
 def fast(**changes):
-    return Training(**{"learning_rate": 1e-2, "epochs": 12.0, "batch_size": 16, **changes})
+    return Training(
+        **{"learning_rate": 1e-2, "num_train_epochs": 12.0, "batch_size": 16, **changes}
+    )
 
 
-def test_a_writer_learns_to_copy_from_the_prompt(writer, tmp_path):
+def test_a_generator_learns_to_copy_from_the_prompt(generator, tmp_path):
     jobs = [2 * word for word in WORDS[:4]]
     log, left_out = train_sft(
-        writer, PROMPTS * 16, jobs * 16, training=fast(), checkpoints=tmp_path
+        generator, PROMPTS * 16, jobs * 16, training=fast(), checkpoints=tmp_path
     )
     assert left_out == 0 and log["loss"].iloc[-1] < 0.1 < log["loss"].iloc[0]
-    assert write_jobs(writer, PROMPTS, max_job_tokens=4) == (jobs, 0.0)
-    assert write_jobs(writer, PROMPTS, max_job_tokens=2)[1] == 1.0
-    twin = copy.deepcopy(writer)
+    assert write_jobs(generator, PROMPTS, max_job_tokens=4) == (jobs, 0.0)
+    assert write_jobs(generator, PROMPTS, max_job_tokens=2)[1] == 1.0
+    twin = copy.deepcopy(generator)
     train_sft(twin, PROMPTS * 16, jobs[::-1] * 16, training=fast(), checkpoints=tmp_path / "twin")
     assert write_jobs(twin, PROMPTS, max_job_tokens=4)[0] == jobs[::-1]
-    assert write_jobs(writer, PROMPTS, max_job_tokens=4)[0] == jobs
+    assert write_jobs(generator, PROMPTS, max_job_tokens=4)[0] == jobs
 
 
-def test_the_loss_counts_the_jobs_tokens_only(writer, tmp_path):
+def test_the_loss_counts_the_jobs_tokens_only(generator, tmp_path):
     before = [
-        torch.log_softmax(writer.model(torch.tensor([ids])).logits[0, :-1], -1)
-        for ids in [prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])]
+        torch.log_softmax(generator.model(torch.tensor([ids])).logits[0, :-1], -1)
+        for ids in [
+            prompt_ids(generator.tokenizer, PROMPTS[0]) + job_ids(generator.tokenizer, WORDS[1])
+        ]
     ][0]
-    ids = prompt_ids(writer.tokenizer, PROMPTS[0]) + job_ids(writer.tokenizer, WORDS[1])
+    ids = prompt_ids(generator.tokenizer, PROMPTS[0]) + job_ids(generator.tokenizer, WORDS[1])
     expected = -before[torch.arange(2, 4), torch.tensor(ids[3:])].mean().item()
     log, _ = train_sft(
-        writer,
+        generator,
         PROMPTS[:1],
         WORDS[1:2],
         checkpoints=tmp_path,
-        training=fast(epochs=1.0, learning_rate=1e-9),
+        training=fast(num_train_epochs=1.0, learning_rate=1e-9),
     )
     assert log["loss"].iloc[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_long_pairs_are_counted_and_none_is_an_error(writer, tmp_path):
+def test_long_pairs_are_counted_and_none_is_an_error(generator, tmp_path):
     _, left_out = train_sft(
-        writer,
+        generator,
         PROMPTS,
         [WORDS[0], WORDS[0], WORDS[0] * 9, WORDS[0]],
         checkpoints=tmp_path,
-        training=fast(epochs=1.0, max_tokens=6),
+        training=fast(num_train_epochs=1.0, max_tokens=6),
     )
     assert left_out == 1
     with pytest.raises(ValueError, match="no pair fits in 3 tokens"):
         train_sft(
-            writer, PROMPTS, WORDS[:4], training=fast(max_tokens=3), checkpoints=tmp_path / "other"
+            generator,
+            PROMPTS,
+            WORDS[:4],
+            training=fast(max_tokens=3),
+            checkpoints=tmp_path / "other",
         )
 
 
-def test_a_lost_loss_stops_the_training(writer, tmp_path):
+def test_a_lost_loss_stops_the_training(generator, tmp_path):
     with torch.no_grad():
-        writer.model.transformer.wte.weight[:] = torch.nan
+        generator.model.transformer.wte.weight[:] = torch.nan
     with pytest.raises(FloatingPointError, match="lower learning_rate. The last checkpoint is in"):
-        train_sft(writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0), checkpoints=tmp_path)
+        train_sft(
+            generator, PROMPTS, WORDS[:4], training=fast(num_train_epochs=1.0), checkpoints=tmp_path
+        )
 
 
 @pytest.mark.filterwarnings(
     "ignore:fan_in_fan_out"
 )  # peft sees GPT-2's Conv1D and sets what it needs
-def test_an_adapter_is_merged(writer, tmp_path):
-    names = set(writer.model.state_dict())
+def test_an_adapter_is_merged(generator, tmp_path):
+    names = set(generator.model.state_dict())
     train_sft(
-        writer, PROMPTS, WORDS[:4], training=fast(epochs=1.0, lora_rank=2), checkpoints=tmp_path
+        generator,
+        PROMPTS,
+        WORDS[:4],
+        training=fast(num_train_epochs=1.0, lora_rank=2),
+        checkpoints=tmp_path,
     )
-    assert set(writer.model.state_dict()) == names
-    assert all(weight.requires_grad for weight in writer.model.parameters())
+    assert set(generator.model.state_dict()) == names
+    assert all(weight.requires_grad for weight in generator.model.parameters())
 
 
 def preferring_what_the_resume_holds(n):
@@ -127,53 +141,57 @@ def preferring_what_the_resume_holds(n):
     )
 
 
-def test_a_reward_model_matches_the_two_sides_and_a_job_alone_tells_nothing(writer, tmp_path):
-    pairs, start = preferring_what_the_resume_holds(240), copy.deepcopy(writer)
-    model = reward_model(writer)
+def test_a_reward_model_matches_the_two_sides_and_a_job_alone_tells_nothing(generator, tmp_path):
+    pairs, start = preferring_what_the_resume_holds(240), copy.deepcopy(generator)
+    model = reward_model(generator)
     _, left_out = train_reward(
-        model, writer.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u"
+        model, generator.tokenizer, pairs, training=fast(), checkpoints=tmp_path / "u"
     )
     people = pd.Series(pairs["resume_id"].to_numpy(), index=pairs["resume_id"])
-    found = accuracy(pairs, margins(model, writer.tokenizer, pairs), people).set_index("kind")
+    found = accuracy(pairs, margins(model, generator.tokenizer, pairs), people).set_index("kind")
     assert left_out == 0 and found.loc["all", "value"] > 0.95 and found.loc["skill", "n"] == 240
-    blind, hidden = reward_model(start), hide_resumes(pairs)
+    blind, hidden = reward_model(start), job_only_ablation(pairs)
     train_reward(
-        blind, writer.tokenizer, hidden, training=fast(epochs=4.0), checkpoints=tmp_path / "blind"
+        blind,
+        generator.tokenizer,
+        hidden,
+        training=fast(num_train_epochs=4.0),
+        checkpoints=tmp_path / "blind",
     )
     assert (
         abs(
-            accuracy(hidden, margins(blind, writer.tokenizer, hidden), people)["value"].iloc[0]
+            accuracy(hidden, margins(blind, generator.tokenizer, hidden), people)["value"].iloc[0]
             - 0.5
         )
         < 0.15
     )
 
 
-def test_a_utility_is_the_sum_over_the_jobs_tokens(writer):
-    model = reward_model(writer)
+def test_a_utility_is_the_sum_over_the_jobs_tokens(generator):
+    model = reward_model(generator)
     model.config.mean_length = 2.0
     prompt, job = (
-        prompt_ids(writer.tokenizer, PROMPTS[0]),
-        job_ids(writer.tokenizer, WORDS[1] + WORDS[2]),
+        prompt_ids(generator.tokenizer, PROMPTS[0]),
+        job_ids(generator.tokenizer, WORDS[1] + WORDS[2]),
     )
     rows = join([prompt, prompt[:1]], [job, job[:2]], pad=0, device="cpu")
     each = model(torch.tensor([prompt + job])).logits[0, len(prompt) :, 0].sum() / 2
     assert utilities(model, rows)[0].sum().item() == pytest.approx(each.item(), abs=1e-5)
-    assert score(model, writer.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[0] == pytest.approx(
-        each.item(), abs=1e-5
-    )
+    assert score(model, generator.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[
+        0
+    ] == pytest.approx(each.item(), abs=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
-def test_long_reward_pairs_are_left_out_not_cut(writer, tmp_path):
+def test_long_reward_pairs_are_left_out_not_cut(generator, tmp_path):
     pairs = preferring_what_the_resume_holds(4)
     pairs.loc[0, "rejected"] = WORDS[0] * 8
     _, left_out = train_reward(
-        reward_model(writer),
-        writer.tokenizer,
+        reward_model(generator),
+        generator.tokenizer,
         pairs,
         checkpoints=tmp_path,
-        training=fast(epochs=1.0, max_tokens=8, lora_rank=2),
+        training=fast(num_train_epochs=1.0, max_tokens=8, lora_rank=2),
     )
     assert left_out == 1
 
@@ -220,23 +238,25 @@ def test_jobs_alone_are_not_measured_on_pairs_that_come_turned_around():
     ].tolist() == [2, 1]
 
 
-def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
-    token = writer.tokenizer.convert_tokens_to_ids("two\n")
+def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(generator):
+    token = generator.tokenizer.convert_tokens_to_ids("two\n")
 
     def negative(rows):  # the nearer to no "two" the better, all below 0
         written = rows.ids[:, -rows.answer.shape[1] :]
         return -1.0 * rows.answer - 5.0 * ((written == token) & rows.answer)
 
     how = {"max_job_tokens": 3, "temperature": 1.0, "seed": 3}
-    best, none_whole = write_best(writer, PROMPTS * 5, negative, n=64, batch_size=256, **how)
+    best, none_whole = write_best_of_n(
+        generator, PROMPTS * 5, negative, n=64, batch_size=256, **how
+    )
     assert (
         len(best) == 20 and none_whole == 0 and best == [""] * 20
     )  # the shortest whole one costs least
-    best = write_best(writer, PROMPTS, lambda rows: -negative(rows), n=32, **how)[0]
+    best = write_best_of_n(generator, PROMPTS, lambda rows: -negative(rows), n=32, **how)[0]
     torch.manual_seed(3)
     rows = sample(
-        writer,
-        [prompt_ids(writer.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
+        generator,
+        [prompt_ids(generator.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
         max_job_tokens=3,
         temperature=1.0,
     )
@@ -245,11 +265,11 @@ def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
         top = max(
             (j for j in drawn if rows.ended[j]), key=lambda j: float(-negative(rows).sum(1)[j])
         )
-        assert text == writer.tokenizer.decode(
+        assert text == generator.tokenizer.decode(
             rows.ids[top, -3:][rows.answer[top]], skip_special_tokens=True
         )
-    one = write_best(
-        writer, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how
+    one = write_best_of_n(
+        generator, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how
     )
     assert (
         len(one[0]) == 4 and one[1] == 1.0
@@ -259,7 +279,7 @@ def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(writer):
 def test_calibration_and_length():
     margin = np.array([0.0, 1.0, -1.0, 4.0, 4.5, -5.0])
     pairs = pd.DataFrame({"resume_id": list("abcabc")})
-    table = calibration(pairs, margin, pd.Series(["x", "x", "y"], index=list("abc")), bins=2)
+    table = margin_calibration(pairs, margin, pd.Series(["x", "x", "y"], index=list("abc")), bins=2)
     assert table["n"].tolist() == [3, 3] and table["right"].tolist() == pytest.approx(
         [1 / 3, 2 / 3]
     )
@@ -269,8 +289,8 @@ def test_calibration_and_length():
     assert length_correlation(pairs, np.array([3.0, 2.0, 1.0])) == -1.0
 
 
-def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
-    tokenizer = writer.tokenizer
+def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, generator):
+    tokenizer = generator.tokenizer
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -282,7 +302,7 @@ def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
     LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path / "llama")
-    loaded = load_writer(str(tmp_path / "llama"), device="cpu")
+    loaded = load_generator(str(tmp_path / "llama"), device="cpu")
     assert loaded.tokenizer.pad_token == tokenizer.eos_token
     texts, _ = write_jobs(
         loaded, [Prompt("one\n", "two\n")], max_job_tokens=2
@@ -294,14 +314,14 @@ def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, writer):
     tokenizer.save_pretrained(tmp_path / "llama")
     if AutoTokenizer.from_pretrained(tmp_path / "llama").eos_token_id is None:
         with pytest.raises(EncoderError, match="no end token"):
-            load_writer(str(tmp_path / "llama"), device="cpu")
+            load_generator(str(tmp_path / "llama"), device="cpu")
 
 
-def test_a_chat_template_is_used(writer):
-    writer.tokenizer.chat_template = (
+def test_a_chat_template_is_used(generator):
+    generator.tokenizer.chat_template = (
         "{% for m in messages %}{{ m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'job:\n' }}{% endif %}"
     )
-    expected = writer.tokenizer("one\ntwo\njob:\n")["input_ids"]
-    assert prompt_ids(writer.tokenizer, Prompt("one\n", "two\n")) == expected
-    assert isinstance(writer, Writer)
+    expected = generator.tokenizer("one\ntwo\njob:\n")["input_ids"]
+    assert prompt_ids(generator.tokenizer, Prompt("one\n", "two\n")) == expected
+    assert isinstance(generator, CausalGenerator)

@@ -29,7 +29,7 @@ PART = {
 
 
 def test_a_reader_without_noise_prefers_the_fit_and_ties_where_the_slot_decides():
-    merged = judge.merge_orders(judge.oracle(PAIRS, FIT, noise=0.0, slot_bias=0.05, seed=1))
+    merged = judge.merge_orders(judge.oracle(PAIRS, FIT, noise=0.0, position_bias=0.05, seed=1))
     assert merged["preferred"].tolist() == ["a", "b", "tie", "tie"]
     assert (merged["confidence"].iloc[:2] > 90).all() and (merged["confidence"].iloc[2:] == 0).all()
 
@@ -41,7 +41,7 @@ def test_two_seeds_are_two_readers_who_keep_their_opinions():
     )
     fit = rng.random((400, 2))
     first, again, other = (
-        judge.merge_orders(judge.oracle(pairs, fit, noise=0.5, slot_bias=0.0, seed=s))
+        judge.merge_orders(judge.oracle(pairs, fit, noise=0.5, position_bias=0.0, seed=s))
         for s in (1, 1, 2)
     )
     pd.testing.assert_frame_equal(first, again)
@@ -49,20 +49,20 @@ def test_two_seeds_are_two_readers_who_keep_their_opinions():
     assert 0.6 < agree < 0.95
     turned = pairs.rename(columns={"resume_a": "resume_b", "resume_b": "resume_a"})
     mirrored = judge.merge_orders(
-        judge.oracle(turned, fit[:, ::-1], noise=0.5, slot_bias=0.0, seed=1)
+        judge.oracle(turned, fit[:, ::-1], noise=0.5, position_bias=0.0, seed=1)
     )
     assert (mirrored["preferred"].map({"a": "b", "b": "a"}) == first["preferred"]).all()
 
 
 def test_position_bias_is_seen():
     for bias, share in ((-0.1, 1 / 3), (0.1, 2 / 3)):  # only the pair of equals follows the slot
-        asked = judge.oracle(PAIRS.iloc[:3], FIT[:3], noise=0.0, slot_bias=bias, seed=1)
-        row = judge.position_bias(asked)
+        asked = judge.oracle(PAIRS.iloc[:3], FIT[:3], noise=0.0, position_bias=bias, seed=1)
+        row = judge.measure_position_bias(asked)
         assert row["first_slot"] == pytest.approx(share) and row["consistent"] == pytest.approx(
             2 / 3
         )
     always_first = asked.assign(first_wins=True, swapped_first_wins=True)
-    row = judge.position_bias(always_first)
+    row = judge.measure_position_bias(always_first)
     assert row["first_slot"] == 1 and row["consistent"] == 0
     assert judge.merge_orders(always_first)["preferred"].eq("tie").all()
 
@@ -224,7 +224,7 @@ def test_the_summary_knows_slots_and_ranks():
 def test_ranks_travel_with_the_pairs():
     ranked = PAIRS.assign(rank_a=range(4), rank_b=range(4, 8))
     for merged in (
-        judge.merge_orders(judge.oracle(ranked, FIT, noise=0.0, slot_bias=0.05, seed=1)),
+        judge.merge_orders(judge.oracle(ranked, FIT, noise=0.0, position_bias=0.05, seed=1)),
         judge.merge_orders(judge.annotate(ranked, PART, model=LanguageModel(Canned(answers)))[0]),
     ):
         assert merged["rank_b"].tolist() == [4, 5, 6, 7] and merged["preferred"].tolist() == [

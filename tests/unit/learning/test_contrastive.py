@@ -136,7 +136,7 @@ def test_training_orders_trained_above_raw_and_above_shuffled(
         train_contrastive(
             model,
             pairs,
-            settings=Settings(epochs=12, evaluations=1, **QUICK),
+            settings=Settings(num_train_epochs=12, evaluations=1, **QUICK),
             checkpoints=tmp_path / arm,
             evaluator=evaluator,
         )
@@ -156,7 +156,7 @@ def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(
         train_contrastive(
             load_model(tiny_model_folder, device="cpu"),
             pairs,
-            settings=Settings(epochs=1, bf16=True),
+            settings=Settings(num_train_epochs=1, bf16=True),
             checkpoints=tmp_path,
         )
 
@@ -170,7 +170,7 @@ def test_a_killed_training_goes_on_bit_for_bit(
 ):
     train, valid = part(small_tables, "train"), part(small_tables, "valid")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
-    settings = Settings(epochs=3, evaluations=5, **QUICK)
+    settings = Settings(num_train_epochs=3, evaluations=5, **QUICK)
 
     def run(folder):
         torch.manual_seed(0)
@@ -233,7 +233,7 @@ def test_no_training_text_is_saved_and_the_folder_loads_alone(tmp_path, tiny_mod
     train_contrastive(
         model,
         build_pairs(jobs, resumes, labels, seed=0),
-        settings=Settings(epochs=1, batch_size=2),
+        settings=Settings(num_train_epochs=1, batch_size=2),
         checkpoints=tmp_path / "ckpt",
         evaluator=RankingEvaluator(jobs, resumes, labels),
     )
@@ -266,7 +266,7 @@ def test_divergence_stops_with_a_sentence(tmp_path, tiny_model_folder, small_tab
         train_contrastive(
             model,
             build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
-            settings=Settings(epochs=1, **QUICK),
+            settings=Settings(num_train_epochs=1, **QUICK),
             checkpoints=tmp_path / "ckpt",
         )
 
@@ -278,7 +278,7 @@ def test_frozen_layers_do_not_move(tmp_path, small_tables, tiny_model_folder):
     train_contrastive(
         model,
         build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0),
-        settings=Settings(epochs=1, frozen_layers=1, **QUICK),
+        settings=Settings(num_train_epochs=1, frozen_layers=1, **QUICK),
         checkpoints=tmp_path / "ckpt",
     )
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
@@ -296,7 +296,7 @@ def test_a_merged_adapter_is_a_plain_model_that_loads_from_anywhere(
     train_contrastive(
         model,
         pairs,
-        settings=Settings(epochs=2, lora_rank=4, frozen_layers=1, evaluations=2, **QUICK),
+        settings=Settings(num_train_epochs=2, lora_rank=4, frozen_layers=1, evaluations=2, **QUICK),
         checkpoints=tmp_path / "ckpt",
         evaluator=RankingEvaluator(**valid),
     )
@@ -327,7 +327,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
         train_contrastive(
             model,
             pairs,
-            settings=Settings(epochs=1, gradient_checkpointing=again, **QUICK),
+            settings=Settings(num_train_epochs=1, gradient_checkpointing=again, **QUICK),
             checkpoints=tmp_path / str(again),
         )
         ends.append((weights(model), len(calls)))

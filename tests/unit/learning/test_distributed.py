@@ -136,7 +136,7 @@ def test_a_training_on_two_processes_ends_where_one_ends(
         name: small_tables[name][small_tables[name]["split"] == "valid"]
         for name in ("jobs", "resumes", "labels")
     }
-    settings = Settings(epochs=2, batch_size=8, learning_rate=1e-3, hard_negatives=8, evaluations=2)
+    settings = Settings(num_train_epochs=2, batch_size=8, learning_rate=1e-3, hard_negatives=8, evaluations=2)
     ends = []
     for processes in (1, 2):
         model = load_model(still_model_folder, device="cpu")
@@ -171,6 +171,6 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_processes_own_words(
             model,
             train_pairs(small_tables),
             processes=2,
-            settings=Settings(epochs=1, batch_size=7),
+            settings=Settings(num_train_epochs=1, batch_size=7),
             checkpoints=tmp_path,
         )

@@ -52,7 +52,7 @@ def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, sm
     own, reference = (np.array(column) for column in zip(*pairs, strict=True))
     tensor = float64(own)
     loss = losses.preference_loss(
-        tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma, smoothing=smooth
+        tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma, label_smoothing=smooth
     )
     z = (own - reference) / tau - gamma
     right, wrong = np.logaddexp(0, -beta * z), np.logaddexp(0, beta * z)
@@ -68,7 +68,7 @@ def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, sm
 @given(st.lists(margin, min_size=1, max_size=6), st.floats(0.5, 4), st.floats(0.05, 1))
 def test_hinge_loss_and_gradient_equal_the_formula(own, beta, tau):
     own, tensor = np.array(own), float64(own)
-    loss = losses.preference_loss(tensor, kind="hinge", beta=beta, temperature=tau)
+    loss = losses.preference_loss(tensor, loss_type="hinge", beta=beta, temperature=tau)
     assert loss.item() == pytest.approx(
         np.maximum(0, 1 - beta * own / tau).mean(), rel=1e-12, abs=1e-12
     )
@@ -91,32 +91,32 @@ def test_sft_is_the_two_way_softmax(scores, tau):
         chosen - rejected, temperature=tau, **fixed
     ).item() == pytest.approx(softmax.item())
     only_sft = losses.preference_loss(
-        chosen - rejected, temperature=tau, kind="hinge", beta=1e-9, sft_weight=1.0
+        chosen - rejected, temperature=tau, loss_type="hinge", beta=1e-9, sft_weight=1.0
     )
     assert only_sft.item() == pytest.approx(
         softmax.item() + 1, abs=1e-6
     )  # a flat hinge adds its constant
 
 
-@pytest.mark.parametrize("kind", ["sigmoid", "hinge"])
-def test_swapping_chosen_and_rejected_flips_the_gradient_at_zero_margin(kind):
+@pytest.mark.parametrize("loss_type", ["sigmoid", "hinge"])
+def test_swapping_chosen_and_rejected_flips_the_gradient_at_zero_margin(loss_type):
     chosen, rejected = float64([0.3]), float64([0.3])
-    losses.preference_loss(chosen - rejected, kind=kind).backward()
+    losses.preference_loss(chosen - rejected, loss_type=loss_type).backward()
     assert chosen.grad.item() == -rejected.grad.item() != 0
 
 
-def test_weights_and_another_kind():
+def test_weights_and_another_loss_type():
     own = float64([0.1, -0.1])
     one = losses.preference_loss(own[:1])
     assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(
         one.item()
     )
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
-        losses.preference_loss(own, kind="square")
+        losses.preference_loss(own, loss_type="square")
     with pytest.raises(
-        ValueError, match="hinge' has no label smoothing, so smoothing: 0.1 would be ignored; set"
+        ValueError, match="hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored; set"
     ):
-        losses.preference_loss(own, kind="hinge", smoothing=0.1)
+        losses.preference_loss(own, loss_type="hinge", label_smoothing=0.1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -190,11 +190,11 @@ def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
     ]
     assert built.weights.tolist() == [0.5, 1.0] and built.pairs.rows[:, 5].tolist() == [0, 1]
     assert (built.pairs.rows[:, 3:5] == -1).all()
-    replayed = preferences.build_preference_pairs(PART, rows, replayed=PART["labels"])
-    known = set(map(tuple, replayed.pairs.positives))
-    assert len(known) == 30 and set(map(tuple, replayed.pairs.rows[:, 3:5])) <= known
+    with_term = preferences.build_preference_pairs(PART, rows, contrastive_pairs=PART["labels"])
+    known = set(map(tuple, with_term.pairs.positives))
+    assert len(known) == 30 and set(map(tuple, with_term.pairs.rows[:, 3:5])) <= known
     assert (
-        replayed.pairs.rows[0, 3] == replayed.pairs.rows[0, 0]
+        with_term.pairs.rows[0, 3] == with_term.pairs.rows[0, 0]
     )  # of its own job; the other job has none
     with pytest.raises(DataError, match="all 1 preferences are ties"):
         preferences.build_preference_pairs(PART, rows.iloc[1:2])
@@ -275,11 +275,11 @@ def test_a_row_without_what_the_loss_reads_is_refused(name):
         replace(built.pairs, rows=broken)
 
 
-def test_replay_without_replayed_rows_is_refused_by_the_loss_too():
+def test_a_contrastive_term_without_its_pairs_is_refused_by_the_loss_too():
     built = preferences.build_preference_pairs(PART, judged(("j0", "r1", "r2", "b", 50.0)))
     loss, features, labels, _ = preference_loss_of(built, 0, 1)
-    loss.replay = 0.5
-    with pytest.raises(ValueError, match="rows have no replayed_job"):
+    loss.contrastive_weight = 0.5
+    with pytest.raises(ValueError, match="rows have no contrastive_job"):
         loss(features, labels)
 
 
@@ -319,11 +319,11 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
         *((job, f"{job}0", f"{job}1", "b", 100.0) for job in names)
     )  # who works by night is preferred
     accepted = pd.DataFrame({"job_id": names, "resume_id": [f"{name}0" for name in names]})
-    built = preferences.build_preference_pairs(part, rows, replayed=accepted)
+    built = preferences.build_preference_pairs(part, rows, contrastive_pairs=accepted)
     margins = preferences.reference_margins(stage_1, built.pairs)
     assert (margins < 0).sum() > 2
-    for objective, replay in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
-        model = rankpo.copy_of(stage_1)
+    for objective, weight in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
+        model = rankpo.copy_encoder(stage_1)
         reference = stage_1 if rankpo.OBJECTIVES[objective].uses_reference else None
         log = rankpo.train_rankpo(
             model,
@@ -332,8 +332,8 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
             reference=reference,
             loss_settings={},
             settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
-            checkpoints=tmp_path / f"{objective}{replay}",
-            replay=replay,
+            checkpoints=tmp_path / f"{objective}{weight}",
+            contrastive_weight=weight,
         )
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
         jobs, resumes = (
@@ -351,8 +351,8 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
         rankpo.train_rankpo(model, built, objective="rankop", **how)
     with pytest.raises(ValueError, match="needs a reference"):
         rankpo.train_rankpo(model, built, objective="rankpo", **how)
-    with pytest.raises(ValueError, match="replay needs stage-1 pairs"):
-        rankpo.train_rankpo(model, built, objective="sft", replay=1.0, **how)
+    with pytest.raises(ValueError, match="contrastive_weight needs stage-1 pairs"):
+        rankpo.train_rankpo(model, built, objective="sft", contrastive_weight=1.0, **how)
     with pytest.raises(
         ValueError,
         match="'simrankpo' has no reference, so the reference .* would be ignored; leave",
@@ -363,17 +363,17 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
     other = load_model(find_model("all-MiniLM-L6-v2"))
     other.tokenizer.add_tokens(["resumenewtoken"])
     with pytest.raises(ValueError, match="another tokenizer"):
-        rankpo.require_same_kind(model, other)
+        rankpo.require_comparable(model, other)
 
 
 DEFAULTS = notebook_parameters(Path("notebooks/05_rankpo.ipynb"))
-LOSS = ("kind", "beta", "temperature", "gamma", "smoothing", "sft_weight")
+LOSS = ("loss_type", "beta", "temperature", "gamma", "label_smoothing", "sft_weight")
 OTHER = {
-    "kind": "hinge",
+    "loss_type": "hinge",
     "beta": 4.0,
     "temperature": 0.2,
     "gamma": 0.5,
-    "smoothing": 0.1,
+    "label_smoothing": 0.1,
     "sft_weight": 1.0,
     "reference_stage": "02_contrastive",
 }
@@ -381,7 +381,7 @@ IGNORED = {
     "rankpo": set(),
     "simrankpo": {"reference_stage"},
     "sft": set(OTHER) - {"temperature"},
-    "dpo": {"kind", "gamma", "smoothing", "sft_weight"},
+    "dpo": {"loss_type", "gamma", "label_smoothing", "sft_weight"},
 }
 
 
@@ -432,9 +432,9 @@ def test_the_notebooks_defaults_are_the_losss():
 def test_a_value_that_the_objective_fixes_anyway_is_no_contradiction():
     refuse_ignored(DEFAULTS | {"objective": "sft", "beta": 1.0})
     with pytest.raises(
-        DataError, match="'hinge' has no label smoothing, so smoothing: 0.1 would be ignored"
+        DataError, match="'hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored"
     ):
-        refuse_ignored(DEFAULTS | {"objective": "simrankpo", "kind": "hinge", "smoothing": 0.1})
+        refuse_ignored(DEFAULTS | {"objective": "simrankpo", "loss_type": "hinge", "label_smoothing": 0.1})
 
 
 @pytest.mark.parametrize(

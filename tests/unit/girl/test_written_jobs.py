@@ -1,4 +1,4 @@
-"""Judges of written jobs, their cheap opponents, and what is said of the jobs."""
+"""Judges of written jobs, their cheap baselines, and what is said of the jobs."""
 
 from pathlib import Path
 
@@ -8,20 +8,21 @@ import pytest
 import yaml
 
 from matchlib.data.market import Market
-from matchlib.girl.judging import (
-    COLUMNS,
-    answer,
-    ask_model,
-    board,
+from matchlib.girl.records import job_record
+from matchlib.girl.written_jobs import (
+    JOB_COLUMNS,
+    compare_arms_by_fit,
+    compare_by_model,
     comparisons,
     describe,
-    duel,
-    duels,
-    judge_by_truth,
-    opponents,
-    parsed,
+    headline,
+    key_figures,
+    leaderboard_rows,
+    parse_jobs,
+    record_baselines,
+    true_fit,
+    win_rate,
 )
-from matchlib.girl.records import job_record
 from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError
 from matchlib.retrieval.verdicts import judge, seed_values
 
@@ -42,15 +43,15 @@ RESUME = pd.DataFrame(
 
 
 def test_records_are_read_and_others_are_empty():
-    rows = parsed([job_record(JOBS.iloc[0]), "nonsense"])
+    rows = parse_jobs([job_record(JOBS.iloc[0]), "nonsense"])
     assert rows["whole"].tolist() == [True, False] and rows.loc[1, "skills"] == ""
     assert job_record(rows.loc[0]) == job_record(JOBS.iloc[0])
 
 
 def test_truth_is_the_markets_and_another_form_fits_nobody():
     jobs, resumes = JOBS.iloc[:20].reset_index(drop=True), RESUMES
-    found = judge_by_truth(
-        MARKET, parsed([job_record(row) for row in jobs.to_dict("records")]), resumes
+    found = true_fit(
+        MARKET, parse_jobs([job_record(row) for row in jobs.to_dict("records")]), resumes
     )
     channels = MARKET.channels(jobs.assign(remote="no"), resumes)
     for name in ("rule", "text_fit"):
@@ -58,7 +59,7 @@ def test_truth_is_the_markets_and_another_form_fits_nobody():
     assert found["true_fit"].tolist() == pytest.approx(
         (0.4 * found["rule"] + 0.6 * found["text_fit"]).tolist()
     )
-    nothing = judge_by_truth(MARKET, parsed(["nonsense"] * 20), resumes)
+    nothing = true_fit(MARKET, parse_jobs(["nonsense"] * 20), resumes)
     assert (nothing[["rule", "text_fit", "true_fit", "invented"]] == 0).all().all()
 
 
@@ -66,7 +67,7 @@ def test_invented_skills_are_left_out_and_counted():
     row = JOBS.iloc[0].to_dict()
     worse = row | {"skills": row["skills"] + "; Levitation"}
     both = [
-        judge_by_truth(MARKET, parsed([job_record(job)]), RESUMES.iloc[:1]).iloc[0]
+        true_fit(MARKET, parse_jobs([job_record(job)]), RESUMES.iloc[:1]).iloc[0]
         for job in (row, worse)
     ]
     assert [b["invented"] for b in both] == [0, 1] and both[0]["text_fit"] == both[1]["text_fit"]
@@ -86,14 +87,14 @@ def test_a_job_that_asks_for_too_little_or_too_much_fits_worse():
     little = fair | {"skills": held[0]}
     much = fair | {"min_years": int(person["years"].iloc[0]) + 20}
     fits = [
-        judge_by_truth(MARKET, parsed([job_record(job)]), person)["true_fit"].iloc[0]
+        true_fit(MARKET, parse_jobs([job_record(job)]), person)["true_fit"].iloc[0]
         for job in (fair, little, much)
     ]
     assert fits[0] == pytest.approx(1.0) and max(fits[1:]) < 0.9
 
 
-def test_opponents_are_what_their_names_say():
-    made = {name: parsed(texts) for name, texts in opponents(JOBS, RESUMES).items()}
+def test_baselines_are_what_their_names_say():
+    made = {name: parse_jobs(texts) for name, texts in record_baselines(JOBS, RESUMES).items()}
     assert set(made) == {"least demanding", "copied skills", "nearest job"}
     assert all(rows["whole"].all() and len(rows) == len(RESUMES) for rows in made.values())
     counts = JOBS.assign(n=JOBS["skills"].str.count(";") + 1).groupby("title")["n"].min()
@@ -102,26 +103,34 @@ def test_opponents_are_what_their_names_say():
     held = RESUMES["skills"].str.split("; ").map(sorted).str.join("; ")
     assert made["copied skills"]["skills"].tolist() == held.tolist()
     real = {job_record(row) for row in JOBS.to_dict("records")}
-    assert set(opponents(JOBS, RESUMES)["nearest job"]) <= real
+    assert set(record_baselines(JOBS, RESUMES)["nearest job"]) <= real
     assert (made["nearest job"]["title"] == RESUMES["title"]).mean() > 0.9
 
 
-def test_a_duel_counts_wins_ties_and_losses():
-    result = duel(
+def fits_of(scores):
+    return {arm: pd.DataFrame({"true_fit": values}) for arm, values in scores.items()}
+
+
+def test_a_win_rate_counts_wins_ties_and_losses():
+    result = win_rate(
         np.array([1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.5, 0.5 + 1e-12, 0.9]), np.arange(4)
     )
     assert (result["win"], result["tie"], result["lose"], result["n"]) == (0.25, 0.5, 0.25, 4)
-    assert result["advantage"] == 0.0 and result["low"] < 0 < result["high"]
-    table = duels({"a": np.ones(3), "b": np.zeros(3)}, [("a", "b"), ("b", "a")], np.arange(3))
-    assert table["advantage"].tolist() == table["difference"].tolist() == [1.0, -1.0]
+    assert result["net_win_rate"] == 0.0 and result["low"] < 0 < result["high"]
+    table = compare_arms_by_fit(
+        fits_of({"a": np.ones(3), "b": np.zeros(3)}), [("a", "b"), ("b", "a")], np.arange(3)
+    )
+    assert table["net_win_rate"].tolist() == table["difference"].tolist() == [1.0, -1.0]
 
 
-def test_duels_know_that_people_of_one_occupation_are_alike():
+def test_win_rates_know_that_people_of_one_occupation_are_alike():
     """Eight occupations of 25 people who all win or all lose: eight observations, not two hundred."""
     clusters, first = np.repeat(np.arange(8), 25), np.repeat([1.0, 1, 1, 1, 1, 1, 0, 0], 25)
-    table = duels({"a": first, "b": np.full(200, 0.5)}, [("a", "b")], clusters).iloc[0]
-    alone = duel(first, np.full(200, 0.5), np.arange(200))
-    assert table["advantage"] == alone["advantage"] == 0.5 and table["n_clusters"] == 8
+    table = compare_arms_by_fit(
+        fits_of({"a": first, "b": np.full(200, 0.5)}), [("a", "b")], clusters
+    ).iloc[0]
+    alone = win_rate(first, np.full(200, 0.5), np.arange(200))
+    assert table["net_win_rate"] == alone["net_win_rate"] == 0.5 and table["n_clusters"] == 8
     assert alone["low"] > 0.3 and alone["p"] < 0.001
     assert table["low"] < 0 < table["difference"] and table["p"] > 0.1
     assert table["difference low"] < 0 and table["difference p"] > 0.1
@@ -152,24 +161,26 @@ def test_a_language_model_is_asked_both_ways_by_three_criteria():
         good_first = user.index("good job") < user.index("poor job")
         return f"They differ.\nDetail: {'A' if good_first else 'B'}\n**Relevance**: A\nConciseness: B, clearly"
 
-    table, left_out = ask_model(
+    table, left_out = compare_by_model(
         ["me"] * 2, ["good job", "poor job"], ["poor job", "good job"], fake(answer), max_words=50
     )
     assert (
         table.to_numpy().tolist() == [[1, 0, 0], [-1, 0, 0]] and not left_out
-    )  # the slot decides the others: ties
+    )  # the position decides the others: ties
 
 
 def test_prose_is_counted_and_nothing_but_prose_is_an_error():
     def answer(user):
         return "Both are fine." if "vague" in user else "Detail: A\nRelevance: A\nConciseness: A"
 
-    table, left_out = ask_model(["vague", "me"], ["x", "y"], ["u", "v"], fake(answer), max_words=50)
+    table, left_out = compare_by_model(
+        ["vague", "me"], ["x", "y"], ["u", "v"], fake(answer), max_words=50
+    )
     assert (
         table.index.tolist() == [1] and sum(left_out.values()) == 1
     )  # whose comparison it is stays known
     with pytest.raises(LanguageModelError, match="none of 1 comparisons"):
-        ask_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
+        compare_by_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
 
 
 ARMS = [f"{stage} {how}" for stage in ("raw", "sft", "ppo") for how in ("greedy", "sampled")] + [
@@ -179,11 +190,12 @@ CHEAP = ["least demanding", "copied skills", "nearest job"]
 
 
 def finished_run(policy="ppo"):
-    """fits, duels and the recommender's table of a run, with made-up values."""
+    """fits, win rates and the recommender's table of a run, with made-up values."""
     arms = [arm.replace("ppo", policy) for arm in ARMS]
     scores = {arm: np.arange(4.0) * i for i, arm in enumerate([*CHEAP, *arms])}
     fits = pd.DataFrame({"true_fit": {arm: values.mean() for arm, values in scores.items()}})
-    duels_ = duels(scores, comparisons(policy, "sft best of 16", CHEAP), np.arange(4))
+    pairs = comparisons(policy, "sft best of 16", CHEAP)
+    win_rates = compare_arms_by_fit(fits_of(scores), pairs, np.arange(4))
     table = pd.DataFrame(
         [
             ("dot", f"{policy} greedy", "cold", 0.8),
@@ -192,25 +204,25 @@ def finished_run(policy="ppo"):
         ],
         columns=["predictor", "arm", "part", "AUC"],
     )
-    return fits, duels_, table
+    return fits, win_rates, table
 
 
 def test_the_ledger_reads_a_run():
-    boards = {("market", "1"): board(*finished_run())}
+    boards = {("market", "1"): leaderboard_rows(*finished_run())}
     read = {
         m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict()
         for m, c in (
             ("true fit", "true_fit"),
-            ("advantage of ppo greedy over sft greedy", "true_fit"),
+            ("net win rate of ppo greedy over sft greedy", "true_fit"),
             ("AUC, cold seekers", "observed"),
         )
     }
     assert read["true fit"]["ppo greedy"] == 1.5 * 7 and set(read["true fit"]) == {*ARMS, *CHEAP}
-    assert read["advantage of ppo greedy over sft greedy"] == {
+    assert read["net win rate of ppo greedy over sft greedy"] == {
         "ppo greedy": 0.75
     }  # nothing beside it: 0 is a number
     assert read["AUC, cold seekers"] == {"ppo greedy": pytest.approx(0.7), "shuffled": 0.5}
-    assert board(*[pd.DataFrame()] * 3).empty
+    assert leaderboard_rows(*[pd.DataFrame()] * 3).empty
 
 
 def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
@@ -229,7 +241,7 @@ def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
         assert claim["null_world"] == "none" or claim["null_world"] in worlds, name
         assert ("baselines" in claim) != ("against" in claim) and claim.get("against", 0) == 0, name
         policy = worlds[world].get("06_girl", {}).get("optimizer", "ppo")
-        has = board(*finished_run(policy))
+        has = leaderboard_rows(*finished_run(policy))
         has = has[
             has["measure"].eq(claim.get("measure", settings["measure"]))
             & has["channel"].eq(claim.get("channel", settings["channel"]))
@@ -239,7 +251,7 @@ def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
         decodings = {arm.split()[1] for arm in compared if arm.endswith(("greedy", "sampled"))}
         assert len(decodings) == 1, f"{name}: jobs decoded in different ways"
         if claim.get("measure", "true fit") == "true fit" or "sft" in claim.get("measure", ""):
-            taught_by_records = worlds[world].get("06_girl", {}).get("changed") != {}
+            taught_by_records = worlds[world].get("06_girl", {}).get("corruption_weights") != {}
             assert name.startswith(("consistency check", "changes alone")) == taught_by_records, (
                 name
             )
@@ -252,7 +264,7 @@ def test_the_ledger_judges_the_claims_on_what_runs_write():
     settings, boards = sweep["12_ledger"], {}
     for world, changes in sweep["sweep"][0]["over"][0].items():
         policy = (changes or {}).get("06_girl", {}).get("optimizer", "ppo")
-        boards |= {(world, str(seed)): board(*finished_run(policy)) for seed in range(6)}
+        boards |= {(world, str(seed)): leaderboard_rows(*finished_run(policy)) for seed in range(6)}
     wanted = {
         (claim.get("measure", settings["measure"]), claim.get("channel", settings["channel"]))
         for claim in settings["claims"]
@@ -275,30 +287,21 @@ def test_the_answer_names_who_wins_and_what_taught_the_utility(from_records):
     fits, table, _ = finished_run()
     table = table.fillna(0.0)
     table.loc[table["against"] == "copied skills", ["low", "high"]] = -1.0
-    headline, metrics = answer("ppo", accuracy, fits, table, from_records=from_records)
-    assert headline.startswith("Consistency check" if from_records else "From outcomes alone")
-    assert "90%" in headline and "loses to copied skills" in headline and "no verdict" in headline
-    assert (
-        headline.index("both greedy")
-        < headline.index("both sampled")
-        < headline.index("SFT best of 16")
-    )
-    assert (
-        metrics["advantage of ppo greedy over sft greedy"] == 0.75
-        and metrics["true fit, ppo greedy"] == 10.5
-    )
-    headline, metrics = answer(
-        "ppo", accuracy, pd.DataFrame(), table.drop(columns="difference"), from_records=from_records
-    )  # a model judged, no truth
-    assert (
-        "true fit" not in headline
-        and "Consistency" not in headline
-        and not any("true fit" in m for m in metrics)
-    )
-    headline, metrics = answer("ppo", accuracy, fits, pd.DataFrame(), from_records=False)
-    assert (
-        headline.endswith("hard pairs rightly. Nobody judged what was written.") and metrics == {}
-    )
+    sentence = headline("ppo", accuracy, fits, table, from_records=from_records)
+    metrics = key_figures(fits, table)
+    assert sentence.startswith("Consistency check" if from_records else "From outcomes alone")
+    assert "90%" in sentence and "loses to copied skills" in sentence and "no verdict" in sentence
+    order = [sentence.index(part) for part in ("both greedy", "both sampled", "SFT best of 16")]
+    assert order == sorted(order)
+    assert metrics["net win rate of ppo greedy over sft greedy"] == 0.75
+    assert metrics["true fit, ppo greedy"] == 10.5
+    by_model = table.drop(columns="difference")  # a language model judged, the truth is not known
+    sentence = headline("ppo", accuracy, pd.DataFrame(), by_model, from_records=from_records)
+    assert "true fit" not in sentence and "Consistency" not in sentence
+    assert not any("true fit" in name for name in key_figures(pd.DataFrame(), by_model))
+    sentence = headline("ppo", accuracy, fits, pd.DataFrame(), from_records=False)
+    assert sentence.endswith("hard pairs correctly. The written jobs were not judged.")
+    assert key_figures(fits, pd.DataFrame()) == {}
 
 
 def test_jobs_are_described_and_fabrication_shows():
@@ -308,20 +311,20 @@ def test_jobs_are_described_and_fabrication_shows():
             ("Cook", "lead", 9, "York", "Baking; Fishing", "Diving", True),
             ("", "", 0, "", "", "", False),
         ],
-        columns=[*COLUMNS, "whole"],
+        columns=[*JOB_COLUMNS, "whole"],
     )
     row = describe({"ppo": jobs}, pd.concat([RESUME] * 3)).iloc[0]
     assert row["arm"] == "ppo" and row["whole"] == pytest.approx(2 / 3)
-    assert (row["requirements"], row["welcome"], row["level"], row["different"]) == (
+    assert (row["requirements"], row["nice_to_have"], row["level"], row["distinct_jobs"]) == (
         2.0,
         0.5,
         2.5,
         1.0,
     )
-    assert (row["lacking"], row["elsewhere"], row["overasked"]) == (0.25, 0.5, 0.5)
+    assert (row["unmet_requirements"], row["other_city"], row["too_many_years"]) == (0.25, 0.5, 0.5)
     both = describe({"ppo": jobs[:1], "raw": jobs[2:]}, RESUME).set_index("arm")
     assert (
         both["whole"].to_dict() == {"ppo": 1.0, "raw": 0.0}
         and both.loc["raw"].drop("whole").isna().all()
     )
-    assert row["skills"] == 4 and row["likeness"] == pytest.approx(1 / 3)
+    assert row["distinct_skills"] == 4 and row["similarity"] == pytest.approx(1 / 3)

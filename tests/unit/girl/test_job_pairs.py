@@ -5,7 +5,7 @@ import pytest
 
 from matchlib.data.market import Market
 from matchlib.data.rules import split_items
-from matchlib.girl.pairs import PERTURBATIONS, hard_pairs, outcome_pairs, perturbed_pairs
+from matchlib.girl.job_pairs import CORRUPTIONS, corrupted_pairs, hard_pairs, outcome_pairs
 from matchlib.girl.records import job_record, parse_job, resume_record
 
 MARKET = Market(2, occupations=3, true_fit_share=0.05)
@@ -46,7 +46,7 @@ def test_the_nearest_job_is_taken():
     assert both[both["kind"] == "recruiter"][["chosen", "rejected"]].values.tolist() == [["a", "c"]]
 
 
-EIGHT = dict.fromkeys(PERTURBATIONS, 8)
+EIGHT = dict.fromkeys(CORRUPTIONS, 8)
 
 
 def prefers(resume, job, other, kind):
@@ -68,10 +68,10 @@ def prefers(resume, job, other, kind):
     return job[field] == resume[field] != other[field]
 
 
-def test_a_perturbation_changes_one_thing_and_runs_both_ways():
-    pairs = perturbed_pairs(JOBS, RESUMES, numbers=EIGHT, seed=1)
+def test_a_corruption_changes_one_thing_and_runs_both_ways():
+    pairs = corrupted_pairs(JOBS, RESUMES, numbers=EIGHT, seed=1)
     assert set(pairs["kind"].value_counts().to_dict().items()) == {
-        (kind, 16) for kind in PERTURBATIONS
+        (kind, 16) for kind in CORRUPTIONS
     }
     assert (
         pairs["chosen"]
@@ -96,15 +96,15 @@ def test_a_perturbation_changes_one_thing_and_runs_both_ways():
         )
         assert [name for name in job if job[name] != other[name]] == [field[row.kind]]
         assert resume["title"] == job["title"] and prefers(resume, job, other, row.kind), row
-    again = perturbed_pairs(JOBS, RESUMES, numbers=EIGHT, seed=1)
-    assert again.equals(pairs) and not perturbed_pairs(JOBS, RESUMES, numbers=EIGHT, seed=2).equals(
+    again = corrupted_pairs(JOBS, RESUMES, numbers=EIGHT, seed=1)
+    assert again.equals(pairs) and not corrupted_pairs(JOBS, RESUMES, numbers=EIGHT, seed=2).equals(
         pairs
     )
 
 
-def test_strangers_are_unlike_and_balanced_too():
-    pairs = outcome_pairs(JOBS, LABELS, TEXTS, strangers=0.5)
-    pairs = pairs[pairs["kind"] == "stranger"]
+def test_dissimilar_jobs_are_unlike_and_balanced_too():
+    pairs = outcome_pairs(JOBS, LABELS, TEXTS, dissimilar_share=0.5)
+    pairs = pairs[pairs["kind"] == "dissimilar"]
     title = JOBS.set_index("job_id")["title"]
     assert len(pairs) >= 0.45 * (LABELS["label"] == 1).sum()
     assert (title[pairs["chosen"]].to_numpy() != title[pairs["rejected"]].to_numpy()).mean() > 0.9
@@ -122,7 +122,7 @@ def test_an_unknown_kind_is_named():
     with pytest.raises(
         ValueError, match="'salary' is not one of skill, nice, fewer, years, place, level"
     ):
-        perturbed_pairs(JOBS, RESUMES, numbers={"salary": 1}, seed=1)
+        corrupted_pairs(JOBS, RESUMES, numbers={"salary": 1}, seed=1)
 
 
 def test_both_kinds_become_texts():
@@ -133,13 +133,15 @@ def test_both_kinds_become_texts():
         {"jobs": JOBS, "resumes": RESUMES},
         LABELS[LABELS["resume_id"].isin(RESUMES["resume_id"][:40])],
     )
-    table = hard_pairs(part, some, prompts, TEXTS, changed={"skill": 0.1, "years": 0.05})
+    table = hard_pairs(part, some, prompts, TEXTS, corruption_weights={"skill": 0.1, "years": 0.05})
     assert table.notna().all().all() and set(table["resume_id"]) <= set(some["resume_id"])
     assert set(table["chosen"].map(lambda text: parse_job(text) is not None)) == {True}
     assert table["prompt"].tolist() == prompts[table["resume_id"]].tolist()
     n = round(0.1 * (some["label"] == 1).sum())
     assert (table["kind"] == "skill").sum() == 2 * n
-    assert set(hard_pairs(part, some, prompts, TEXTS, changed={}, strangers=0.0)["kind"]) == {
+    assert set(
+        hard_pairs(part, some, prompts, TEXTS, corruption_weights={}, dissimilar_share=0.0)["kind"]
+    ) == {
         "recruiter",
         "neighbour",
     }

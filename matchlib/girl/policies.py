@@ -1,0 +1,56 @@
+"""GIRL's third stage by either optimiser, and figures of the policy that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from matchlib.data.schema import DataError
+from matchlib.girl.grpo import train_grpo
+from matchlib.girl.models import CausalGenerator, prompt_ids
+from matchlib.girl.ppo import PPO, Reward, measure_policy, train_ppo
+from matchlib.language.llm import Prompt
+
+OPTIMIZERS = ("ppo", "grpo")
+
+
+def require_known(optimizer: str) -> None:
+    """Raise DataError unless the optimiser is one of OPTIMIZERS."""
+    if optimizer not in OPTIMIZERS:
+        raise DataError(f"optimizer {optimizer!r} is not one of {', '.join(OPTIMIZERS)}")
+
+
+def train_policy(
+    optimizer: str,
+    policy: CausalGenerator,
+    prompts: Sequence[str | Prompt],
+    reward: Reward,
+    *,
+    settings: PPO,
+    checkpoints: Path,
+) -> pd.DataFrame:
+    """Train the policy in place; returns the log, see `ppo.train_ppo` and `grpo.train_grpo`."""
+    require_known(optimizer)
+    if optimizer == "grpo":
+        return train_grpo(policy, prompts, reward, settings=settings, checkpoints=checkpoints)
+    ids = [prompt_ids(policy.tokenizer, prompt) for prompt in prompts]
+    return train_ppo(policy, ids, reward, settings=settings, checkpoints=checkpoints)
+
+
+def compare_policies(
+    generators: Mapping[str, CausalGenerator],
+    *,
+    reference: CausalGenerator,
+    prompts: Sequence[str | Prompt],
+    reward: Reward,
+    settings: PPO,
+) -> pd.DataFrame:
+    """`ppo.measure_policy` of several generators: a row each, named in the column `weights`."""
+    ids = [prompt_ids(reference.tokenizer, prompt) for prompt in prompts]
+    rows = []
+    for name, generator in generators.items():
+        figures = measure_policy(generator, reference, ids, reward, settings=settings)
+        rows.append({"weights": name, **figures})
+    return pd.DataFrame(rows)
