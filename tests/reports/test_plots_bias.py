@@ -1,85 +1,98 @@
-"""The figures of the bias analysis: a line a group, ticks where they belong, names of any kind as text."""
+"""The figures of the bias analysis: lines, ticks and names of any kind as text."""
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
+import pytest
 
 from matchlib.reports import plots_bias
 
 matplotlib.use("Agg")
-NAME = r"$\frac{1$"
+FORMULA = r"$\frac{1$"
+"""A name that is no valid formula."""
 
 
-def audited(**columns):
-    rows = [
-        {
-            "system": system,
-            "measure": measure,
-            "group": group,
-            "value": 0.2 + 0.1 * (group == "man"),
-            "low": 0.1,
-            "high": 0.4,
-            "expected": 0.25,
-        }
-        for system in ("raw", NAME)
-        for measure in ("share of the top 10", NAME)
-        for group in ("man", NAME)
-    ]
-    return pd.DataFrame(rows).assign(**columns)
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
 
 
-def test_every_system_and_group_has_a_line_of_its_own():
-    figure = plots_bias.plot_audits(audited(), ["share of the top 10", NAME])
+def make_audits():
+    """Two systems, measures and groups each; one of each has a formula as its name."""
+    rows = []
+    for system in ("raw", FORMULA):
+        for measure in ("share of the top 10", FORMULA):
+            for group in ("man", FORMULA):
+                row = {
+                    "system": system,
+                    "measure": measure,
+                    "group": group,
+                    "value": 0.3 if group == "man" else 0.2,
+                    "low": 0.1,
+                    "high": 0.4,
+                    "expected": 0.25,
+                }
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def marked(axis, marker):
+    """The lines of an axis that are drawn with a marker."""
+    return [line for line in axis.lines if line.get_marker() == marker]
+
+
+def test_every_system_and_group_has_its_own_line():
+    figure = plots_bias.plot_audits(make_audits())
     figure.canvas.draw()
     assert len(figure.axes) == 2
-    heights = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert len(set(heights)) == 4 and set(heights) == set(figure.axes[0].get_yticks())
-    ticks = {line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "|"}
+    axis = figure.axes[0]
+    heights = {line.get_ydata()[0] for line in marked(axis, "o")}
+    assert len(heights) == 4
+    assert heights == set(axis.get_yticks())
+
+
+def test_a_tick_is_the_expected_value():
+    figure = plots_bias.plot_audits(make_audits())
+    ticks = {line.get_xdata()[0] for line in marked(figure.axes[0], "|")}
     assert ticks == {0.25}
-    plt.close(figure)
 
 
-def test_slices_stand_by_value_and_those_too_small_are_left_out():
-    rows = pd.concat([audited(slice=name) for name in ("b", NAME, "few")])
-    rows = rows[rows["system"] == "raw"].reset_index(drop=True)
-    rows.loc[rows["slice"] == "b", "value"] = 0.15
-    rows.loc[rows["slice"] == "few", "value"] = None
-    figure = plots_bias.plot_slices(rows, measure="share of the top 10", group="man")
+def test_slices_are_sorted_by_value_and_those_without_are_left_out():
+    raw = make_audits().query("system == 'raw'")
+    slices = pd.concat(
+        [
+            raw.assign(slice="b", value=0.15),
+            raw.assign(slice=FORMULA),
+            raw.assign(slice="few", value=None),
+        ],
+        ignore_index=True,
+    ).astype({"value": float})
+    figure = plots_bias.plot_slices(slices, measure="share of the top 10", group="man")
     figure.canvas.draw()
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "b",
-        NAME.replace("$", r"\$"),
-    ]
-    plt.close(figure)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["b", FORMULA.replace("$", r"\$")]
 
 
-def test_every_remedy_starts_at_the_untreated():
+def test_every_mitigation_starts_at_the_untreated_ranking():
     rows = [
-        ("none", 0.0, -0.3, 0.5),
+        ("untreated", 0.0, -0.3, 0.5),
         ("erasure", 0.5, -0.2, 0.5),
         ("erasure", 1.0, -0.1, 0.49),
-        (NAME, 1.0, 0.0, 0.4),
+        (FORMULA, 1.0, 0.0, 0.4),
     ]
-    frame = pd.concat(
-        [
-            pd.DataFrame(rows, columns=["mitigation", "strength", "gap", "value"]).assign(
-                channel=channel,
-                group=NAME,
-                gap_expected=0.01,
-                gap_low=-0.4,
-                gap_high=-0.2,
-                measure="nDCG@10",
-            )
-            for channel in ("observed", NAME)
-        ]
+    compared = pd.DataFrame(rows, columns=["mitigation", "strength", "gap", "value"])
+    compared = compared.assign(
+        group=FORMULA,
+        gap_expected=0.01,
+        gap_low=-0.4,
+        gap_high=-0.2,
+        measure="nDCG@10",
     )
-    figure = plots_bias.plot_mitigation(frame)
+    channels = [compared.assign(channel=channel) for channel in ("observed", FORMULA)]
+    figure = plots_bias.plot_mitigations(pd.concat(channels))
     figure.canvas.draw()
-    erasure = figure.axes[0].lines[0]
-    assert erasure.get_xdata().tolist() == [-0.3, -0.2, -0.1] and erasure.get_ydata().tolist() == [
-        0.5,
-        0.5,
-        0.49,
-    ]
     assert len(figure.axes) == 2
-    plt.close(figure)
+    erasure = figure.axes[0].lines[0]
+    assert erasure.get_xdata().tolist() == [-0.3, -0.2, -0.1]
+    assert erasure.get_ydata().tolist() == [0.5, 0.5, 0.49]
