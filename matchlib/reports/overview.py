@@ -13,10 +13,12 @@ from urllib.parse import quote
 import nbformat
 from PIL import Image
 
-from matchlib.reports.page import read_manifest, write_page
+from matchlib.reports.answer import find_key_figure, find_question
+from matchlib.reports.page import read_manifest, show_value, write_page
 from matchlib.reports.text import cut_line
 
 THUMBNAIL_PIXELS = (480, 360)
+SUMMARY_PIXELS = (1_600, 1_200)
 MAX_IMAGE_PIXELS = 50_000_000
 KEY_METRICS = 6
 
@@ -30,6 +32,14 @@ class StageEntry:
     link: str
     manifest: dict
     thumbnail: str | None
+    question: str = ""
+    differences: str = ""
+    """What tells an arm from its notebook's own stage, "" for that stage itself."""
+
+    @property
+    def label(self) -> str:
+        """The notebook's title, and for an arm what differs."""
+        return f"{self.title} ({self.differences})" if self.differences else self.title
 
     @property
     def metrics(self) -> list[tuple[str, object]]:
@@ -135,15 +145,15 @@ def render_index(run_dir: Path) -> Path:
     What is damaged is left out and listed.
     """
     run_dir = Path(run_dir)
-    stages = [
-        _stage_entry(run_dir / name, manifest) for name, manifest in _manifests(run_dir).items()
-    ]
+    manifests = _manifests(run_dir)
+    stages = [_stage_entry(run_dir / name, manifests) for name in manifests]
     seconds = [stage.manifest["seconds"] for stage in stages]
     return write_page(
         run_dir / "index.html",
         "index.html.j2",
         title=_run_name(run_dir),
         stages=stages,
+        summary=_summary(run_dir, stages),
         damage=find_damage(run_dir),
         seconds=sum(value for value in seconds if _is_number(value)),
     )
@@ -242,7 +252,33 @@ def _manifests(run_dir: Path) -> dict[str, dict]:
     return found
 
 
-def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
+@dataclass(frozen=True)
+class Summary:
+    """What an index opens with: the stage that answers the run's question, and its figure."""
+
+    stage: StageEntry
+    figure: str | None
+    alt: str
+
+
+ANSWERING = ("12_ledger", "11_leaderboard")
+"""Notebooks whose stage answers the question of a run, the first that a run has; else its last."""
+
+
+def _summary(run_dir: Path, stages: list[StageEntry]) -> Summary | None:
+    if not stages:
+        return None
+    by_notebook = {stage.name.split("-")[0]: stage for stage in reversed(stages)}
+    answering = [by_notebook[name] for name in ANSWERING if name in by_notebook]
+    stage = answering[0] if answering else stages[-1]
+    figure = find_key_figure(_notebook_cells(run_dir / stage.name / f"{stage.name}.ipynb"))
+    if figure is None:
+        return Summary(stage, None, "")
+    picture = _thumbnail(figure.body.rpartition(",")[2], pixels=SUMMARY_PIXELS)
+    return Summary(stage, picture, figure.alt)
+
+
+def _stage_entry(folder: Path, manifests: dict[str, dict]) -> StageEntry:
     name = folder.name
     cells = _notebook_cells(folder / f"{name}.ipynb")
     return StageEntry(
@@ -250,9 +286,32 @@ def _stage_entry(folder: Path, manifest: dict) -> StageEntry:
         title=cut_line(_first_heading(cells) or name),
         # a folder's name need not be UTF-8
         link="{0}/{0}.html".format(quote(os.fsencode(name))) if cells else "",
-        manifest=manifest,
+        manifest=manifests[name],
         thumbnail=_first_thumbnail(cells),
+        question=find_question(cells),
+        differences=_differences(name, manifests),
     )
+
+
+MAX_DIFFERENCES = 3
+
+
+def _differences(name: str, manifests: dict[str, dict]) -> str:
+    """How an arm's parameters differ from those of its notebook's own stage in the run, in words.
+
+    The arm's name where the run has no such stage, or nothing differs.
+    """
+    notebook, _, arm = name.partition("-")
+    if not arm or notebook not in manifests:
+        return arm
+    own = manifests[notebook]["parameters"]
+    found = []
+    for key, value in manifests[name]["parameters"].items():
+        if own.get(key) != value:
+            shown = Path(value).name if isinstance(value, str) else show_value(value)
+            found.append(f"{key}: {shown or 'none'}")
+    more = f" and {len(found) - MAX_DIFFERENCES} more" if len(found) > MAX_DIFFERENCES else ""
+    return cut_line(", ".join(found[:MAX_DIFFERENCES]) + more) or arm
 
 
 def _notebook_cells(notebook: Path) -> list[dict]:
@@ -282,7 +341,7 @@ def _first_thumbnail(cells: list[dict]) -> str | None:
     return None
 
 
-def _thumbnail(content: str) -> str | None:
+def _thumbnail(content: str, *, pixels: tuple[int, int] = THUMBNAIL_PIXELS) -> str | None:
     """A base64 png scaled down to a data: address; None where it is no picture or a huge one."""
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(content)), formats=["PNG"])
@@ -293,7 +352,7 @@ def _thumbnail(content: str) -> str | None:
         return None  # an index must not fail for an ornament
     flat = Image.new("RGB", picture.size, "white")
     flat.paste(picture, mask=picture.getchannel("A"))
-    flat.thumbnail(THUMBNAIL_PIXELS)
+    flat.thumbnail(pixels)
     small = io.BytesIO()
     flat.quantize(64).save(small, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from matchlib.reports.labels import metric_label
 from matchlib.reports.tables import format_value
 from matchlib.reports.text import cut_text, show_invisible
 
@@ -41,6 +43,8 @@ def environment() -> Environment:
     templates.globals["content_policy"] = content_policy(css)
     templates.filters |= {
         "value": show_value,
+        "metric_label": metric_label,
+        "first_sentence": first_sentence,
         "number": show_number,
         "duration": show_duration,
         "moment": show_moment,
@@ -95,6 +99,11 @@ def show_value(value: object) -> str:
     """A parameter or other literal as text, of bounded length."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return cut_text(text, max_characters=MAX_VALUE_CHARACTERS, max_lines=20)
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the end of its first sentence."""
+    return re.split(r"(?<=[a-z0-9)\]][.?!])\s+(?=[A-Z])", text, maxsplit=1)[0]
 
 
 def show_number(value: object) -> str:

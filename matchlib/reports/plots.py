@@ -299,7 +299,7 @@ def plot_classes(shares: pd.DataFrame, published: dict[str, float]) -> Figure:
         label="published, other data",
     )
     axis.set_yticks(range(len(classes)), classes)
-    axis.set_xlabel("% of the pairs that stand wrongly high")
+    axis.set_xlabel("% of the false positives at the top")
     axis.grid(axis="x", alpha=0.4)
     axis.legend()
     return figure

@@ -22,7 +22,6 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
     measures = list(audits["measure"].unique())
     systems = list(rows["system"].unique())
     groups = list(rows["group"].unique())
-    heights = _line_heights(systems, groups)
     figure, axes = plt.subplots(
         1,
         len(measures),
@@ -32,36 +31,46 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
     )
     for axis, measure in zip(axes[0], measures, strict=True):
         for row in rows[rows["measure"] == measure].itertuples():
-            colour = PALETTE[groups.index(row.group) % len(PALETTE)]
-            _plot_interval(axis, row, heights[row.system, row.group], colour)
+            group_number = groups.index(row.group)
+            height = _line_height(systems.index(row.system), group_number, len(groups))
+            colour = PALETTE[group_number % len(PALETTE)]
+            _plot_interval(axis, row, height, colour)
         axis.set_title(_label(measure), fontsize=9)
         axis.locator_params(axis="x", nbins=4)
         axis.grid(axis="x", alpha=0.4)
-    labels = [_label(f"{system}, {group}") for system, group in heights]
-    axes[0][0].set_yticks(list(heights.values()), labels)
+    heights = []
+    labels = []
+    for system_number, system in enumerate(systems):
+        for group_number, group in enumerate(groups):
+            heights.append(_line_height(system_number, group_number, len(groups)))
+            labels.append(_label(f"{system}, {group}"))
+    axes[0][0].set_yticks(heights, labels)
     return figure
 
 
-def _line_heights(systems: list[str], groups: list[str]) -> dict[tuple[str, str], int]:
-    """(system, group) -> height of its line: downwards, with a gap after each system."""
-    heights = {}
-    height = 0
-    for system in systems:
-        for group in groups:
-            heights[system, group] = height
-            height -= 1
-        height -= 1
-    return heights
+def _line_height(system_number: int, group_number: int, n_groups: int) -> int:
+    """Height of a line: downwards, with a gap after each system."""
+    return -(system_number * (n_groups + 1) + group_number)
 
 
-def _plot_interval(axis: Axes, row, height: float, colour: str) -> None:
+def _plot_interval(
+    axis: Axes,
+    row,
+    height: float,
+    colour: str,
+) -> None:
     """A dot for the value, a bar for its interval, a black tick for the expected value."""
     axis.hlines(height, row.low, row.high, color=colour, linewidth=2)
     axis.plot(row.value, height, "o", color=colour, markersize=4)
     axis.plot(row.expected, height, "|", color="black", markersize=11)
 
 
-def plot_slices(slices: pd.DataFrame, *, measure: str, group: str) -> Figure:
+def plot_slices(
+    slices: pd.DataFrame,
+    *,
+    measure: str,
+    group: str,
+) -> Figure:
     """One group's value in every slice of the queries, with its interval.
 
     slices: slice, measure, group, value, low, high, expected. A black tick is the value expected

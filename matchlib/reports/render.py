@@ -10,7 +10,9 @@ from bs4 import BeautifulSoup
 from bs4.element import Tag
 from markupsafe import Markup
 from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
 
+from matchlib.reports.answer import find_key_figure, find_limits
 from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
 from matchlib.reports.clean import clean_html
 from matchlib.reports.overview import (
@@ -122,8 +124,15 @@ def render_notebook(notebook: Path, html: Path) -> Path:
         title=title or notebook.stem,
         headings=headings,
         body=body,
+        key_figure=find_key_figure(content.cells),
+        limits=_inline_html(find_limits(content.cells)),
         manifest=read_manifest(notebook.parent),
     )
+
+
+def _inline_html(markdown: str) -> Markup:
+    """One paragraph of Markdown as HTML, cleaned."""
+    return clean_html(markdown2html(markdown[:MAX_PROSE_CHARACTERS])) if markdown else Markup("")
 
 
 def _cut_code(source: str) -> str:

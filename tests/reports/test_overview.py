@@ -67,11 +67,11 @@ def demo(tmp_path):
 
 def test_index_lists_finished_stages_in_name_order(demo):
     index = parse(render_index(demo))
-    assert [link.text for link in index.select("h2 a")] == [
+    assert [link.text for link in index.select(".stage h2 a")] == [
         "Title of 02_train",
-        "Title of 02_train-shuffled",
+        "Title of 02_train-shuffled (shuffle: true)",
     ]
-    assert [link["href"] for link in index.select("h2 a")] == [
+    assert [link["href"] for link in index.select(".stage h2 a")] == [
         "02_train/02_train.html",
         "02_train-shuffled/02_train-shuffled.html",
     ]
@@ -112,9 +112,10 @@ def test_thumbnails_are_small(demo):
 def test_folder_names_need_not_be_utf8(tmp_path):
     stage = tmp_path / "01_data-\udcff"
     finish_stage(tmp_path, stage.name, metrics={}, parameters={})
-    link = parse(render_index(tmp_path)).select_one("h2 a")
+    link = parse(render_index(tmp_path)).select_one(".stage h2 a")
     assert (
-        link["href"] == "01_data-%FF/01_data-%FF.html" and link.text == "Title of 01_data-⟨U+DCFF⟩"
+        link["href"] == "01_data-%FF/01_data-%FF.html"
+        and link.text == "Title of 01_data-⟨U+DCFF⟩ (⟨U+DCFF⟩)"
     )
 
 
@@ -139,7 +140,7 @@ def test_broken_picture_leaves_no_thumbnail(tmp_path):
     figure = new_output("display_data", data={"image/png": "bm90IGEgcG5n"})
     write_notebook(tmp_path / "01_data" / "01_data.ipynb", [new_code_cell("1", outputs=[figure])])
     index = parse(render_index(tmp_path))
-    assert not index.select("img") and index.select_one("h2").text == "01_data"
+    assert not index.select("img") and index.select_one(".stage h2").text == "01_data"
 
 
 def test_index_of_an_empty_run_says_so(tmp_path):
@@ -279,10 +280,11 @@ def test_the_report_is_made_of_what_is_whole_and_lists_the_rest(written, harm, s
     assert notes[0].endswith("; run it again") and str(written) not in notes[0]
     index = parse(pages[0])
     assert sentence in index.select_one(".damage").text
-    assert "Title of 02_train-shuffled" in [link.text for link in index.select("h2 a")]
+    titles = [link.text for link in index.select(".stage h2 a")]
+    assert any(title.startswith("Title of 02_train-shuffled (") for title in titles)
     has_page = "scores.csv" in sentence
     assert (written / "02_train" / "02_train.html").exists() == has_page
-    assert ("Title of 02_train" in [link.text for link in index.select("h2 a")]) == has_page
+    assert ("Title of 02_train" in [link.text for link in index.select(".stage h2 a")]) == has_page
     page = compare_runs([written, written], written.parent / "compare.html")
     assert sentence in parse(page).select_one(".damage").text
 
@@ -321,3 +323,21 @@ def test_a_comparison_of_runs_of_which_one_is_wholly_torn_is_refused(written):
 )
 def test_durations_read_well(seconds, text):
     assert show_duration(seconds) == text
+
+
+def test_the_index_opens_with_question_answer_and_figure(demo):
+    finish_stage(demo, "11_leaderboard", metrics={}, parameters={}, headline="It ranks better.")
+    figure = new_output("display_data", data={"image/png": png(900, 600)})
+    cells = [
+        new_markdown_cell("# 11 · Leaderboard\n\n**Question.** Does training help?"),
+        new_code_cell("plot()", outputs=[figure]),
+    ]
+    write_notebook(demo / "11_leaderboard" / "11_leaderboard.ipynb", cells)
+    index = parse(render_index(demo))
+    header = index.select_one("header")
+    assert header.select_one(".question").text == "Does training help?"
+    assert header.select_one(".headline").text == "It ranks better."
+    assert header.select_one(".key img")["alt"] == "Figure of 11 · Leaderboard"
+    rows = [[cell.text for cell in row.select("td")] for row in index.select(".stages tbody tr")]
+    assert rows[0] == ["Title of 02_train", "It helps.", "30 s"]
+    assert rows[1][0] == "Title of 02_train-shuffled (shuffle: true)"

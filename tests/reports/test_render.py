@@ -280,3 +280,29 @@ def test_tables_import_neither_nbconvert_nor_science():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_page_opens_with_headline_figure_and_limits(tmp_path):
+    figure = new_output("display_data", data={"image/png": png(20, 10)})
+    other = new_output("display_data", data={"image/png": png(30, 10)})
+    key = new_code_cell("plot()", outputs=[figure])
+    key.metadata["tags"] = ["key-figure"]
+    cells = [
+        new_markdown_cell("# Title"),
+        new_code_cell("first()", outputs=[other]),
+        key,
+        new_markdown_cell("**Limits.** One run <script>alert(1)</script> only.\n\nMore."),
+    ]
+    write_notebook(tmp_path / "a.ipynb", cells)
+    (tmp_path / "manifest.json").write_text(json.dumps({"headline": "It helps."}))
+    html = render_notebook(tmp_path / "a.ipynb", tmp_path / "a.html")
+    page = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
+    header = page.select_one("header")
+    assert [tag for tag in ("headline", "key", "limits") if header.select_one(f".{tag}")] == [
+        "headline",
+        "key",
+        "limits",
+    ]
+    assert header.select_one(".key img")["src"].endswith(png(20, 10))
+    assert "One run" in header.select_one(".limits").text and not page.select("script")
+    assert "More." not in header.text
