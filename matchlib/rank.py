@@ -35,7 +35,7 @@ from matchlib.retrieval.trec import write_run
 from matchlib.stage import Finished, is_finished
 
 READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
-"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_reading.py finds
+"""Rules whose columns may be read from the texts. On test wording benchmarks/bench_facts.py finds
 city right in all, seniority in 97% and remote in 93% of the market's jobs; skills and degrees are
 read too badly for a rule."""
 KNOWN = {"seniority": LEVELS, "degree": DEGREES, "remote": ("yes", "no")}

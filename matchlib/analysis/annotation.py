@@ -165,7 +165,9 @@ def classify_by_language_model(
 
 
 def measure_agreement(
-    reference: pd.Series, classes: pd.Series, clusters: pd.Series | None = None
+    reference: pd.Series,
+    classes: pd.Series,
+    clusters: pd.Series | None = None,
 ) -> dict[str, float]:
     """How far two annotators of the same rows agree.
 

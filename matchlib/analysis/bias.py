@@ -100,6 +100,7 @@ class _Estimate:
 
 
 _NO_ESTIMATE = _Estimate(np.nan, None, 0)
+_NO_FIGURE = {"value": np.nan, "low": np.nan, "high": np.nan}
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ def audit_ranking(
             }
             row.update(_interval(estimate, measure, totals.clusters))
             if estimate.n < settings.min_group_size:
-                row.update({"value": np.nan, "low": np.nan, "high": np.nan, "note": "too few"})
+                row.update(_NO_FIGURE)
+                row["note"] = "too few"
             elif measure.name == "selection ratio" and estimate.value < FOUR_FIFTHS:
                 row["note"] = "under four fifths"
             elif measure in permuted and not comparable:
@@ -250,8 +252,8 @@ def audit_slices(
             audit = pd.DataFrame({"measure": "share of the pool", "group": own_groups})
             audit = audit.assign(note="no other group").reindex(columns=AUDIT_COLUMNS)
         audits.append(audit.assign(slice=name))
-    audited = pd.concat(audits, ignore_index=True).drop(columns=["p_holm", "flag"])
-    return audited[["slice", *audited.columns.drop("slice")]]
+    exploratory = [name for name in AUDIT_COLUMNS if name not in ("p_holm", "flag")]
+    return pd.concat(audits, ignore_index=True)[["slice", *exploratory]]
 
 
 def audit_by_name(
@@ -283,14 +285,16 @@ def audit_by_name(
     strata = codes_of(people, settings.strata)
     is_top = ranking["rank"] <= settings.cutoff
     n_top = is_top.groupby(ranking["candidate_id"]).sum().loc[people.index]
-    excess_top = (n_top - n_top.groupby(strata).transform("mean")) / n_top.sum()
+    expected_top = n_top.groupby(strata).transform("mean")
+    excess_top = (n_top - expected_top) / n_top.sum()
     rows = []
     for group in sorted(n_names.index):
         is_member = (groups == group).astype(float)
         beyond_stratum = is_member - is_member.groupby(strata).transform("mean")
-        by_name = (beyond_stratum * excess_top).groupby(names.to_numpy()).sum().to_numpy()
+        contributions = beyond_stratum * excess_top
+        by_name = contributions.groupby(names.to_numpy()).sum()
         row = {"group": group}
-        row.update(_sum_over_names(by_name, settings))
+        row.update(_sum_over_names(by_name.to_numpy(), settings))
         row["n"] = int(is_member.sum())
         row["n_units"] = int(n_names[group])
         rows.append(row)
@@ -312,8 +316,8 @@ def _named_people(
         raise DataError(
             f"resumes have no column {name_column!r}; they have {', '.join(resumes.columns)}"
         )
-    has_name = resumes[name_column].fillna("").astype(str).str.strip() != ""
-    named = resumes[has_name].set_index("resume_id", drop=False)
+    names = resumes[name_column].fillna("").astype(str).str.strip()
+    named = resumes[names != ""].set_index("resume_id", drop=False)
     is_named = ranking["candidate_id"].isin(named["resume_id"])
     return named.loc[ranking["candidate_id"][is_named].unique()]
 
@@ -340,7 +344,8 @@ def _sum_over_names(contributions: np.ndarray, settings: AuditSettings) -> dict[
     signs."""
     n = len(contributions)
     total = float(contributions.sum())
-    standard_error = np.sqrt((contributions**2).sum() * n / (n - 1))
+    variance = (contributions**2).sum() * n / (n - 1)
+    standard_error = np.sqrt(variance)
     half_width = float(stats.t.ppf(0.975, n - 1)) * standard_error
     p = paired_randomisation(
         contributions,
@@ -348,7 +353,12 @@ def _sum_over_names(contributions: np.ndarray, settings: AuditSettings) -> dict[
         seed=settings.seed,
         n_resamples=settings.n_permutations,
     )
-    return {"excess": total, "low": total - half_width, "high": total + half_width, "p": p}
+    return {
+        "excess": total,
+        "low": total - half_width,
+        "high": total + half_width,
+        "p": p,
+    }
 
 
 def codes_of(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -373,8 +383,9 @@ def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
         raise DataError(
             f"resumes have no column {column!r} to audit; they have {', '.join(resumes.columns)}"
         )
-    values = resumes[column].astype(object).where(resumes[column].notna(), "")
-    groups = values.astype(str).str.strip().replace("", NOT_STATED)
+    values = resumes[column].astype(object)
+    texts = values.where(values.notna(), "").astype(str)
+    groups = texts.str.strip().replace("", NOT_STATED)
     if groups.nunique() < 2:
         raise DataError(
             f"all resumes have {column} {groups.iloc[0]!r}; an audit compares at least two groups"
@@ -405,7 +416,8 @@ def _compute_totals(
         qualified_codes[name] = _pair_codes(pairs, queries, people.index)
     # a qualified pair that is not ranked counts, too: it was missed
     # pandas' hash tables: faster than numpy's sorts
-    all_codes = np.sort(pd.unique(np.concatenate([ranked_codes, *qualified_codes.values()])))
+    judged_codes = np.concatenate([ranked_codes, *qualified_codes.values()])
+    all_codes = np.sort(pd.unique(judged_codes))
     query, person = np.divmod(all_codes, len(people))
     ranks = np.full(len(all_codes), np.nan)
     ranks[np.searchsorted(all_codes, ranked_codes)] = ranking["rank"]
@@ -424,8 +436,9 @@ def _compute_totals(
         by_group[part] = sums.reshape(n_queries, n_groups)
     from_pools = {}
     beyond_pools = dict(weights)
+    pool_sizes = np.bincount(query, weights["pool"])
     for part in _RANK_PARTS:
-        per_candidate = np.bincount(query, weights[part]) / np.bincount(query, weights["pool"])
+        per_candidate = np.bincount(query, weights[part]) / pool_sizes
         from_pools[part] = per_candidate @ by_group["pool"]
         beyond_pools[part] = weights[part] - per_candidate[query] * weights["pool"]
     by_resume = {}
@@ -456,7 +469,9 @@ def _check_cutoff(ranking: pd.DataFrame, cutoff: int) -> None:
 def _qualified_pairs(labels: pd.DataFrame, queries: pd.Index) -> pd.DataFrame:
     """The positive pairs of the ranked queries: query_id, candidate_id."""
     qrels = qrels_from_labels(labels, "rank_resumes")
-    return qrels[qrels["label"].gt(0) & qrels["query_id"].isin(queries)]
+    is_positive = qrels["label"] > 0
+    is_ranked = qrels["query_id"].isin(queries)
+    return qrels[is_positive & is_ranked]
 
 
 def _all_candidates(
@@ -475,14 +490,22 @@ def _all_candidates(
     return people
 
 
-def _pair_codes(pairs: pd.DataFrame, queries: pd.Index, people: pd.Index) -> np.ndarray:
+def _pair_codes(
+    pairs: pd.DataFrame,
+    queries: pd.Index,
+    people: pd.Index,
+) -> np.ndarray:
     """One int for each pair: number of the query * number of people + number of the person."""
     query = queries.get_indexer(pairs["query_id"])
     person = people.get_indexer(pairs["candidate_id"])
     return query * len(people) + person
 
 
-def _rank_weights(ranks: np.ndarray, query: np.ndarray, cutoff: int) -> dict[str, np.ndarray]:
+def _rank_weights(
+    ranks: np.ndarray,
+    query: np.ndarray,
+    cutoff: int,
+) -> dict[str, np.ndarray]:
     """(pairs,) weights of pool, top and exposure; 0 of a pair that is not ranked (rank NaN)."""
     is_ranked = ~np.isnan(ranks)
     is_top = np.nan_to_num(ranks, nan=np.inf) <= cutoff
@@ -495,7 +518,9 @@ def _rank_weights(ranks: np.ndarray, query: np.ndarray, cutoff: int) -> dict[str
 
 
 def _estimate_measures(
-    totals: _Totals, group: int, min_group_size: int
+    totals: _Totals,
+    group: int,
+    min_group_size: int,
 ) -> dict[_Measure, _Estimate]:
     """All measures of a group."""
     sums = totals.by_group
@@ -503,7 +528,9 @@ def _estimate_measures(
     smaller_side = min(sizes[group], sizes.sum() - sizes[group])
     rates = []
     for other, size in enumerate(sizes):
-        rates.append(_ratio(sums["top"][:, other], sums["pool"][:, other], size))
+        n_top = sums["top"][:, other]
+        n_ranked = sums["pool"][:, other]
+        rates.append(_ratio(n_top, n_ranked, size))
     best_rate = _best_rate(rates, min_group_size)
     estimates = {}
     for measure, part in (
@@ -511,8 +538,9 @@ def _estimate_measures(
         ("share of the top", "top"),
         ("share of exposure", "exposure"),
     ):
+        own = sums[part][:, group]
         all_groups = sums[part].sum(axis=1)
-        estimates[_Measure(measure)] = _ratio(sums[part][:, group], all_groups, smaller_side)
+        estimates[_Measure(measure)] = _ratio(own, all_groups, smaller_side)
     estimates[_Measure("selection rate")] = rates[group]
     estimates[_Measure("selection ratio")] = _quotient(rates[group], best_rate)
     for name in totals.judgment_sets:
@@ -541,7 +569,11 @@ def _best_rate(rates: list[_Estimate], min_group_size: int) -> _Estimate:
     return max(rates, key=order)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, n: int) -> _Estimate:
+def _ratio(
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    n: int,
+) -> _Estimate:
     """Sum over sum, both (Q,).
 
     The error is the mean of numerator - value * denominator over the mean denominator.
@@ -569,16 +601,20 @@ def _quotient(one: _Estimate, best: _Estimate) -> _Estimate:
 
 
 def _interval(
-    estimate: _Estimate, measure: _Measure, clusters: np.ndarray | None
+    estimate: _Estimate,
+    measure: _Measure,
+    clusters: np.ndarray | None,
 ) -> dict[str, float]:
     """value, low, high and n_clusters; the interval is cut at the measure's limits."""
     if estimate.influence is None:
-        return {"value": np.nan, "low": np.nan, "high": np.nan, "n_clusters": 0}
+        return {**_NO_FIGURE, "n_clusters": 0}
     error = mean_interval(estimate.influence, clusters)
+    low = estimate.value + error["low"]
+    high = estimate.value + error["high"]
     return {
         "value": estimate.value,
-        "low": float(np.clip(estimate.value + error["low"], *measure.limits)),
-        "high": float(np.clip(estimate.value + error["high"], *measure.limits)),
+        "low": float(np.clip(low, *measure.limits)),
+        "high": float(np.clip(high, *measure.limits)),
         "n_clusters": error["n_clusters"],
     }
 
@@ -591,7 +627,7 @@ def _permute_groups(totals: _Totals, settings: AuditSettings) -> dict[_Measure, 
     for labels in _permuted_labels(totals, settings):
         blocks.append(_sum_by_group(labels, weights, n_groups))
     all_sums = np.concatenate(blocks)
-    sums = {part: all_sums[:, :, number] for number, part in enumerate(totals.by_resume)}
+    sums = dict(zip(totals.by_resume, np.moveaxis(all_sums, 2, 0), strict=True))
     values = {}
     for measure, part in (("share of the top", "top"), ("share of exposure", "exposure")):
         from_pools = totals.from_pools[part]
@@ -619,15 +655,23 @@ def _permuted_labels(totals: _Totals, settings: AuditSettings) -> Iterator[np.nd
         size = min(block_size, settings.n_permutations - start)
         # strata are whole numbers: sorting stratum + random keeps strata together and permutes
         # the members of each
-        order = np.argsort(totals.strata + rng.random((size, n_people)), axis=1)
+        keys = totals.strata + rng.random((size, n_people))
+        order = np.argsort(keys, axis=1)
         labels = np.empty_like(order)
         labels[:, by_stratum] = totals.groups[order]
         yield labels
 
 
-def _sum_by_group(labels: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
+def _sum_by_group(
+    labels: np.ndarray,
+    weights: np.ndarray,
+    n_groups: int,
+) -> np.ndarray:
     """(P, G, M) sums of weights (R, M) over the members of each group, for P labellings (P, R)."""
-    sums = [(labels == group).astype(float) @ weights for group in range(n_groups)]
+    sums = []
+    for group in range(n_groups):
+        is_member = (labels == group).astype(float)
+        sums.append(is_member @ weights)
     return np.stack(sums, axis=1)
 
 
@@ -654,15 +698,18 @@ def _comparable_share(totals: _Totals, group: int) -> float:
     """Share of a group's members whose stratum holds a member of another group."""
     groups = pd.Series(totals.groups)
     n_groups_in_stratum = groups.groupby(totals.strata).transform("nunique").to_numpy()
-    return float((n_groups_in_stratum[totals.groups == group] > 1).mean())
+    own_strata = n_groups_in_stratum[totals.groups == group]
+    return float((own_strata > 1).mean())
 
 
 def _add_flags(audit: pd.DataFrame) -> pd.DataFrame:
     """With p_holm and flag; of two groups, which mirror each other, each measure counts once."""
     test_key = _test_key(audit)
     tests = audit.dropna(subset="p").drop_duplicates(test_key)
-    adjusted = tests[test_key].assign(p_holm=holm(tests["p"].to_numpy(float)))
-    audit = audit.drop(columns=["p_holm", "flag"]).merge(adjusted, how="left", on=test_key)
+    p_holm = holm(tests["p"].to_numpy(float))
+    adjusted = tests[test_key].assign(p_holm=p_holm)
+    audit = audit.drop(columns=["p_holm", "flag"])
+    audit = audit.merge(adjusted, how="left", on=test_key)
     audit["flag"] = audit["p_holm"] < FLAG_LEVEL
     return audit[AUDIT_COLUMNS]
 

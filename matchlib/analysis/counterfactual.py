@@ -8,7 +8,15 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.stats import mean_interval
 
-MOVEMENT_COLUMNS = ["measure", "group", "value", "low", "high", "n", "n_clusters"]
+MOVEMENT_COLUMNS = [
+    "measure",
+    "group",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_clusters",
+]
 
 
 def rank_biased_overlap(
@@ -31,31 +39,37 @@ def rank_biased_overlap(
     ranks_before = before[before["rank"] <= depth].set_index(keys)["rank"]
     ranks_after = after[after["rank"] <= depth].set_index(keys)["rank"]
     list_sizes = ranks_before.groupby(level="query_id").size()
-    if not list_sizes.equals(ranks_after.groupby(level="query_id").size()):
+    sizes_after = ranks_after.groupby(level="query_id").size()
+    if not list_sizes.equals(sizes_after):
         raise DataError(
             "the two rankings do not hold the same queries with as many candidates each; rank the "
             "same jobs and resumes twice"
         )
     common = pd.concat([ranks_before, ranks_after], axis=1, join="inner")
     depth_in_both = common.max(axis=1)  # from which both lists hold the candidate
-    depths_of_query = {
-        query: own.to_numpy(int) for query, own in depth_in_both.groupby(level="query_id")
-    }
+    depths_by_query = {}
+    for query, depths in depth_in_both.groupby(level="query_id"):
+        depths_by_query[query] = depths.to_numpy(int)
     overlaps = {}
     for query, size in list_sizes.items():
-        found = depths_of_query.get(query, [])
-        overlaps[query] = _extrapolated_overlap(found, size, persistence)
+        depths = depths_by_query.get(query, [])
+        overlaps[query] = _extrapolated_overlap(depths, size, persistence)
     return pd.Series(overlaps, name="rbo").rename_axis("query_id")
 
 
-def _extrapolated_overlap(depths_in_both: np.ndarray, size: int, persistence: float) -> float:
+def _extrapolated_overlap(
+    depths_in_both: np.ndarray,
+    size: int,
+    persistence: float,
+) -> float:
     """depths_in_both: for each common candidate the depth from which both lists hold it."""
     depths = np.arange(1, size + 1)
-    n_common = np.bincount(depths_in_both, minlength=size + 1)[1:].cumsum()
-    agreement = n_common / depths
+    n_new = np.bincount(depths_in_both, minlength=size + 1)[1:]
+    agreement = n_new.cumsum() / depths
     weight = persistence**depths
     tail = agreement[-1] * weight[-1]
-    return tail + (1 - persistence) / persistence * (agreement * weight).sum()
+    scale = (1 - persistence) / persistence
+    return tail + scale * (agreement * weight).sum()
 
 
 def compare_rankings(
@@ -98,13 +112,18 @@ def compare_rankings(
         for group, values in shifts[measure].groupby(candidate_groups):
             own_clusters = None
             if candidate_clusters is not None:
-                own_clusters = candidate_clusters.reindex(values.index).to_numpy()
+                own_clusters = candidate_clusters.reindex(values.index)
+                own_clusters = own_clusters.to_numpy()
             interval = mean_interval(values.to_numpy(), own_clusters)
             rows.append({"measure": measure, "group": group, **interval})
     return pd.DataFrame(rows)
 
 
-def _kept_share(before: pd.DataFrame, after: pd.DataFrame, cutoff: int) -> pd.Series:
+def _kept_share(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    cutoff: int,
+) -> pd.Series:
     """query_id -> share of the top that is in both rankings."""
     keys = ["query_id", "candidate_id"]
     top_before = before.loc[before["rank"] <= cutoff, keys]

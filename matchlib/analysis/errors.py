@@ -138,7 +138,12 @@ def count_errors(
     return pd.DataFrame(rows)
 
 
-def sample_pairs(pairs: pd.DataFrame, n_sampled: int, *, seed: int) -> pd.DataFrame:
+def sample_pairs(
+    pairs: pd.DataFrame,
+    n_sampled: int,
+    *,
+    seed: int,
+) -> pd.DataFrame:
     """n_sampled pairs of each task by seed: one of every query before any query has two."""
     if pairs.empty:
         return pairs
@@ -378,7 +383,11 @@ def _positives_bin(qrels: pd.DataFrame, query_ids: pd.Index) -> pd.Series:
     return pd.cut(n_positives, [0, 1, 3, 10, np.inf], labels=["1", "2-3", "4-10", "11+"])
 
 
-def summarise_errors(shares: pd.DataFrame, agreements: pd.DataFrame, filters: pd.DataFrame) -> str:
+def summarise_errors(
+    shares: pd.DataFrame,
+    agreements: pd.DataFrame,
+    filters: pd.DataFrame,
+) -> str:
     """The stage's headline, from the tables of `count_classes`, `annotation.compare_annotators`
     and `filters.compare_filters`."""
     if shares.empty:

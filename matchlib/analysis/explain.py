@@ -57,7 +57,11 @@ def explain_pairs(
     return explained.astype({"required_years": "Int64", "resume_years": "Int64"})
 
 
-def _texts_by_id(documents: pd.DataFrame, key: str, pairs: pd.DataFrame) -> pd.Series:
+def _texts_by_id(
+    documents: pd.DataFrame,
+    key: str,
+    pairs: pd.DataFrame,
+) -> pd.Series:
     needed = documents[documents[key].isin(pairs[key])]
     return needed.drop_duplicates(key).set_index(key)["text"]
 
@@ -127,7 +131,12 @@ def _distinct_statements(segments: list[Segment], max_statements: int) -> dict[s
 class _NearestStatements:
     """The statements of jobs and resumes (Series of texts by id) and their vectors."""
 
-    def __init__(self, job_texts: pd.Series, resume_texts: pd.Series, encoder: Encoder):
+    def __init__(
+        self,
+        job_texts: pd.Series,
+        resume_texts: pd.Series,
+        encoder: Encoder,
+    ):
         self.requirements = job_texts.map(requirements).to_dict()
         self.statements = resume_texts.map(_resume_statements).to_dict()
         self.job_vectors = _encode_distinct(self.requirements, encoder.encode_jobs)

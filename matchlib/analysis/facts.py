@@ -240,7 +240,12 @@ def split_segments(text: str) -> list[Segment]:
     return segments
 
 
-def _section_is_optional(heading: str, level: int, section_level: int, was_optional: bool) -> bool:
+def _section_is_optional(
+    heading: str,
+    level: int,
+    section_level: int,
+    was_optional: bool,
+) -> bool:
     if _OPTIONAL.search(heading):
         return True
     if _REQUIRED.search(heading):
@@ -249,7 +254,11 @@ def _section_is_optional(heading: str, level: int, section_level: int, was_optio
     return was_optional or starts_new_section
 
 
-def _level_that_ends_section(heading: str, level: int, section_level: int) -> int:
+def _level_that_ends_section(
+    heading: str,
+    level: int,
+    section_level: int,
+) -> int:
     """The level at or above which a later heading that says neither ends this section."""
     says_which = bool(_OPTIONAL.search(heading) or _REQUIRED.search(heading))
     if says_which or not section_level:
@@ -516,7 +525,10 @@ def _distinct_texts(documents: list[_Document], with_occupation: list[_Document]
 
 
 def match_skills_by_similarity(
-    vectors: Sequence[np.ndarray], occupation: str, known: set[str], encoder: Encoder
+    vectors: Sequence[np.ndarray],
+    occupation: str,
+    known: set[str],
+    encoder: Encoder,
 ) -> list[str]:
     """The skill (name) that each statement of one document is most similar to, or "".
 
@@ -625,7 +637,11 @@ def similarity_threshold(encoder: Encoder) -> float:
     )
 
 
-def _score_with_precision(scores: np.ndarray, is_correct: np.ndarray, weights: np.ndarray) -> float:
+def _score_with_precision(
+    scores: np.ndarray,
+    is_correct: np.ndarray,
+    weights: np.ndarray,
+) -> float:
     """The least score (n,) from which on the weighted share of correct ones is MIN_PRECISION."""
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]

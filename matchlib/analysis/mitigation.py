@@ -174,7 +174,11 @@ def rerank_to_shares(
     return reordered.assign(rank=ordered["rank"].to_numpy()).reset_index(drop=True)
 
 
-def _reorder_greedily(groups: np.ndarray, shares: np.ndarray, cutoff: int) -> np.ndarray:
+def _reorder_greedily(
+    groups: np.ndarray,
+    shares: np.ndarray,
+    cutoff: int,
+) -> np.ndarray:
     """(n,) new order of candidates (n,), whose groups are codes into shares, given best first."""
     n_groups = len(shares)
     waiting = [list(np.flatnonzero(groups == group)) for group in range(n_groups)]
@@ -196,7 +200,11 @@ def _reorder_greedily(groups: np.ndarray, shares: np.ndarray, cutoff: int) -> np
     return np.concatenate([placed, rest]).astype(int)
 
 
-def _ranks_owed(shares: np.ndarray, last: int, group_sizes: list[int]) -> np.ndarray:
+def _ranks_owed(
+    shares: np.ndarray,
+    last: int,
+    group_sizes: list[int],
+) -> np.ndarray:
     """(last, G) ranks that each group must have down to each rank; no more than it has members."""
     floors = np.floor(np.outer(np.arange(1, last + 1), shares) + 1e-9)
     return np.minimum(floors, group_sizes)
@@ -284,7 +292,11 @@ def _score_treated(
     return compared.set_index("system")
 
 
-def _gap_of(audit: pd.DataFrame, channel: str, group: str) -> pd.Series:
+def _gap_of(
+    audit: pd.DataFrame,
+    channel: str,
+    group: str,
+) -> pd.Series:
     """The audit's row of a group's recall gap."""
     is_gap = audit["measure"] == f"recall gap, {channel}"
     return audit[is_gap].set_index("group").loc[group]

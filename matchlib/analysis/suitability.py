@@ -37,7 +37,10 @@ def facts_from_columns(jobs: pd.DataFrame, resumes: pd.DataFrame) -> Facts:
 
 
 def facts_from_texts(
-    jobs: pd.DataFrame, resumes: pd.DataFrame, *, encoder: Encoder | None = None
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    encoder: Encoder | None = None,
 ) -> Facts:
     """The facts that `facts.extract_facts` finds in the texts; regions of cities that the market
     knows."""

@@ -8,6 +8,7 @@ from matchlib.data import privacy
 from matchlib.data.gender_terms import (
     add_swapped_copies,
     name_pairs,
+    redact_gender_terms,
     swap_gender_terms,
     term_pairs,
 )
@@ -17,63 +18,80 @@ from matchlib.data.schema import DataError
 
 
 @pytest.mark.parametrize(
-    "text, swapped",
+    ("text", "swapped"),
     [
         ("She led her team.", "He led his team."),
         ("The award was hers; we gave it to her.", "The award was his; we gave it to him."),
-        (
-            "He asked her to lead; HIS car is his.",
-            "She asked him to lead; HIS car is hers.",
-        ),  # capitals are not found
+        # words in capitals are not found
+        ("He asked her to lead; HIS car is his.", "She asked him to lead; HIS car is hers."),
         ("Captain of the women's football club.", "Captain of the men's football club."),
         ("Returned from Maternity leave.", "Returned from Paternity leave."),
         ("Chairwoman, salesmen and a stepfather.", "Chairman, saleswomen and a stepmother."),
         ("Mrs Anna Smith", "Mr Bobby Smith"),
         ("Dr. James Brown helped himself.", "Dr. Jenna Brown helped herself."),
         ("王女士：她 is ELENA MILLER", "王先生：他 is ELIGIO MILLER"),
-        ("Female connector, maternity ward, mother tongue, Grace Hospital, née",) * 2,
     ],
 )
 def test_by_example(text, swapped):
     assert swap_gender_terms(text) == swapped
 
 
-def test_there_and_back_is_the_same_text():
-    for text in (
+def test_words_that_name_no_person_stay():
+    text = "Female connector, maternity ward, mother tongue, Grace Hospital, née"
+    assert swap_gender_terms(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "He himself led his team; the chairman asked him.",
         "Sir, Peter Brown and the gentlemen's fraternity",
-    ):
-        assert swap_gender_terms(text) != text
-        assert swap_gender_terms(swap_gender_terms(text)) == text
-    assert swap_gender_terms(swap_gender_terms("Mrs Miller")) == "Ms Miller"  # as English has it
+    ],
+)
+def test_swapping_twice_restores_the_text(text):
+    swapped = swap_gender_terms(text)
+    assert swapped != text
+    assert swap_gender_terms(swapped) == text
+
+
+def test_mrs_is_not_restored():
+    assert swap_gender_terms(swap_gender_terms("Mrs Miller")) == "Ms Miller"
+
+
+def lower_case(names):
+    return {name.lower() for name in names}
+
+
+def test_nearly_every_unambiguous_name_has_a_counterpart():
+    names = unambiguous_names()
+    known = lower_case(names["woman"]) | lower_case(names["man"])
+    has_counterpart = [name in name_pairs() for name in known]
+    assert np.mean(has_counterpart) > 0.99
 
 
 def test_names_change_gender():
-    """Every unambiguous name changes its gender, and pairs within the shorter list are mutual."""
+    women = lower_case(unambiguous_names()["woman"])
+    for name, counterpart in name_pairs().items():
+        assert counterpart != name
+        if name in women:
+            assert counterpart not in women
+
+
+def test_names_within_the_shorter_list_are_mutual():
     pairs = name_pairs()
-    folded = {
-        gender: {name.lower() for name in names} for gender, names in unambiguous_names().items()
-    }
-    assert all(pairs[name] not in folded["woman"] for name in folded["woman"] if name in pairs)
-    assert np.mean([name in pairs for names in folded.values() for name in names]) > 0.99
-    women = {
-        name for name in pairs if name in {"mary", "julia", "fatima", "carmen", "ursula", "anna"}
-    }
-    assert women and all(pairs[name] not in women for name in women)
-    assert sum(pairs[pairs[name]] == name for name in pairs) > 0.6 * len(pairs)
-    assert all(pairs.get(name) != name for name in pairs)
+    is_mutual = [pairs[counterpart] == name for name, counterpart in pairs.items()]
+    assert np.mean(is_mutual) > 0.6
 
 
-def test_every_term_is_found_and_leaves_no_trace_when_redacted():
-    """Whatever can be swapped is redacted."""
-    spoken_to = {"mr", "ms", "mrs", "miss", "sir", "madam", "ma'am", "sra", "srta"}
+def test_every_term_is_swapped_and_redacted():
+    titles = {"mr", "ms", "mrs", "miss", "sir", "madam", "ma'am", "sra", "srta"}
     for word in term_pairs():
         text = f"It says {word} there"
         if word in ("m", "f"):
             text = f"Gender: {word.upper()}"
         elif word > "一":
             text = f"，{word}，"
-        elif word in spoken_to:
+        elif word in titles:
             text = f"It says {word.capitalize()} Of there"
         assert privacy.redact(text)[0] != text, text
         assert swap_gender_terms(text) != text, text
@@ -84,47 +102,68 @@ def gendered_texts():
     return list(Market(3, gender_shown=1.0, gender_proxies=1.0).resumes(150, "test")["text"])
 
 
-def test_on_redacted_text_no_byte_changes(gendered_texts):
+def test_redacted_text_does_not_change(gendered_texts):
     for text in gendered_texts:
         assert swap_gender_terms(text) != text
-        hidden = privacy.redact(text, ["name", "gendered"])[0]
-        assert swap_gender_terms(hidden) == hidden
+        redacted = redact_gender_terms(text)
+        assert swap_gender_terms(redacted) == redacted
 
 
-def test_redaction_forgets_which_gender_it_was(gendered_texts):
-    """The redacted resume of a woman is that of the man with the same resume: nothing swappable was left behind."""
+def test_redaction_removes_the_gender(gendered_texts):
+    """The redacted resume of a woman is that of the man with the same resume."""
     for text in gendered_texts:
         swapped = swap_gender_terms(text)
-        assert privacy.redact(swapped, ["name", "gendered"]) == privacy.redact(
-            text, ["name", "gendered"]
-        )
-        assert swap_gender_terms(swapped) != swapped
+        assert redact_gender_terms(swapped) == redact_gender_terms(text)
 
 
-def test_copies_are_of_training_resumes_that_hold_a_term_and_carry_their_labels():
-    tables = Market(2, occupations=4, gender_proxies=0.5, true_fit_share=0.05).tables(
-        {"train": (20, 40), "valid": (5, 10)}
-    )
-    added = add_swapped_copies(tables)
-    resumes = added["resumes"][len(tables["resumes"]) :].set_index("resume_id")
-    hinted = tables["resumes"].query(
-        "split == 'train' and (text.str.contains('club') or text.str.contains('leave'))"
-    )
-    assert (
-        list(resumes.index) == [f"{i}~swapped" for i in hinted["resume_id"]]
-        and 0 < len(hinted) < 40
-    )
-    for one in hinted.itertuples():
-        changed = resumes.loc[f"{one.resume_id}~swapped", "text"]
-        assert changed != one.text and len(set(changed.split()) ^ set(one.text.split())) == 2
-    for name in ("labels", "truth"):
-        before = tables[name][tables[name]["resume_id"].isin(hinted["resume_id"])]
-        after = added[name][len(tables[name]) :]
-        assert (
-            after["resume_id"].str.removesuffix("~swapped").tolist() == before["resume_id"].tolist()
-        )
-        assert len(before) and (after["split"] == "train").all()
-        pd.testing.assert_frame_equal(added[name][: len(tables[name])], tables[name])
-    assert added["jobs"] is tables["jobs"]
+@pytest.fixture(scope="module")
+def market_tables():
+    """Tables in which about half of the resumes hold a gendered word."""
+    market = Market(2, occupations=4, gender_proxies=0.5, true_fit_share=0.05)
+    return market.tables({"train": (20, 40), "valid": (5, 10)})
+
+
+@pytest.fixture(scope="module")
+def gendered_resumes(market_tables):
+    resumes = market_tables["resumes"]
+    holds_term = resumes["text"].str.contains("club|leave")
+    gendered = resumes[holds_term & (resumes["split"] == "train")]
+    assert 0 < len(gendered) < 40
+    return gendered
+
+
+def added_rows(market_tables, name):
+    before = market_tables[name]
+    after = add_swapped_copies(market_tables)[name]
+    pd.testing.assert_frame_equal(after[: len(before)], before)
+    return after[len(before) :]
+
+
+def test_training_resumes_with_a_gender_term_are_copied(market_tables, gendered_resumes):
+    copies = added_rows(market_tables, "resumes")
+    expected = [f"{resume_id}~swapped" for resume_id in gendered_resumes["resume_id"]]
+    assert copies["resume_id"].tolist() == expected
+    for copy, original in zip(copies["text"], gendered_resumes["text"], strict=True):
+        changed_words = set(copy.split()) ^ set(original.split())
+        assert len(changed_words) == 2  # one word, before and after
+
+
+@pytest.mark.parametrize("name", ["labels", "truth"])
+def test_copies_have_the_labels_of_the_originals(market_tables, gendered_resumes, name):
+    table = market_tables[name]
+    originals = table[table["resume_id"].isin(gendered_resumes["resume_id"])]
+    copies = added_rows(market_tables, name)
+    assert len(copies)
+    assert (copies["split"] == "train").all()
+    copied_ids = copies["resume_id"].str.removesuffix("~swapped")
+    assert copied_ids.tolist() == originals["resume_id"].tolist()
+
+
+def test_jobs_are_not_copied(market_tables):
+    assert add_swapped_copies(market_tables)["jobs"] is market_tables["jobs"]
+
+
+def test_tables_without_a_gender_term_are_refused():
+    tables = Market(2, occupations=4).tables({"train": (2, 5)})
     with pytest.raises(DataError, match="nothing to add"):
-        add_swapped_copies(Market(2, occupations=4).tables({"train": (2, 5)}))
+        add_swapped_copies(tables)
