@@ -19,6 +19,7 @@ from matchlib.reports.text import cut_text, show_invisible
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_VALUE_CHARACTERS = 400
+MAX_HEADLINE_CHARACTERS = 1_000
 SECTIONS = ("parameters", "inputs", "metrics", "code")
 _UNSAID = {
     "headline": None,
@@ -43,6 +44,7 @@ def environment() -> Environment:
     templates.globals["content_policy"] = content_policy(css)
     templates.filters |= {
         "value": show_value,
+        "headline": show_headline,
         "metric_label": metric_label,
         "first_sentence": first_sentence,
         "number": show_number,
@@ -99,6 +101,11 @@ def show_value(value: object) -> str:
     """A parameter or other literal as text, of bounded length."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return cut_text(text, max_characters=MAX_VALUE_CHARACTERS, max_lines=20)
+
+
+def show_headline(text: object) -> str:
+    """A stage's answer, of bounded length."""
+    return cut_text(str(text), max_characters=MAX_HEADLINE_CHARACTERS, max_lines=20)
 
 
 def first_sentence(text: str) -> str:
