@@ -1,12 +1,15 @@
-# make demo | test | lab | lint | bench | bench-gpu; each makes .venv first.
+# make demo | study | test | lab | lint | bench | bench-gpu; each makes .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lab lint bench bench-gpu clean
+.PHONY: demo study test lab lint bench bench-gpu clean
 
 demo: $(READY)
 	$(BIN)/matchlib run params/demo.yaml
+
+study: $(READY)
+	$(BIN)/matchlib run params/study.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
