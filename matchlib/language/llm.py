@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import sqlite3
 from collections import Counter
@@ -63,7 +62,10 @@ class Answer:
     @property
     def problem(self) -> str:
         """Why the text should not be used: refused, truncated, empty; "" if it should."""
-        if self.finish in ("refusal", "content_filter") or REFUSAL.match(self.text):
+        if self.finish in (
+            "refusal",
+            "content_filter",
+        ) or REFUSAL.match(self.text):
             return "refused"
         if self.finish == "length":
             return "truncated"
@@ -81,7 +83,11 @@ class Backend(Protocol):
     key: str
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        stop: Callable[[], bool],
+        keep: Keep,
     ) -> None: ...
 
 
@@ -126,7 +132,12 @@ class Usage:
     problems: Counter = field(default_factory=Counter)
 
     def pay(
-        self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        prices: Prices,
+        *,
+        estimated: bool,
     ) -> None:
         """Add one request."""
         self.requests += 1
@@ -164,9 +175,18 @@ class Budget:
     """
 
     def __init__(
-        self, *, requests: int = 0, cost: float = 0.0, price_in: float = 0.0, price_out: float = 0.0
+        self,
+        *,
+        requests: int = 0,
+        cost: float = 0.0,
+        price_in: float = 0.0,
+        price_out: float = 0.0,
     ):
-        self.requests, self.cost, self.prices = requests, cost, Prices(price_in, price_out)
+        self.requests, self.cost, self.prices = (
+            requests,
+            cost,
+            Prices(price_in, price_out),
+        )
         self.spent, self._lock = Usage(), Lock()
         if requests < 0 or cost < 0:
             raise DataError(
@@ -180,11 +200,21 @@ class Budget:
             )
 
     def pay(
-        self, prompt_tokens: int, completion_tokens: int, prices: Prices, *, estimated: bool
+        self,
+        prompt_tokens: int,
+        completion_tokens: int,
+        prices: Prices,
+        *,
+        estimated: bool,
     ) -> None:
         """Add one request of any of the models."""
         with self._lock:
-            self.spent.pay(prompt_tokens, completion_tokens, prices, estimated=estimated)
+            self.spent.pay(
+                prompt_tokens,
+                completion_tokens,
+                prices,
+                estimated=estimated,
+            )
 
     def allowed_requests(self) -> int | None:
         """How many requests are left; None without a limit."""
@@ -239,7 +269,10 @@ class LanguageModel:
             budget or Budget(),
         )
         self.prices = prices if prices and prices.given else self.budget.prices
-        self.cache, self.usage = AnswerCache(cache) if cache else None, Usage()
+        self.cache, self.usage = (
+            AnswerCache(cache) if cache else None,
+            Usage(),
+        )
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """One answer a prompt, in order; equal prompts are asked once. Look at `problem` before
@@ -268,7 +301,10 @@ class LanguageModel:
                 self._pay(missing[position][1], answer)
 
         self.backend.generate(
-            [prompt for _, prompt in allowed], self.sampling, self.budget.is_spent, keep
+            [prompt for _, prompt in allowed],
+            self.sampling,
+            self.budget.is_spent,
+            keep,
         )
         if unanswered := len({*keys} - {*known}):
             raise LanguageModelError(
@@ -287,7 +323,12 @@ class LanguageModel:
         prompt_tokens = answer.prompt_tokens or estimate_tokens(prompt.system + prompt.user)
         completion_tokens = answer.completion_tokens or estimate_tokens(answer.text)
         for account in (self.usage, self.budget):
-            account.pay(prompt_tokens, completion_tokens, self.prices, estimated=uncounted)
+            account.pay(
+                prompt_tokens,
+                completion_tokens,
+                self.prices,
+                estimated=uncounted,
+            )
 
     def _key(self, prompt: Prompt) -> str:
         return hashlib.sha256(
@@ -309,7 +350,11 @@ class AnswerCache:
 
     def read(self, keys: Sequence[str]) -> dict[str, Answer]:
         """The known ones among the keys."""
-        return use_cache(self.path, self.CREATE, lambda connection: self._read(connection, keys))
+        return use_cache(
+            self.path,
+            self.CREATE,
+            lambda connection: self._read(connection, keys),
+        )
 
     def _read(self, connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, Answer]:
         found = {}
@@ -336,7 +381,8 @@ class AnswerCache:
         def insert(connection: sqlite3.Connection) -> None:
             with connection:  # commits
                 connection.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(asdict(answer)))
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?)",
+                    (key, json.dumps(asdict(answer))),
                 )
 
         use_cache(self.path, self.CREATE, insert)
@@ -350,41 +396,14 @@ class Canned:
     key: str = "canned"
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        stop: Callable[[], bool],
+        keep: Keep,
     ) -> None:
         """Answers at once, in order."""
         for position, prompt in enumerate(prompts):
             if stop():
                 return
             keep(position, self.answer(prompt))
-
-
-def language_model_from(
-    generator: str,
-    name: str,
-    *,
-    adapter: str = "",
-    sampling: Sampling | None = None,
-    budget: Budget | None = None,
-    prices: Prices | None = None,
-) -> LanguageModel | None:
-    """The language model that a notebook's parameters name: few_shot and service ask a service,
-    local runs one here; all else needs none: None.
-
-    budget: one for all models of the notebook; prices: this model's own, if they differ from the
-    budget's. Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the
-    working folder.
-    """
-    if generator not in ("few_shot", "service", "local"):
-        return None
-    if not name:
-        raise LanguageModelError(
-            f"generator {generator!r} needs a language model; set language_model to "
-            + ("a folder" if generator == "local" else "the name that the service knows")
-        )
-    from matchlib.language.local import Local
-    from matchlib.language.service import Service
-
-    backend = Local(name, adapter=adapter or None) if generator == "local" else Service(name)
-    cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
-    return LanguageModel(backend, sampling=sampling, cache=cache, budget=budget, prices=prices)

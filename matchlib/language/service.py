@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 from functools import cached_property
 
-from matchlib.language.llm import Answer, Keep, LanguageModelError, Prompt, Sampling
-
-RETRIES = 6
-TIMEOUT_S = 120
+from matchlib.language.llm import (
+    Answer,
+    Keep,
+    LanguageModelError,
+    Prompt,
+    Sampling,
+)
+from matchlib.retrieval.openai_client import (
+    RETRIES,
+    TIMEOUT_S,
+    openai_client,
+    status_reason,
+)
 
 
 class Service:
@@ -32,24 +46,19 @@ class Service:
         timeout_s: float = TIMEOUT_S,
         retries: int = RETRIES,
     ):
-        self.model, self.concurrency, self.timeout_s, self.retries = (
-            model,
-            concurrency,
-            timeout_s,
-            retries,
-        )
+        self.model = model
+        self.concurrency = concurrency
+        self.timeout_s = timeout_s
+        self.retries = retries
 
     @cached_property
     def client(self):
         """The openai client. Raises LanguageModelError without a key; a local service takes any."""
-        from openai import OpenAI
-
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise LanguageModelError(
-                "OPENAI_API_KEY is not set, which a service needs; set it in the environment (any "
-                "word for a local service), and OPENAI_BASE_URL to the service's address"
-            )
-        return OpenAI(max_retries=self.retries, timeout=self.timeout_s)
+        return openai_client(
+            LanguageModelError,
+            retries=self.retries,
+            timeout_s=self.timeout_s,
+        )
 
     @property
     def key(self) -> str:
@@ -57,7 +66,11 @@ class Service:
         return f"{self.client.base_url} {self.model}"
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        stop: Callable[[], bool],
+        keep: Keep,
     ) -> None:
         """Keep every answer as it comes, in the thread that asked, with at most `concurrency` under
         way.
@@ -89,7 +102,8 @@ class Service:
             {"role": "system", "content": prompt.system},
             {"role": "user", "content": prompt.user},
         ]
-        mark = hashlib.sha256(json.dumps([self.model, prompt, vars(sampling)]).encode()).hexdigest()
+        request = json.dumps([self.model, prompt, vars(sampling)])
+        request_hash = hashlib.sha256(request.encode()).hexdigest()
         try:
             answer = self.client.chat.completions.create(
                 model=self.model,
@@ -98,17 +112,9 @@ class Service:
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed,
-                extra_headers={"Idempotency-Key": mark},
+                extra_headers={"Idempotency-Key": request_hash},
             )
-            choice = answer.choices[0]
-            refusal = getattr(choice.message, "refusal", None)
-            usage = answer.usage
-            return Answer(
-                choice.message.content or refusal or "",
-                "refusal" if refusal else choice.finish_reason or "",
-                getattr(usage, "prompt_tokens", 0) or 0,
-                getattr(usage, "completion_tokens", 0) or 0,
-            )
+            return _read(answer)
         except openai.APIConnectionError as problem:  # also a time-out
             raise LanguageModelError(
                 f"no answer from {self.client.base_url} after {self.retries} more tries "
@@ -117,13 +123,30 @@ class Service:
             ) from None
         except openai.APIStatusError as problem:
             raise LanguageModelError(
-                f"{self.client.base_url} refused to answer with {self.model} (status "
-                f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
-                f"OPENAI_API_KEY and your quota: what was answered is kept, run again to go "
-                f"on"
+                f"{self.client.base_url} refused to answer with {self.model} "
+                f"({status_reason(problem)}); check the model's name, OPENAI_API_KEY and your quota: "
+                f"what was answered is kept, run again to go on"
             ) from None
-        except (AttributeError, IndexError, TypeError, ValueError, openai.APIError) as problem:
+        except (
+            AttributeError,
+            IndexError,
+            TypeError,
+            ValueError,
+            openai.APIError,
+        ) as problem:
             raise LanguageModelError(
                 f"{self.client.base_url} gave an answer that is no chat completion "
                 f"({type(problem).__name__}); is OPENAI_BASE_URL right, with its /v1?"
             ) from None
+
+
+def _read(completion) -> Answer:
+    choice = completion.choices[0]
+    refusal = getattr(choice.message, "refusal", None)
+    usage = completion.usage
+    return Answer(
+        text=choice.message.content or refusal or "",
+        finish="refusal" if refusal else choice.finish_reason or "",
+        prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
+        completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
+    )

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import cached_property
 
 import numpy as np
 
 from matchlib.data.words import cut_at_words
 from matchlib.retrieval.models import EncoderError
-
-RETRIES = 6
-TIMEOUT_S = 120
+from matchlib.retrieval.openai_client import (
+    RETRIES,
+    openai_client,
+    status_reason,
+)
 
 
 class Endpoint:
@@ -29,27 +30,20 @@ class Endpoint:
     batch_size = 64
 
     def __init__(self, model: str, *, max_words: int | None = None):
-        self.model, self.max_words = model, max_words
+        self.model = model
+        self.max_words = max_words
 
     @cached_property
     def client(self):
         """The openai client. Raises EncoderError without a key; a local service takes any."""
-        from openai import OpenAI
-
-        if not os.environ.get("OPENAI_API_KEY"):
-            raise EncoderError(
-                "OPENAI_API_KEY is not set, which an endpoint needs; set it in the environment (any "
-                "word for a local service), and OPENAI_BASE_URL to the service's address"
-            )
-        return OpenAI(max_retries=RETRIES, timeout=TIMEOUT_S)
+        return openai_client(EncoderError, retries=RETRIES)
 
     @property
     def key(self) -> str:
         """Hash of the service's address and the model's name; who renames a model keeps its old
         vectors."""
-        return hashlib.sha256(
-            json.dumps([str(self.client.base_url), self.model]).encode()
-        ).hexdigest()
+        name = json.dumps([str(self.client.base_url), self.model])
+        return hashlib.sha256(name.encode()).hexdigest()
 
     def cut(self, text: str) -> list[str]:
         """A text's passages of max_words words each; at least one."""
@@ -59,11 +53,11 @@ class Endpoint:
         """(n, dim) float32 unit vectors; one request for `batch_size` texts. Raises EncoderError on
         any refusal."""
         shown = [self.cut(text)[0] for text in texts]
-        vectors = [
-            self._request(shown[start : start + self.batch_size])
-            for start in range(0, len(shown), self.batch_size)
-        ]
-        if len({part.shape[1] for part in vectors}) > 1:
+        vectors = []
+        for start in range(0, len(shown), self.batch_size):
+            vectors.append(self._request(shown[start : start + self.batch_size]))
+        dimensions = {part.shape[1] for part in vectors}
+        if len(dimensions) > 1:
             raise EncoderError(
                 f"{self.model}: the service gave vectors of different lengths; is the model loaded "
                 f"twice?"
@@ -81,7 +75,9 @@ class Endpoint:
 
         try:
             answer = self.client.embeddings.create(
-                model=self.model, input=texts, encoding_format="float"
+                model=self.model,
+                input=texts,
+                encoding_format="float",
             )
         except openai.APIConnectionError as problem:
             raise EncoderError(
@@ -90,9 +86,8 @@ class Endpoint:
             ) from None
         except openai.APIStatusError as problem:
             raise EncoderError(
-                f"{self.client.base_url} refused to embed with {self.model} (status "
-                f"{problem.status_code}: {str(problem.message)[:200]}); check the model's name, "
-                f"OPENAI_API_KEY and max_tokens"
+                f"{self.client.base_url} refused to embed with {self.model} "
+                f"({status_reason(problem)}); check the model's name, OPENAI_API_KEY and max_tokens"
             ) from None
         found = sorted(answer.data, key=lambda item: item.index)
         if [item.index for item in found] != list(range(len(texts))):

@@ -196,11 +196,11 @@ def test_a_limit_that_could_not_stop_is_refused(limits, sentence):
 
 
 def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
-    """Annotator and examiner had a limit each, so that twice the limit was spent."""
+    """The two annotators had a limit each, so that twice the limit was spent."""
     budget = Budget(cost=0.011, price_in=0.9, price_out=1.0)  # 0.001 a request
     models = [
         LanguageModel(Service(name, concurrency=1), budget=budget)
-        for name in ("teacher", "examiner")
+        for name in ("training", "test")
     ]
     models[0].complete(PROMPTS[:8])
     with pytest.raises(
@@ -213,11 +213,11 @@ def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
     assert [model.usage.requests for model in models] == [8, 3] and budget.spent.requests == 11
     assert budget.spent.cost == pytest.approx(sum(model.usage.cost for model in models))
     few = Budget(requests=10)
-    LanguageModel(Service("teacher"), budget=few).complete(PROMPTS[:8])
+    LanguageModel(Service("training"), budget=few).complete(PROMPTS[:8])
     with pytest.raises(
         LanguageModelError, match=r"28 prompts are left after 10 requests \(limit 10\)"
     ):
-        LanguageModel(Service("examiner"), budget=few).complete(PROMPTS)
+        LanguageModel(Service("test"), budget=few).complete(PROMPTS)
 
 
 def test_a_model_may_have_prices_of_its_own():
