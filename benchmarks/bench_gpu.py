@@ -40,7 +40,7 @@ from matchlib.learning.contrastive import train_contrastive
 from matchlib.learning.mining import sampled_runner_ups
 from matchlib.learning.pairs import build_pairs
 from matchlib.learning.preferences import build_preference_pairs
-from matchlib.learning.rankpo import copy_encoder, train_rankpo
+from matchlib.learning.rankpo import PreferenceObjective, copy_encoder, train_rankpo
 from matchlib.learning.training import Settings
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
@@ -233,10 +233,8 @@ def bench_rankpo(table: Table, folder: Path) -> None:
             lambda how=settings, trained=model: train_rankpo(
                 trained,
                 rows,
-                objective="simrankpo",
+                PreferenceObjective("simrankpo"),
                 settings=how,
-                loss_settings={},
-                reference=None,
                 checkpoints=folder / f"rankpo-{how.bf16}",
             )
         )
@@ -315,7 +313,9 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
             generator, prompts, texts, training=training, checkpoints=folder / f"{name}-sft"
         )
     )
-    learned = sum(map(len, asked)) + sum(len(generator.tokenizer(text)["input_ids"]) for text in texts)
+    learned = sum(map(len, asked)) + sum(
+        len(generator.tokenizer(text)["input_ids"]) for text in texts
+    )
     table.add(
         f"GIRL's SFT, {label}",
         SIZES.sft_epochs * learned / spent,
@@ -352,7 +352,9 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         max_drift=1e9,
     )
     for stage, train, given in (("PPO", train_ppo, asked), ("GRPO by trl", train_grpo, prompts)):
-        policy = CausalGenerator(load_generator(str(folder / f"{name}-model")).model, generator.tokenizer)
+        policy = CausalGenerator(
+            load_generator(str(folder / f"{name}-model")).model, generator.tokenizer
+        )
         policy.model.load_state_dict(generator.model.state_dict())
         logs: list[pd.DataFrame] = []
         spent = seconds(

@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.losses import TripletDistanceMet
 
 from matchlib.data.market import Market
 from matchlib.learning.preferences import build_preference_pairs, reference_margins
-from matchlib.learning.rankpo import copy_encoder, train_rankpo
+from matchlib.learning.rankpo import PreferenceObjective, copy_encoder, train_rankpo
 from matchlib.learning.training import Settings, freeze_layers
 from matchlib.retrieval.encoder import Encoder
 
@@ -56,10 +56,8 @@ def ours(folder: Path) -> float:
     train_rankpo(
         model,
         rows,
-        objective="rankpo",
+        PreferenceObjective("rankpo", reference=stage1),
         settings=settings,
-        loss_settings={},
-        reference=stage1,
         checkpoints=folder,
     )
     return time.perf_counter() - started - margin_seconds

@@ -1,17 +1,17 @@
-"""Who prefers which of two resumes for a job: the market's oracle, a file, or a language model;
-every pair both ways.
+"""Annotators: who prefers which of two resumes for a job. The market's oracle, a file, or a language
+model; each pair is asked in both orders.
 
 Source: RankPO (arXiv 2503.10723), whose annotator compares, chooses A or B and gives a confidence
 from 0 to 100.
-Deviation: each pair is asked in both orders, and a choice that follows the slot becomes a tie.
+Deviation: each pair is asked in both orders, and a choice that follows the position becomes a tie.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,127 +19,236 @@ import pandas as pd
 from matchlib.data.files import read_rows
 from matchlib.data.market import Market
 from matchlib.data.schema import DataError, check_table
-from matchlib.language.llm import LanguageModel, LanguageModelError, language_model_from
+from matchlib.language.both_orders import ask_in_both_orders
+from matchlib.language.factory import language_model_from
+from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import prompt_from
+from matchlib.retrieval.alignment import (
+    PairSet,
+    TestSet,
+    decided,
+    row_numbers,
+)
 
 ANNOTATORS = ("oracle", "file", "service", "local")
-KEYS = ["job_id", "resume_a", "resume_b"]
+LANGUAGE_MODELS = ("service", "local")
+PAIR = ["job_id", "resume_a", "resume_b"]
 RANKS = ["rank_a", "rank_b"]
 """Where stage 1 ranked the two; carried along where they are known."""
+TRAINING, TEST = "training annotator", "test annotator"
 _CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
 _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 
 
-class Disagreement(NamedTuple):
-    """Pairs that labels decide (one resume accepted, the other not): how many, the share in which
-    the reader agrees, and those in which he does not, the most confident first."""
+@dataclass(frozen=True)
+class Annotator:
+    """Who judges pairs: a language model where there is one, else the oracle of the market.
+
+    role: TRAINING or TEST; name: written into the preferences; noise, position_bias, seed: of the
+    oracle, see `oracle`; max_words: of each document in a language model's prompt.
+    """
+
+    role: str = TRAINING
+    model: LanguageModel | None = None
+    market: Market | None = None
+    name: str = "oracle"
+    noise: float = 0.0
+    position_bias: float = 0.0
+    seed: int = 1
+    max_words: int = 300
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """Pairs of one split that one annotator has judged.
+
+    source: where the pairs come from, as in `PairSet`; role: TRAINING or TEST; preferences: of
+    `merge_orders`; both_orders: the answers, None for a file; left_out: reason -> pairs.
+    """
+
+    split: str
+    source: str
+    role: str
+    preferences: pd.DataFrame
+    both_orders: pd.DataFrame | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """For tables, such as "test top, training annotator"."""
+        return f"{self.split} {self.source}, {self.role}"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Pairs that labels decide (one resume accepted, the other not).
+
+    n: how many; agreement: the share in which the annotator agrees; examples: those in which it
+    does not, the most confident first.
+    """
 
     n: int
-    agree: float
+    agreement: float
     examples: pd.DataFrame
 
 
 def judging_model(
-    annotator: str, name: str, *, parameter: str = "language_model", **how
+    annotator: str,
+    name: str,
+    *,
+    parameter: str = "language_model",
+    **options,
 ) -> LanguageModel | None:
-    """The language model behind an annotator of ANNOTATORS, by `llm.language_model_from`; None for
-    oracle and file.
+    """The language model of an annotator, by `language_model_from`; None for oracle and file.
 
     parameter: of the notebook, that should give the name. Raises DataError on another annotator,
-    which would else be the oracle in silence, and on a language model without a name.
+    which would otherwise be the oracle without notice, and on a language model without a name.
     """
     if annotator not in ANNOTATORS:
         raise DataError(f"annotator {annotator!r} is not one of {', '.join(ANNOTATORS)}")
-    if annotator in ("service", "local") and not name:
+    if annotator in LANGUAGE_MODELS and not name:
         raise DataError(
-            f"the annotator {annotator!r} needs {parameter}: the model's name; an examiner that is the "
-            "teacher's own model would praise what it taught, so it has to be named, too"
+            f"the annotator {annotator!r} needs {parameter}: the model's name; a test annotator that "
+            f"is also the training annotator agrees with what it taught, so it has to be named, too"
         )
-    return language_model_from(annotator, name, **how)
+    return language_model_from(annotator, name, **options)
 
 
 def refuse_ignored(
-    annotator: str, judge: str, language_model: str, judge_model: str, *, preferences_file: str
+    annotator: str,
+    judge: str,
+    language_model: str,
+    judge_model: str,
+    *,
+    preferences_file: str,
 ) -> None:
-    """Raise DataError if a parameter was given that the annotator, or the judge of the test, does
-    not read.
+    """Raise DataError if a parameter was given that neither annotator reads.
 
-    annotator: one of ANNOTATORS; judge: another one that judges the test, "" for the annotator's
-    kind.
+    annotator: one of ANNOTATORS; judge: another one for the test, "" for the same kind.
     """
-
-    def refuse(parameter: str, value: str, why: str, instead: str) -> None:
-        raise DataError(
-            f"{parameter} is {value!r}, but {why}, so it would be ignored; set {parameter}: '' or "
-            f"{instead}"
-        )
-
-    models = ("service", "local")
+    test_annotator = judge or annotator
     if preferences_file and annotator != "file":
-        refuse(
-            "preferences_file",
-            preferences_file,
+        raise _ignored(
+            f"preferences_file is {preferences_file!r}",
             f"the annotator is {annotator!r}, which reads no file",
-            "annotator: file",
+            "preferences_file: '' or annotator: file",
         )
     if judge and annotator == "file":
-        refuse(
-            "judge",
-            judge,
+        raise _ignored(
+            f"judge is {judge!r}",
             "annotator: file takes the test's preferences from the file, too",
-            "another annotator than file",
+            "judge: '' or another annotator than file",
         )
-    if language_model and annotator not in models:
-        refuse(
-            "language_model",
-            language_model,
+    if language_model and annotator not in LANGUAGE_MODELS:
+        raise _ignored(
+            f"language_model is {language_model!r}",
             f"the annotator is {annotator!r}, which is no language model",
-            "annotator: service or local",
+            "language_model: '' or annotator: service or local",
         )
-    if judge_model and (judge or annotator) not in models:
-        refuse(
-            "judge_model",
-            judge_model,
-            f"the test is judged by {judge or annotator!r}, which is no language model",
-            "judge: service or local",
+    if judge_model and test_annotator not in LANGUAGE_MODELS:
+        raise _ignored(
+            f"judge_model is {judge_model!r}",
+            f"the test is judged by {test_annotator!r}, which is no language model",
+            "judge_model: '' or judge: service or local",
         )
+
+
+def _ignored(given: str, reason: str, instead: str) -> DataError:
+    return DataError(f"{given}, but {reason}, so it would be ignored; set {instead}")
+
+
+def judge_sets(
+    pair_sets: Sequence[PairSet],
+    parts: Mapping[str, Mapping[str, pd.DataFrame]],
+    annotators: Sequence[Annotator],
+) -> list[JudgedSet]:
+    """Have every set judged by the training annotator, and test sets by the test annotator as well.
+
+    parts: split -> jobs and resumes.
+    """
+    judged = []
+    for pair_set in pair_sets:
+        for annotator in annotators:
+            if annotator.role == TEST and pair_set.split != "test":
+                continue
+            answers, left_out = annotate(pair_set.pairs, parts[pair_set.split], annotator)
+            judged.append(
+                JudgedSet(
+                    split=pair_set.split,
+                    source=pair_set.source,
+                    role=annotator.role,
+                    preferences=merge_orders(answers),
+                    both_orders=answers,
+                    left_out=left_out,
+                )
+            )
+    return judged
+
+
+def read_sets(path: str | Path, tables: Mapping[str, pd.DataFrame]) -> list[JudgedSet]:
+    """The sets of a file of preferences, one for each split: of the test annotator for test jobs,
+    of the training annotator for others. See `read_preferences`."""
+    preferences, left_out = read_preferences(path, tables)
+    judged = []
+    for split, rows in preferences.groupby("split"):
+        role = TEST if split == "test" else TRAINING
+        rows = rows.reset_index(drop=True)
+        judged.append(JudgedSet(split, "given", role, rows, left_out=left_out))
+    return judged
+
+
+def training_preferences(judged: Sequence[JudgedSet], split: str) -> pd.DataFrame | None:
+    """The training annotator's preferences on a split, of the candidates of stage 1 or of a file;
+    None where there are none."""
+    for one in judged:
+        if one.split == split and one.role == TRAINING and one.source != "uniform":
+            return one.preferences
+    return None
+
+
+def collect_test_sets(judged: Sequence[JudgedSet]) -> list[TestSet]:
+    """The test annotator's sets, with the training annotator's opinion of the same pairs where it
+    was asked."""
+    of_test = [one for one in judged if one.split == "test"]
+    second_opinions = {one.source: one.preferences for one in of_test if one.role == TRAINING}
+    sets = []
+    for one in of_test:
+        if one.role == TEST:
+            second_opinion = second_opinions.get(one.source)
+            sets.append(TestSet(one.source, one.preferences, second_opinion))
+    return sets
 
 
 def annotate(
     pairs: pd.DataFrame,
     part: Mapping[str, pd.DataFrame],
-    *,
-    market: Market | None = None,
-    model: LanguageModel | None = None,
-    noise: float = 0.0,
-    position_bias: float = 0.0,
-    seed: int = 1,
-    max_words: int = 300,
-    name: str = "oracle",
+    annotator: Annotator,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Have pairs judged both ways, by a language model where there is one, else by the market's
-    oracle.
+    """Have pairs judged in both orders.
 
-    part: jobs and resumes; name: of the annotator. Returns the asked table of `merge_orders`, and
-    counts of pairs without a usable answer.
-    Raises DataError without a model and a market.
+    part: jobs and resumes. Returns the answers as `merge_orders` takes them, and counts of pairs
+    without a usable answer. Raises DataError without a model and a market.
     """
-    if model is not None:
-        texts = (part[f"{side}s"].set_index(f"{side}_id")["text"] for side in ("job", "resume"))
-        return ask_model(pairs, *texts, model, max_words=max_words, name=name)
-    if market is None:
+    if annotator.model is not None:
+        return ask_model(pairs, part, annotator)
+    if annotator.market is None:
         raise DataError(
             "the oracle knows the simulated market only; set annotator to file, service or local"
         )
-    rows, columns = (
-        pd.Series(range(len(ids)), index=ids)
-        for ids in (part["jobs"]["job_id"], part["resumes"]["resume_id"])
+    text_fit = annotator.market.channels(part["jobs"], part["resumes"])["text_fit"]
+    job = row_numbers(part["jobs"]["job_id"], pairs["job_id"])
+    a = row_numbers(part["resumes"]["resume_id"], pairs["resume_a"])
+    b = row_numbers(part["resumes"]["resume_id"], pairs["resume_b"])
+    fit = np.column_stack([text_fit[job, a], text_fit[job, b]])
+    answers = oracle(
+        pairs,
+        fit,
+        noise=annotator.noise,
+        position_bias=annotator.position_bias,
+        seed=annotator.seed,
+        name=annotator.name,
     )
-    all_fit = market.channels(part["jobs"], part["resumes"])["text_fit"]
-    fit = np.column_stack(
-        [all_fit[rows.loc[pairs["job_id"]], columns.loc[pairs[f"resume_{slot}"]]] for slot in "ab"]
-    )
-    return oracle(pairs, fit, noise=noise, position_bias=position_bias, seed=seed, name=name), {}
+    return answers, {}
 
 
 def oracle(
@@ -151,112 +260,115 @@ def oracle(
     seed: int,
     name: str = "oracle",
 ) -> pd.DataFrame:
-    """Judge pairs by how well each text fits the job, as a reader with an opinion of his own would.
+    """Judge pairs by how well each text fits the job, with an individual error for each resume.
 
-    pairs: job_id, resume_a, resume_b; fit: (n, 2) text fit of a and of b, from 0 to 1. The reader's
-    opinion of a resume for a job is fit * exp(noise * N(0, 1)), drawn once by seed and pair of ids,
-    so that two seeds are two readers and a resume without anything asked for stays so; position_bias is
-    what the first slot gains.
-    Returns the asked table of `merge_orders`.
+    pairs: job_id, resume_a, resume_b; fit: (n, 2) text fit of a and of b, from 0 to 1. The opinion
+    of a resume for a job is fit * exp(noise * N(0, 1)), drawn once by seed, job and resume: two
+    seeds are two annotators, and a fit of 0 stays 0. position_bias is added for the first position.
+    Returns the answers as `merge_orders` takes them.
     """
-    opinions = np.column_stack(
-        [
-            fit[:, side] * np.exp(noise * _draws(pairs["job_id"], pairs[f"resume_{slot}"], seed))
-            for side, slot in enumerate("ab")
-        ]
-    )
-    gap = opinions[:, 0] - opinions[:, 1]
-    asked = pairs[[*KEYS, *(name for name in RANKS if name in pairs)]].copy()
-    asked["first_wins"], asked["swapped_first_wins"] = gap + position_bias > 0, -gap + position_bias > 0
-    for column, seen in (
-        ("confidence", np.abs(gap + position_bias)),
-        ("swapped_confidence", np.abs(position_bias - gap)),
-    ):
-        asked[column] = np.round(50 + 50 * (1 - np.exp(-seen / 0.2)))
-    return asked.assign(annotator=name)
+    opinion_a = fit[:, 0] * np.exp(noise * _draws(pairs["job_id"], pairs["resume_a"], seed))
+    opinion_b = fit[:, 1] * np.exp(noise * _draws(pairs["job_id"], pairs["resume_b"], seed))
+    gap = opinion_a - opinion_b
+    answers = _with_ranks(pairs)
+    answers["first_wins"] = gap + position_bias > 0
+    answers["swapped_first_wins"] = -gap + position_bias > 0
+    answers["confidence"] = _confidence(np.abs(gap + position_bias))
+    answers["swapped_confidence"] = _confidence(np.abs(position_bias - gap))
+    return answers.assign(annotator=name)
+
+
+def _confidence(gap: np.ndarray) -> np.ndarray:
+    """From 50 for equal opinions to 100."""
+    return np.round(50 + 50 * (1 - np.exp(-gap / 0.2)))
+
+
+def _with_ranks(rows: pd.DataFrame) -> pd.DataFrame:
+    known = [column for column in RANKS if column in rows]
+    return rows[[*PAIR, *known]].copy()
 
 
 def _draws(jobs: pd.Series, resumes: pd.Series, seed: int) -> np.ndarray:
     """Standard normal draws that depend on seed, job and resume alone."""
     keys = pd.util.hash_array(
-        (jobs + "\0" + resumes).to_numpy(dtype=object), hash_key=f"{seed:016d}"
+        (jobs + "\0" + resumes).to_numpy(dtype=object),
+        hash_key=f"{seed:016d}",
     )
     return np.array([np.random.default_rng([seed, int(key)]).standard_normal() for key in keys])
 
 
 def ask_model(
     pairs: pd.DataFrame,
-    jobs: Mapping[str, str],
-    resumes: Mapping[str, str],
-    model: LanguageModel,
-    *,
-    max_words: int,
-    name: str,
+    part: Mapping[str, pd.DataFrame],
+    annotator: Annotator,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Let a language model compare every pair, in both orders.
+    """Let the annotator's language model compare every pair, in both orders.
 
-    jobs, resumes: id -> text, cut at max_words and marked off as data. Returns the asked table of
-    `merge_orders`, without the pairs whose answers cannot be used, and their counts by reason.
-    Raises LanguageModelError if no answer can be used.
+    part: jobs and resumes, whose texts are cut at max_words and marked off as data. Returns the
+    answers as `merge_orders` takes them, without the pairs whose answers cannot be used, and the
+    counts of those by reason. Raises LanguageModelError if no answer can be used.
     """
-    prompts = [
-        prompt_from(
-            "judge",
-            job=jobs[row.job_id],
-            first=resumes[first],
-            second=resumes[second],
-            max_words=max_words,
+    jobs = part["jobs"].set_index("job_id")["text"]
+    resumes = part["resumes"].set_index("resume_id")["text"]
+    prompts = []
+    for pair in pairs.itertuples():
+        job, a, b = (
+            jobs[pair.job_id],
+            resumes[pair.resume_a],
+            resumes[pair.resume_b],
         )
-        for row in pairs.itertuples()
-        for first, second in ((row.resume_a, row.resume_b), (row.resume_b, row.resume_a))
-    ]
-    answers = model.complete(prompts)
-    rows, left_out, kept = [], {}, []
-    for place, (first, second) in enumerate(zip(answers[::2], answers[1::2], strict=True)):
-        problem = first.problem or second.problem
-        both = () if problem else (parse_answer(first.text), parse_answer(second.text))
-        if problem or None in both:
-            reason = problem or "no line 'Choice: A' or 'Choice: B'"
-            left_out[reason] = left_out.get(reason, 0) + 1
-            continue
-        (wins, confidence), (swapped_wins, swapped_confidence) = both
-        rows.append((wins, swapped_wins, confidence, swapped_confidence))
-        kept.append(place)
-    if not rows:
-        raise LanguageModelError(
-            f"none of {len(pairs):,} pairs got two usable answers ({left_out}); try a larger "
-            f"model, or look at the answers in the cache"
-        )
-    columns = ["first_wins", "swapped_first_wins", "confidence", "swapped_confidence"]
-    asked = (
-        pairs[[*KEYS, *(column for column in RANKS if column in pairs)]]
-        .iloc[kept]
-        .reset_index(drop=True)
+        n = annotator.max_words
+        given = prompt_from("judge", job=job, first=a, second=b, max_words=n)
+        swapped = prompt_from("judge", job=job, first=b, second=a, max_words=n)
+        prompts.append((given, swapped))
+    usable, left_out = ask_in_both_orders(
+        annotator.model,
+        prompts,
+        parse_answer,
+        expected="line 'Choice: A' or 'Choice: B'",
+        unit="pairs",
     )
-    return asked.join(pd.DataFrame(rows, columns=columns)).assign(annotator=name), left_out
+    rows = []
+    for answers in usable:
+        first_wins, confidence = answers.first
+        swapped_first_wins, swapped_confidence = answers.swapped
+        rows.append(
+            {
+                "first_wins": first_wins,
+                "swapped_first_wins": swapped_first_wins,
+                "confidence": confidence,
+                "swapped_confidence": swapped_confidence,
+            }
+        )
+    kept = _with_ranks(pairs).iloc[[answers.position for answers in usable]]
+    answered = kept.reset_index(drop=True).join(pd.DataFrame(rows))
+    return answered.assign(annotator=annotator.name), left_out
 
 
 def parse_answer(text: str) -> tuple[bool, float] | None:
-    """(whether the first slot wins, confidence) from the last "Choice:" and "Confidence:" lines;
-    None without both."""
-    choices, confidences = _CHOICE.findall(text), _CONFIDENCE.findall(text)
+    """(whether the first position wins, confidence) from the last "Choice:" and "Confidence:"
+    lines; None without both."""
+    choices = _CHOICE.findall(text)
+    confidences = _CONFIDENCE.findall(text)
     if not choices or not confidences or int(confidences[-1]) > 100:
         return None
     return choices[-1].upper() == "A", float(confidences[-1])
 
 
-def merge_orders(asked: pd.DataFrame) -> pd.DataFrame:
-    """The preferences table of pairs asked both ways: a choice that follows the slot, not the
-    resume, is a tie.
+def merge_orders(answers: pd.DataFrame) -> pd.DataFrame:
+    """The preferences table of pairs asked in both orders: a choice that follows the position, not
+    the resume, is a tie.
 
-    asked: job_id, resume_a, resume_b, first_wins (asked as a, b), swapped_first_wins (asked as b,
+    answers: job_id, resume_a, resume_b, first_wins (asked as a, b), swapped_first_wins (asked as b,
     a), confidence, swapped_confidence, annotator. The confidence is the mean of both, of a tie 0.
     """
-    consistent = asked["first_wins"] != asked["swapped_first_wins"]
-    preferred = np.where(~consistent, "tie", np.where(asked["first_wins"], "a", "b"))
-    confidence = np.where(consistent, (asked["confidence"] + asked["swapped_confidence"]) / 2, 0.0)
-    merged = asked[[*KEYS, *(name for name in RANKS if name in asked)]].assign(
-        preferred=preferred, confidence=confidence, annotator=asked["annotator"]
+    is_consistent = answers["first_wins"] != answers["swapped_first_wins"]
+    winner = np.where(answers["first_wins"], "a", "b")
+    mean_confidence = (answers["confidence"] + answers["swapped_confidence"]) / 2
+    merged = _with_ranks(answers).assign(
+        preferred=np.where(is_consistent, winner, "tie"),
+        confidence=np.where(is_consistent, mean_confidence, 0.0),
+        annotator=answers["annotator"],
     )
     return check_table("preferences", merged)
 
@@ -274,9 +386,12 @@ def read_preferences(
     frame = pd.DataFrame([row for _, row in read_rows(Path(path))])
     if frame.empty:
         raise DataError(
-            f"{path}: no rows; a preference has {', '.join(KEYS)}, preferred (a, b or tie)"
+            f"{path}: no rows; a preference has {', '.join(PAIR)}, preferred (a, b or tie)"
         )
-    for column, default in (("confidence", "100"), ("annotator", "file")):
+    for column, default in (
+        ("confidence", "100"),
+        ("annotator", "file"),
+    ):
         frame[column] = frame.get(column, default)
     frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
     check_table("preferences", frame, source=str(path))
@@ -284,7 +399,10 @@ def read_preferences(
 
 
 def require_usable(
-    preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *, source: str
+    preferences: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    source: str,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """The preferences whose ids are known and that do not contradict each other, and counts of the
     others.
@@ -292,151 +410,203 @@ def require_usable(
     Each gets the split of its job, where tables have one; its resumes must be of the same. Raises
     DataError if none is left, none of a test job, or all are ties.
     """
-    jobs, resumes = tables["jobs"], tables["resumes"]
-    known = preferences["job_id"].isin(jobs["job_id"]) & (
-        preferences["resume_a"] != preferences["resume_b"]
-    )
-    for column in ("resume_a", "resume_b"):
-        known &= preferences[column].isin(resumes["resume_id"])
-    kept = preferences[known]
-    turned = kept["resume_a"] > kept["resume_b"]
-    low, high = (
-        kept["resume_a"].mask(turned, kept["resume_b"]),
-        kept["resume_b"].mask(turned, kept["resume_a"]),
-    )
-    winner = (
-        kept["resume_a"]
-        .where(kept["preferred"] == "a", kept["resume_b"])
-        .where(kept["preferred"] != "tie", "")
-    )
-    keys = pd.DataFrame(
-        {"job": kept["job_id"], "low": low, "high": high, "annotator": kept["annotator"]}
-    )
-    answers = winner.groupby([keys[column] for column in keys]).transform("nunique")
-    agreed, first = answers == 1, ~keys.duplicated()
+    is_known = _has_known_ids(preferences, tables)
+    known = preferences[is_known]
+    is_agreed, is_first = _agreement_of_repeats(known)
     counts = {
-        "unknown ids": int((~known).sum()),
-        "contradictions": int((~agreed).sum()),
-        "repeated": int((agreed & ~first).sum()),
+        "unknown ids": int((~is_known).sum()),
+        "contradictions": int((~is_agreed).sum()),
+        "repeated": int((is_agreed & ~is_first).sum()),
     }
-    kept = kept[agreed & first].reset_index(drop=True)
-    if not (kept["preferred"] != "tie").any():
+    kept = known[is_agreed & is_first].reset_index(drop=True)
+    if decided(kept).empty:
         raise DataError(
             f"{source}: no preference can be used: {len(preferences):,} rows, {counts['unknown ids']:,} "
             f"name unknown ids, {counts['contradictions']:,} contradict each other, {len(kept):,} are ties"
         )
-    if "split" in jobs:
-        kept = kept.assign(split=kept["job_id"].map(jobs.set_index("job_id")["split"]))
-        of_resume = resumes.set_index("resume_id")["split"]
-        same = pd.concat(
-            [kept[column].map(of_resume) == kept["split"] for column in ("resume_a", "resume_b")],
-            axis=1,
-        )
-        counts["resumes of another split than the job's"] = int((~same.all(axis=1)).sum())
-        kept = kept[same.all(axis=1)].reset_index(drop=True)
+    if "split" in tables["jobs"]:
+        n_before = len(kept)
+        kept = _of_one_split(kept, tables)
+        counts["resumes of another split than the job's"] = n_before - len(kept)
         if not (kept["split"] == "test").any():
-            told = ", ".join(f"{reason}: {n:,}" for reason, n in counts.items() if n) or "nothing"
+            reasons = [f"{reason}: {n:,}" for reason, n in counts.items() if n]
             raise DataError(
                 f"{source}: no preference is of a job of the test, on which stage 2 is judged; "
-                f"left out: {told}"
+                f"left out: {', '.join(reasons) or 'nothing'}"
             )
     return kept, {reason: n for reason, n in counts.items() if n}
 
 
-def summary(judged: Mapping[tuple[str, ...], pd.DataFrame]) -> pd.DataFrame:
-    """One row a judged set: pairs, ties, how often the first slot is preferred (with its 95%
-    interval), how often the one that stage 1 ranked better, where ranks are known, and the mean
-    confidence.
-    """
+def _has_known_ids(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.Series:
+    resume_ids = tables["resumes"]["resume_id"]
+    is_known = preferences["job_id"].isin(tables["jobs"]["job_id"])
+    is_known &= preferences["resume_a"].isin(resume_ids)
+    is_known &= preferences["resume_b"].isin(resume_ids)
+    return is_known & (preferences["resume_a"] != preferences["resume_b"])
+
+
+def _agreement_of_repeats(
+    preferences: pd.DataFrame,
+) -> tuple[pd.Series, pd.Series]:
+    """Whether all answers of an annotator on the same pair, in any order, agree; and whether the
+    row is the first of them."""
+    a, b = preferences["resume_a"], preferences["resume_b"]
+    is_turned = a > b
+    winner = a.where(preferences["preferred"] == "a", b)
+    winner = winner.where(preferences["preferred"] != "tie", "")
+    same = pd.DataFrame(
+        {
+            "job": preferences["job_id"],
+            "low": a.mask(is_turned, b),
+            "high": b.mask(is_turned, a),
+            "annotator": preferences["annotator"],
+        }
+    )
+    n_answers = winner.groupby([same[column] for column in same]).transform("nunique")
+    return n_answers == 1, ~same.duplicated()
+
+
+def _of_one_split(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The preferences whose resumes are of the same split as the job, with the split."""
+    split_of_job = tables["jobs"].set_index("job_id")["split"]
+    split_of_resume = tables["resumes"].set_index("resume_id")["split"]
+    rows = preferences.assign(split=preferences["job_id"].map(split_of_job))
+    is_same = rows["resume_a"].map(split_of_resume) == rows["split"]
+    is_same &= rows["resume_b"].map(split_of_resume) == rows["split"]
+    return rows[is_same].reset_index(drop=True)
+
+
+def summary(judged: Sequence[JudgedSet]) -> pd.DataFrame:
+    """One row a judged set: pairs, ties, how often the first position is preferred (with its 95%
+    interval), how often the resume that stage 1 ranked better, where ranks are known, and the mean
+    confidence."""
     rows = []
-    for key, table in judged.items():
-        decided = table[table["preferred"] != "tie"]
-        share, n = decided["preferred"].eq("a").mean(), len(decided)
+    for one in judged:
+        pairs = decided(one.preferences)
+        n = len(pairs)
+        share = pairs["preferred"].eq("a").mean()
         half = 1.96 * np.sqrt(share * (1 - share) / n) if n else np.nan
         rows.append(
             {
-                "pairs": " ".join(key),
-                "judged": len(table),
-                "ties, %": 100 * (1 - n / len(table)),
+                "pairs": one.name,
+                "judged": len(one.preferences),
+                "ties, %": 100 * (1 - n / len(one.preferences)),
                 "a preferred, %": 100 * share,
                 "low": 100 * (share - half),
                 "high": 100 * (share + half),
-                "stage 1 agrees, %": _stage_1_agrees(decided),
-                "mean confidence": decided["confidence"].mean(),
+                "stage 1 agrees, %": _stage_1_agrees(pairs),
+                "mean confidence": pairs["confidence"].mean(),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _stage_1_agrees(decided: pd.DataFrame) -> float:
-    if decided.empty or not set(RANKS) <= set(decided):
+def _stage_1_agrees(pairs: pd.DataFrame) -> float:
+    if pairs.empty or not set(RANKS) <= set(pairs):
         return np.nan
-    a_ranked_better = pd.to_numeric(decided["rank_a"]) < pd.to_numeric(decided["rank_b"])
-    return 100 * float((a_ranked_better == (decided["preferred"] == "a")).mean())
+    a_ranked_better = pd.to_numeric(pairs["rank_a"]) < pd.to_numeric(pairs["rank_b"])
+    return 100 * float((a_ranked_better == (pairs["preferred"] == "a")).mean())
 
 
-def measure_position_bias(asked: pd.DataFrame) -> dict[str, float]:
-    """How much slots decide: the share of first-slot wins over both orders, and of pairs with the
-    same winner in both.
+def reasons_left_out(judged: Sequence[JudgedSet]) -> pd.DataFrame:
+    """pairs, reason, n of the pairs without a usable answer."""
+    rows = []
+    for one in judged:
+        for reason, n in one.left_out.items():
+            rows.append({"pairs": one.name, "reason": reason, "n": n})
+    return pd.DataFrame(rows, columns=["pairs", "reason", "n"])
 
-    Returns asked, first_slot, first_slot_low, first_slot_high (95%, clustered by pair), consistent
-    and its interval.
+
+def position_bias_table(judged: Sequence[JudgedSet]) -> pd.DataFrame:
+    """`measure_position_bias` of every set that was asked in both orders."""
+    rows = []
+    for one in judged:
+        if one.both_orders is not None:
+            rows.append(
+                {
+                    "pairs": one.name,
+                    **measure_position_bias(one.both_orders),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def measure_position_bias(answers: pd.DataFrame) -> dict[str, float]:
+    """How much the position decides: the share of wins of the first position over both orders, and
+    of pairs with the same winner in both.
+
+    Returns asked (pairs), first_position, consistent, each share with its 95% interval by pairs.
     """
-    wins = (asked["first_wins"].to_numpy(float) + asked["swapped_first_wins"].to_numpy(float)) / 2
-    same = (asked["first_wins"] != asked["swapped_first_wins"]).to_numpy(float)
-    row: dict[str, float] = {"asked": len(asked)}
-    for name, values in (("first_slot", wins), ("consistent", same)):
-        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-        low, high = np.clip([values.mean() - half, values.mean() + half], 0, 1)
-        row |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
+    first_wins = answers["first_wins"].to_numpy(float)
+    swapped_first_wins = answers["swapped_first_wins"].to_numpy(float)
+    shares = {
+        "first_position": (first_wins + swapped_first_wins) / 2,
+        "consistent": (first_wins != swapped_first_wins).astype(float),
+    }
+    row: dict[str, float] = {"asked": len(answers)}
+    for name, values in shares.items():
+        mean, n = values.mean(), len(values)
+        half = 1.96 * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        row[name] = mean
+        row[f"{name}_low"], row[f"{name}_high"] = np.clip([mean - half, mean + half], 0, 1)
     return row
 
 
-def calibration(preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
-    """Confidence against being right, in bins of equal width from 0 to 100.
+def confidence_calibration(
+    preferences: pd.DataFrame, better: np.ndarray, *, bins: int = 10
+) -> pd.DataFrame:
+    """Confidence against the share of correct choices, in bins of equal width from 0 to 100.
 
-    better: (n,) "a", "b" or "tie", what is taken for the truth. Returns confidence (mean), right
-    (share), n.
+    better: (n,) "a", "b" or "tie", what is taken as correct. Returns confidence (the bin),
+    mean_confidence, right (share), n.
     """
-    decided = (preferences["preferred"] != "tie").to_numpy() & (better != "tie")
-    part = pd.DataFrame(
-        {"confidence": preferences["confidence"], "right": preferences["preferred"] == better}
-    )[decided]
-    edges = pd.cut(part["confidence"], np.linspace(0, 100, bins + 1), include_lowest=True)
-    table = part.groupby(edges, observed=True).agg(
-        mean_confidence=("confidence", "mean"), right=("right", "mean"), n=("right", "size")
+    both_decided = (preferences["preferred"] != "tie").to_numpy() & (better != "tie")
+    rows = pd.DataFrame(
+        {
+            "confidence": preferences["confidence"],
+            "right": preferences["preferred"] == better,
+        }
+    )[both_decided]
+    edges = np.linspace(0, 100, bins + 1)
+    of_bin = rows.groupby(
+        pd.cut(rows["confidence"], edges, include_lowest=True),
+        observed=True,
+    )
+    table = of_bin.agg(
+        mean_confidence=("confidence", "mean"),
+        right=("right", "mean"),
+        n=("right", "size"),
     )
     return table.reset_index(names="confidence").astype({"confidence": str})
 
 
 def compare_with_labels(preferences: pd.DataFrame, labels: pd.DataFrame) -> Disagreement:
-    """Where a reader and labels (or rules) disagree; a pair without a label counts as not accepted."""
+    """Where an annotator and labels (or rules) disagree; a pair without a label counts as not
+    accepted."""
     accepted = pd.MultiIndex.from_frame(labels.loc[labels["label"] == 1, ["job_id", "resume_id"]])
-    a, b = (
-        pd.MultiIndex.from_frame(preferences[["job_id", f"resume_{slot}"]]).isin(accepted)
-        for slot in "ab"
-    )
-    decided = preferences[(a != b) & (preferences["preferred"] != "tie").to_numpy()]
-    by_labels = pd.Series(np.where(a, "a", "b"), index=preferences.index)[decided.index]
-    agrees = decided["preferred"] == by_labels
-    against = decided[~agrees].sort_values("confidence", ascending=False, kind="stable")
-    return Disagreement(len(decided), float(agrees.mean()) if len(decided) else np.nan, against)
+    a_accepted = pd.MultiIndex.from_frame(preferences[["job_id", "resume_a"]]).isin(accepted)
+    b_accepted = pd.MultiIndex.from_frame(preferences[["job_id", "resume_b"]]).isin(accepted)
+    by_labels = pd.Series(np.where(a_accepted, "a", "b"), index=preferences.index)
+    both_decided = (a_accepted != b_accepted) & (preferences["preferred"] != "tie").to_numpy()
+    rows = preferences[both_decided]
+    agrees = rows["preferred"] == by_labels[rows.index]
+    agreement = float(agrees.mean()) if len(rows) else np.nan
+    against = rows[~agrees].sort_values("confidence", ascending=False, kind="stable")
+    return Disagreement(len(rows), agreement, against)
 
 
 def with_texts(preferences: pd.DataFrame, part: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Preferences as a reader sees them: the texts of the job, of the preferred resume and of the
     other."""
-    job, resume = (
-        part["jobs"].set_index("job_id")["text"],
-        part["resumes"].set_index("resume_id")["text"],
-    )
+    jobs = part["jobs"].set_index("job_id")["text"]
+    resumes = part["resumes"].set_index("resume_id")["text"]
     a_wins = preferences["preferred"] == "a"
     better = preferences["resume_a"].where(a_wins, preferences["resume_b"])
     worse = preferences["resume_b"].where(a_wins, preferences["resume_a"])
     return pd.DataFrame(
         {
-            "job": job.loc[preferences["job_id"]].to_numpy(),
-            "preferred": resume.loc[better].to_numpy(),
-            "other": resume.loc[worse].to_numpy(),
+            "job": jobs.loc[preferences["job_id"]].to_numpy(),
+            "preferred": resumes.loc[better].to_numpy(),
+            "other": resumes.loc[worse].to_numpy(),
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from matchlib.data.schema import DataError
 from matchlib.learning.pairs import Column, Pairs
+from matchlib.retrieval.alignment import PairSet, decided
 from matchlib.retrieval.encoder import Encoder
 
 SCHEMES = ("uniform", "near", "far")
@@ -35,7 +36,7 @@ def sample_pairs(
     seed: int,
     both_positive: bool = False,
 ) -> pd.DataFrame:
-    """Draw pairs of each job's candidates, in random slots, none twice.
+    """Draw pairs of each job's candidates, in random order, none twice.
 
     part: jobs, resumes and labels of one split; scores: (J, R) of these, by stage 1; candidates are
     each job's top_k, or all with top_k 0. scheme: uniform draws both from these; near at most a
@@ -44,31 +45,94 @@ def sample_pairs(
     Returns job_id, resume_a, resume_b, rank_a, rank_b (1 is best).
     Raises DataError on another scheme, or fewer than 4 candidates.
     """
-    ranked = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or None]
-    job_ids, resume_ids = list(part["jobs"]["job_id"]), list(part["resumes"]["resume_id"])
-    n_candidates = ranked.shape[1]
     if scheme not in SCHEMES:
         raise DataError(f"scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
+    ranked = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or None]
+    n_candidates = ranked.shape[1]
     if n_candidates < 4:
         raise DataError(
             f"{n_candidates} candidates a job are too few to draw pairs from; raise top_k"
         )
-    positives = defaultdict(set)
-    if not both_positive:
-        accepted = part["labels"][part["labels"]["label"] == 1]
-        for job, resume in zip(accepted["job_id"], accepted["resume_id"], strict=True):
-            positives[job].add(resume)
-    rng, rows = np.random.default_rng(seed), []
-    for job, order in zip(job_ids, ranked, strict=True):
+    resume_ids = list(part["resumes"]["resume_id"])
+    accepted_by_job = {} if both_positive else _accepted_by_job(part["labels"])
+    rng = np.random.default_rng(seed)
+    rows = []
+    for job, order in zip(part["jobs"]["job_id"], ranked, strict=True):
+        accepted = accepted_by_job.get(job, set())
         taken: set[frozenset] = set()
         for first, second in _draw_ranks(n_candidates, scheme, 8 * per_job, rng):
-            a, b = resume_ids[order[first]], resume_ids[order[second]]
             if len(taken) == per_job:
                 break
-            if frozenset((a, b)) not in taken and not {a, b} <= positives[job]:
-                taken.add(frozenset((a, b)))
-                rows.append((job, a, b, first + 1, second + 1))
-    return pd.DataFrame(rows, columns=["job_id", "resume_a", "resume_b", "rank_a", "rank_b"])
+            a = resume_ids[order[first]]
+            b = resume_ids[order[second]]
+            pair = frozenset((a, b))
+            if pair in taken or pair <= accepted:
+                continue
+            taken.add(pair)
+            rows.append((job, a, b, first + 1, second + 1))
+    return pd.DataFrame(
+        rows,
+        columns=["job_id", "resume_a", "resume_b", "rank_a", "rank_b"],
+    )
+
+
+def sample_pair_sets(
+    scores: Mapping[str, np.ndarray],
+    parts: Mapping[str, Mapping[str, pd.DataFrame]],
+    *,
+    top_k: int,
+    scheme: str,
+    per_job: int,
+    test_per_job: int,
+    both_positive: bool,
+    seed: int,
+) -> list[PairSet]:
+    """The sets to judge: top pairs of train, valid and test, and uniform pairs of test.
+
+    scores, parts: by split; a split that is not there gives no set. per_job: of train;
+    test_per_job: of valid and test. See `sample_pairs`.
+    """
+    wanted = [
+        ("train", "top", per_job),
+        ("valid", "top", test_per_job),
+        ("test", "top", test_per_job),
+        ("test", "uniform", test_per_job),
+    ]
+    sets = []
+    for split, source, n_pairs in wanted:
+        if split not in parts:
+            continue
+        is_top = source == "top"
+        pairs = sample_pairs(
+            scores[split],
+            parts[split],
+            top_k=top_k if is_top else 0,
+            scheme=scheme if is_top else "uniform",
+            per_job=n_pairs,
+            seed=seed,
+            both_positive=both_positive,
+        )
+        sets.append(PairSet(split, source, pairs))
+    return sets
+
+
+def count_pairs(sets: Sequence[PairSet]) -> pd.DataFrame:
+    """split, from, pairs, jobs of every set."""
+    rows = []
+    for one in sets:
+        rows.append(
+            {
+                "split": one.split,
+                "from": one.source,
+                "pairs": len(one.pairs),
+                "jobs": one.pairs["job_id"].nunique(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _accepted_by_job(labels: pd.DataFrame) -> dict[str, set[str]]:
+    return labels[labels["label"] == 1].groupby("job_id")["resume_id"].agg(set).to_dict()
 
 
 def _draw_ranks(n: int, scheme: str, n_draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -77,13 +141,14 @@ def _draw_ranks(n: int, scheme: str, n_draws: int, rng: np.random.Generator) -> 
     if scheme == "uniform":
         second = rng.integers(0, n, n_draws)
     elif scheme == "near":
-        second = first + rng.integers(1, max(2, n // 10 + 1), n_draws) * rng.choice(
-            (-1, 1), n_draws
-        )
+        distance = rng.integers(1, max(2, n // 10 + 1), n_draws)
+        second = first + distance * rng.choice((-1, 1), n_draws)
     else:
-        first, second = rng.integers(0, n // 4, n_draws), n - 1 - rng.integers(0, n // 4, n_draws)
+        first = rng.integers(0, n // 4, n_draws)
+        second = n - 1 - rng.integers(0, n // 4, n_draws)
     ranks = rng.permuted(np.column_stack([first, second]), axis=1)
-    return ranks[(ranks[:, 0] != ranks[:, 1]) & (ranks >= 0).all(axis=1) & (ranks < n).all(axis=1)]
+    is_inside = ((ranks >= 0) & (ranks < n)).all(axis=1)
+    return ranks[is_inside & (ranks[:, 0] != ranks[:, 1])]
 
 
 @dataclass(frozen=True)
@@ -114,47 +179,57 @@ def build_preference_pairs(
     random, of its own job where it has any.
     Raises DataError if all preferences are ties.
     """
-    decided = preferences[preferences["preferred"] != "tie"].reset_index(drop=True)
-    if decided.empty:
+    rows = decided(preferences).reset_index(drop=True)
+    if rows.empty:
         raise DataError(
             f"all {len(preferences):,} preferences are ties: nothing can be learned from them"
         )
-    a_wins = decided["preferred"] == "a"
-    contrastive_pairs = pd.DataFrame(columns=["job_id", "resume_id"]) if contrastive_pairs is None else contrastive_pairs
-    codes, job_texts = _number(
-        part["jobs"].set_index("job_id")["text"], decided["job_id"], contrastive_pairs["job_id"]
+    if contrastive_pairs is None:
+        contrastive_pairs = pd.DataFrame(columns=["job_id", "resume_id"])
+    a_wins = rows["preferred"] == "a"
+    (job, known_job), job_texts = _number(
+        part["jobs"].set_index("job_id")["text"],
+        rows["job_id"],
+        contrastive_pairs["job_id"],
     )
-    numbers, resume_texts = _number(
+    (chosen, rejected, known_resume), resume_texts = _number(
         part["resumes"].set_index("resume_id")["text"],
-        decided["resume_a"].where(a_wins, decided["resume_b"]),
-        decided["resume_b"].where(a_wins, decided["resume_a"]),
+        rows["resume_a"].where(a_wins, rows["resume_b"]),
+        rows["resume_b"].where(a_wins, rows["resume_a"]),
         contrastive_pairs["resume_id"],
     )
-    known = np.column_stack([codes[1], numbers[2]]).astype(np.int64)
-    drawn = _draw_contrastive(codes[0], known, seed)
-    rows = np.column_stack([codes[0], *numbers[:2], drawn, np.arange(len(decided))]).astype(
-        np.int64
+    known = np.column_stack([known_job, known_resume]).astype(np.int64)
+    drawn = _draw_contrastive(job, known, seed)
+    numbers = np.column_stack([job, chosen, rejected, drawn, np.arange(len(rows))])
+    pairs = Pairs(
+        job_texts,
+        resume_texts,
+        numbers.astype(np.int64),
+        np.unique(known, axis=0),
+        PREFERENCE_COLUMNS,
     )
-    weights = (
-        decided["confidence"].to_numpy(np.float32) / 100
-        if by_confidence
-        else np.ones(len(decided), np.float32)
-    )
-    pairs = Pairs(job_texts, resume_texts, rows, np.unique(known, axis=0), PREFERENCE_COLUMNS)
+    weights = np.ones(len(rows), np.float32)
+    if by_confidence:
+        weights = rows["confidence"].to_numpy(np.float32) / 100
     return PreferencePairs(pairs, weights)
 
 
 def _draw_contrastive(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
     """(n, 2) one of `known` for each row: of the row's own job, whose text is in the batch anyway,
-    or else any."""
+    or else any; -1 where nothing is known."""
     if not len(known):
         return np.full((len(jobs), 2), -1)
-    rng, of_job = np.random.default_rng(seed), defaultdict(list)
-    for place, job in enumerate(known[:, 0]):
-        of_job[job].append(place)
-    return known[
-        [rng.choice(of_job[job]) if job in of_job else rng.integers(len(known)) for job in jobs]
-    ]
+    rows_of_job = defaultdict(list)
+    for row, job in enumerate(known[:, 0]):
+        rows_of_job[job].append(row)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for job in jobs:
+        if job in rows_of_job:
+            drawn.append(rng.choice(rows_of_job[job]))
+        else:
+            drawn.append(rng.integers(len(known)))
+    return known[drawn]
 
 
 def _number(text_of: pd.Series, *columns: pd.Series) -> tuple[list[np.ndarray], list[str]]:
@@ -168,6 +243,7 @@ def _number(text_of: pd.Series, *columns: pd.Series) -> tuple[list[np.ndarray], 
 def reference_margins(encoder: Encoder, pairs: Pairs) -> np.ndarray:
     """(n,) float32 score of the chosen minus score of the rejected resume by a frozen encoder, once
     for all steps."""
-    jobs, resumes = encoder.encode_jobs(pairs.job_texts), encoder.encode_resumes(pairs.resume_texts)
-    job, chosen, rejected = (pairs.numbers(name) for name in ("job", "chosen", "rejected"))
-    return np.einsum("ij,ij->i", jobs[job], resumes[chosen] - resumes[rejected])
+    jobs = encoder.encode_jobs(pairs.job_texts)[pairs.numbers("job")]
+    resumes = encoder.encode_resumes(pairs.resume_texts)
+    difference = resumes[pairs.numbers("chosen")] - resumes[pairs.numbers("rejected")]
+    return np.einsum("ij,ij->i", jobs, difference)

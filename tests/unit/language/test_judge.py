@@ -28,7 +28,7 @@ PART = {
 }
 
 
-def test_a_reader_without_noise_prefers_the_fit_and_ties_where_the_slot_decides():
+def test_a_reader_without_noise_prefers_the_fit_and_ties_where_the_position_decides():
     merged = judge.merge_orders(judge.oracle(PAIRS, FIT, noise=0.0, position_bias=0.05, seed=1))
     assert merged["preferred"].tolist() == ["a", "b", "tie", "tie"]
     assert (merged["confidence"].iloc[:2] > 90).all() and (merged["confidence"].iloc[2:] == 0).all()
@@ -55,20 +55,23 @@ def test_two_seeds_are_two_readers_who_keep_their_opinions():
 
 
 def test_position_bias_is_seen():
-    for bias, share in ((-0.1, 1 / 3), (0.1, 2 / 3)):  # only the pair of equals follows the slot
+    for bias, share in (
+        (-0.1, 1 / 3),
+        (0.1, 2 / 3),
+    ):  # only the pair of equals follows the position
         asked = judge.oracle(PAIRS.iloc[:3], FIT[:3], noise=0.0, position_bias=bias, seed=1)
         row = judge.measure_position_bias(asked)
-        assert row["first_slot"] == pytest.approx(share) and row["consistent"] == pytest.approx(
+        assert row["first_position"] == pytest.approx(share) and row["consistent"] == pytest.approx(
             2 / 3
         )
     always_first = asked.assign(first_wins=True, swapped_first_wins=True)
     row = judge.measure_position_bias(always_first)
-    assert row["first_slot"] == 1 and row["consistent"] == 0
+    assert row["first_position"] == 1 and row["consistent"] == 0
     assert judge.merge_orders(always_first)["preferred"].eq("tie").all()
 
 
 def answers(prompt):
-    """A model that likes the word GOOD, and else the first slot."""
+    """A model that likes the word GOOD, and else the first position."""
     first, second = prompt.user.split("Resume A:")[1].split("Resume B:")
     choice = "A" if ("GOOD" in first) >= ("GOOD" in second) else "B"
     return Answer(
@@ -78,7 +81,7 @@ def answers(prompt):
 
 def test_a_language_model_is_asked_both_ways():
     asked, left_out = judge.annotate(
-        PAIRS, PART, model=LanguageModel(Canned(answers)), name="canned"
+        PAIRS, PART, judge.Annotator(model=LanguageModel(Canned(answers)), name="canned")
     )
     assert left_out == {}
     merged = judge.merge_orders(asked)
@@ -94,10 +97,12 @@ def test_answers_in_prose_are_counted_and_refused_if_there_is_nothing_else():
             else answers(prompt)
         )
 
-    asked, left_out = judge.annotate(PAIRS, PART, model=LanguageModel(Canned(talks)))
+    asked, left_out = judge.annotate(
+        PAIRS, PART, judge.Annotator(model=LanguageModel(Canned(talks)))
+    )
     assert len(asked) == 1 and left_out == {"no line 'Choice: A' or 'Choice: B'": 3}
     with pytest.raises(LanguageModelError, match="none of 3 pairs got two usable answers"):
-        judge.annotate(PAIRS.iloc[:3], PART, model=LanguageModel(Canned(talks)))
+        judge.annotate(PAIRS.iloc[:3], PART, judge.Annotator(model=LanguageModel(Canned(talks))))
 
 
 @pytest.mark.parametrize(
@@ -125,14 +130,14 @@ def test_a_misspelt_annotator_is_not_the_oracle():
         judge.judging_model("oracel", "")
 
 
-def test_an_examiner_has_to_be_named():
+def test_a_test_annotator_has_to_be_named():
     with pytest.raises(DataError, match="'service' needs judge_model"):
         judge.judging_model("service", "", parameter="judge_model")
 
 
 def test_the_oracle_needs_the_market():
     with pytest.raises(DataError, match="set annotator to file, service or local"):
-        judge.annotate(PAIRS, PART)
+        judge.annotate(PAIRS, PART, judge.Annotator())
     market = Market(1, occupations=4)
     part = {"jobs": market.jobs(3), "resumes": market.resumes(30)}
     pairs = pd.DataFrame(
@@ -142,7 +147,7 @@ def test_the_oracle_needs_the_market():
             "resume_b": part["resumes"]["resume_id"][15:].to_numpy(),
         }
     )
-    merged = judge.merge_orders(judge.annotate(pairs, part, market=market)[0])
+    merged = judge.merge_orders(judge.annotate(pairs, part, judge.Annotator(market=market))[0])
     fit = market.channels(part["jobs"], part["resumes"])["text_fit"][0]
     better = np.where(fit[:15] > fit[15:], "a", np.where(fit[:15] < fit[15:], "b", "tie"))
     assert merged["preferred"].tolist() == better.tolist()
@@ -201,23 +206,25 @@ def test_where_reader_and_labels_disagree():
     found = judge.compare_with_labels(
         rows, pd.DataFrame({"job_id": "j", "resume_id": ["good", "same"], "label": 1})
     )
-    assert (found.n, found.agree) == (2, 0.5)
+    assert (found.n, found.agreement) == (2, 0.5)
     shown = judge.with_texts(found.examples, PART)
     assert shown.iloc[0].tolist() == ["a job", "bad", "GOOD too"]
 
 
-def test_the_summary_knows_slots_and_ranks():
+def test_the_summary_knows_positions_and_ranks():
     table = preferences(
         ("j", "good", "bad", "a"),
         ("j", "same", "bad", "a"),
         ("j", "none", "bad", "b"),
         ("j", "none", "empty", "tie"),
     ).assign(rank_a=["1", "5", "7", "8"], rank_b=["2", "4", "6", "9"])
-    row = judge.summary({("test", "top"): table}).iloc[0]
+    row = judge.summary([judge.JudgedSet("test", "top", judge.TEST, table)]).iloc[0]
     assert row["ties, %"] == 25 and row["a preferred, %"] == pytest.approx(200 / 3)
     assert row["stage 1 agrees, %"] == pytest.approx(200 / 3)
     assert np.isnan(
-        judge.summary({("x",): table.drop(columns="rank_a")}).iloc[0]["stage 1 agrees, %"]
+        judge.summary(
+            [judge.JudgedSet("test", "top", judge.TEST, table.drop(columns="rank_a"))]
+        ).iloc[0]["stage 1 agrees, %"]
     )
 
 
@@ -225,7 +232,9 @@ def test_ranks_travel_with_the_pairs():
     ranked = PAIRS.assign(rank_a=range(4), rank_b=range(4, 8))
     for merged in (
         judge.merge_orders(judge.oracle(ranked, FIT, noise=0.0, position_bias=0.05, seed=1)),
-        judge.merge_orders(judge.annotate(ranked, PART, model=LanguageModel(Canned(answers)))[0]),
+        judge.merge_orders(
+            judge.annotate(ranked, PART, judge.Annotator(model=LanguageModel(Canned(answers))))[0]
+        ),
     ):
         assert merged["rank_b"].tolist() == [4, 5, 6, 7] and merged["preferred"].tolist() == [
             "a",
@@ -239,5 +248,5 @@ def test_calibration_bins_confidence():
     rows = preferences(*(("j", "good", "bad", "a") for _ in range(4))).assign(
         confidence=[55.0, 55.0, 95.0, 95.0]
     )
-    table = judge.calibration(rows, np.array(["a", "b", "a", "tie"]))
+    table = judge.confidence_calibration(rows, np.array(["a", "b", "a", "tie"]))
     assert table["right"].tolist() == [0.5, 1.0] and table["n"].tolist() == [2, 1]

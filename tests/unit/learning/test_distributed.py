@@ -136,7 +136,9 @@ def test_a_training_on_two_processes_ends_where_one_ends(
         name: small_tables[name][small_tables[name]["split"] == "valid"]
         for name in ("jobs", "resumes", "labels")
     }
-    settings = Settings(num_train_epochs=2, batch_size=8, learning_rate=1e-3, hard_negatives=8, evaluations=2)
+    settings = Settings(
+        num_train_epochs=2, batch_size=8, learning_rate=1e-3, hard_negatives=8, evaluations=2
+    )
     ends = []
     for processes in (1, 2):
         model = load_model(still_model_folder, device="cpu")

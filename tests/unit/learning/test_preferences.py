@@ -52,7 +52,12 @@ def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, sm
     own, reference = (np.array(column) for column in zip(*pairs, strict=True))
     tensor = float64(own)
     loss = losses.preference_loss(
-        tensor, torch.tensor(reference), beta=beta, temperature=tau, gamma=gamma, label_smoothing=smooth
+        tensor,
+        torch.tensor(reference),
+        beta=beta,
+        temperature=tau,
+        gamma=gamma,
+        label_smoothing=smooth,
     )
     z = (own - reference) / tau - gamma
     right, wrong = np.logaddexp(0, -beta * z), np.logaddexp(0, beta * z)
@@ -114,7 +119,8 @@ def test_weights_and_another_loss_type():
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
         losses.preference_loss(own, loss_type="square")
     with pytest.raises(
-        ValueError, match="hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored; set"
+        ValueError,
+        match="hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored; set",
     ):
         losses.preference_loss(own, loss_type="hinge", label_smoothing=0.1)
 
@@ -158,7 +164,7 @@ def test_pairs_are_seeded_and_refused_where_they_cannot_be_drawn():
     first = preferences.sample_pairs(SCORES, PART, seed=1, **draw)
     pd.testing.assert_frame_equal(first, preferences.sample_pairs(SCORES, PART, seed=1, **draw))
     assert not first.equals(preferences.sample_pairs(SCORES, PART, seed=2, **draw))
-    assert 0 < (first["rank_a"] < first["rank_b"]).mean() < 1  # slots are random
+    assert 0 < (first["rank_a"] < first["rank_b"]).mean() < 1  # the order is random
     with pytest.raises(DataError, match="'nearest' is not one of"):
         preferences.sample_pairs(SCORES, PART, seed=1, **draw | {"scheme": "nearest"})
     with pytest.raises(DataError, match="3 candidates a job are too few"):
@@ -324,16 +330,13 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
     assert (margins < 0).sum() > 2
     for objective, weight in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_encoder(stage_1)
-        reference = stage_1 if rankpo.OBJECTIVES[objective].uses_reference else None
+        reference = stage_1 if losses.OBJECTIVES[objective].uses_reference else None
         log = rankpo.train_rankpo(
             model,
             built,
-            objective=objective,
-            reference=reference,
-            loss_settings={},
+            rankpo.PreferenceObjective(objective, {}, reference, weight),
             settings=Settings(5e-4, 12.0, 6, frozen_layers=4, evaluations=1),
             checkpoints=tmp_path / f"{objective}{weight}",
-            contrastive_weight=weight,
         )
         assert log["loss"].iloc[-1] < log["loss"].iloc[0]
         jobs, resumes = (
@@ -345,21 +348,28 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
 
 def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
     built = preferences.build_preference_pairs(PART, judged(("j0", "r1", "r2", "b", 50.0)))
-    how = {"settings": Settings(), "loss_settings": {}, "checkpoints": tmp_path}
+    how = {"settings": Settings(), "checkpoints": tmp_path}
+
+    def train(name, loss_settings=None, reference=None, contrastive_weight=0.0):
+        objective = rankpo.PreferenceObjective(
+            name, loss_settings or {}, reference, contrastive_weight
+        )
+        rankpo.train_rankpo(model, built, objective, **how)
+
     model = load_model(find_model("all-MiniLM-L6-v2"))
     with pytest.raises(ValueError, match="'rankop' is not one of rankpo"):
-        rankpo.train_rankpo(model, built, objective="rankop", **how)
+        train("rankop")
     with pytest.raises(ValueError, match="needs a reference"):
-        rankpo.train_rankpo(model, built, objective="rankpo", **how)
+        train("rankpo")
     with pytest.raises(ValueError, match="contrastive_weight needs stage-1 pairs"):
-        rankpo.train_rankpo(model, built, objective="sft", contrastive_weight=1.0, **how)
+        train("sft", contrastive_weight=1.0)
     with pytest.raises(
         ValueError,
         match="'simrankpo' has no reference, so the reference .* would be ignored; leave",
     ):
-        rankpo.train_rankpo(model, built, objective="simrankpo", reference=stage_1, **how)
+        train("simrankpo", reference=stage_1)
     with pytest.raises(ValueError, match=r"'sft' fixes beta at 1.0, so beta: 4.0 would be ignored"):
-        rankpo.train_rankpo(model, built, objective="sft", **how | {"loss_settings": {"beta": 4.0}})
+        train("sft", {"beta": 4.0})
     other = load_model(find_model("all-MiniLM-L6-v2"))
     other.tokenizer.add_tokens(["resumenewtoken"])
     with pytest.raises(ValueError, match="another tokenizer"):
@@ -434,7 +444,9 @@ def test_a_value_that_the_objective_fixes_anyway_is_no_contradiction():
     with pytest.raises(
         DataError, match="'hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored"
     ):
-        refuse_ignored(DEFAULTS | {"objective": "simrankpo", "loss_type": "hinge", "label_smoothing": 0.1})
+        refuse_ignored(
+            DEFAULTS | {"objective": "simrankpo", "loss_type": "hinge", "label_smoothing": 0.1}
+        )
 
 
 @pytest.mark.parametrize(

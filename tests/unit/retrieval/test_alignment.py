@@ -39,18 +39,18 @@ def test_jobs_count_equally_and_ties_stay_out():
         row["alignment"] == pytest.approx(1 / 3) and row["n_jobs"] == 2 and row["coverage"] == 0.8
     )
     assert row["with_ties"] == pytest.approx((2 / 3 + (0 + 1 / 2) / 2) / 2)
-    assert row["slot_balanced"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert row["position_balanced"] == pytest.approx((1 / 2 + 1 / 2) / 2)
     assert al.compare_with(PREFERENCES, np.zeros_like(SCORES), PART)["right"].eq(0.5).all()
 
 
 def test_always_a_is_balanced_away():
     row = al.summarise(al.always_a(PREFERENCES), PREFERENCES)
-    assert row["slot_balanced"] == 0.5 and row["alignment"] == pytest.approx((1 / 3 + 1) / 2)
+    assert row["position_balanced"] == 0.5 and row["alignment"] == pytest.approx((1 / 3 + 1) / 2)
 
 
 def test_another_reader_is_compared_on_the_same_pairs():
     other = PREFERENCES.assign(preferred=["a", "tie", "a", "a", "b"])
-    assert al.agreement(other, PREFERENCES)["right"].tolist() == [1, 0.5, 0, 1]
+    assert al.annotator_agreement(other, PREFERENCES)["right"].tolist() == [1, 0.5, 0, 1]
 
 
 def test_strict_ndcg_counts_all_positives_and_the_repositorys_only_the_retrieved():
@@ -105,11 +105,11 @@ def test_pairs_of_a_cluster_change_sides_together():
 
 def test_the_table_has_the_ceiling_and_the_trivial_system():
     labels = pd.DataFrame({"job_id": ["j0"], "resume_id": ["r0"], "label": 1})
-    rows = al.table(
-        {"own": SCORES}, {"top": PREFERENCES}, {"top": PREFERENCES}, PART, labels, None
+    rows = al.alignment_table(
+        {"own": SCORES}, [al.TestSet("top", PREFERENCES, PREFERENCES)], PART, labels, None
     ).set_index("system")
-    assert rows.index.tolist() == ["always a", "teacher", "own"]
-    assert rows.loc["teacher", "alignment"] == 1.0 and rows.loc["own", "nDCG@20"] == 1.0
+    assert rows.index.tolist() == ["always a", "training annotator", "own"]
+    assert rows.loc["training annotator", "alignment"] == 1.0 and rows.loc["own", "nDCG@20"] == 1.0
     metrics, sentence = al.answer(rows.reset_index(), "top", system="own", baseline="own")
     assert metrics["alignment, own"] == pytest.approx(0.3333) and "no verdict" in sentence
 
@@ -117,8 +117,8 @@ def test_the_table_has_the_ceiling_and_the_trivial_system():
 def test_the_limit_goes_from_reading_to_ruling():
     fit = np.tile(np.linspace(0, 1, 40), (2, 1))
     labels = pd.DataFrame({"job_id": ["j0", "j1"], "resume_id": ["r0", "r0"], "label": 1})
-    tests = {"top": judged(("j0", "r5", "r0", "a"), ("j1", "r1", "r2", "b"))}
-    limit = al.frontier(PART, fit, labels, tests).set_index("places")
+    tests = [al.TestSet("top", judged(("j0", "r5", "r0", "a"), ("j1", "r1", "r2", "b")))]
+    limit = al.attainable_frontier(PART, fit, labels, tests).set_index("places")
     assert limit.loc[0, "alignment"] == 1.0 and limit.loc[1, "ndcg"] == limit.loc[20, "ndcg"] == 1.0
     assert (
         limit.loc[0, "ndcg"] == 0.0 and limit.loc[1, "alignment"] == 0.5
@@ -145,7 +145,7 @@ def test_no_linear_mixture_attains_more_than_the_limit():
         if x != y
     ]
     preferences = judged(*rows)
-    limit = al.frontier(part, fit, labels, {"all": preferences})
+    limit = al.attainable_frontier(part, fit, labels, [al.TestSet("all", preferences)])
     rule = np.zeros_like(fit)
     rule[row, column] = 1
     gaps = []
@@ -153,7 +153,8 @@ def test_no_linear_mixture_attains_more_than_the_limit():
         mixed = share * rule + (1 - share) * fit
         ndcg = al.strict_ndcg(mixed, part, labels)["value"].mean()
         gaps.append(
-            al.attainable(limit, ndcg) - al.by_job(al.compare_with(preferences, mixed, part)).mean()
+            al.attainable_alignment(limit, ndcg)
+            - al.by_job(al.compare_with(preferences, mixed, part)).mean()
         )
     assert min(gaps) > -0.002 and max(gaps) > 0.03
 

@@ -1,0 +1,163 @@
+"""RankPO's loss on preferences (arXiv 2503.10723), and its special cases by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from matchlib.learning.losses.batches import (
+    Labels,
+    embed_chunks,
+    in_every_row,
+    require_finite,
+)
+from matchlib.learning.losses.confit import KnownPositives, confit_loss
+
+
+def preference_loss(  # noqa: PLR0913 (the symbols of the formula)
+    margins: Tensor,
+    reference: Tensor | None = None,
+    *,
+    loss_type: str = "sigmoid",
+    beta: float = 2.0,
+    temperature: float = 0.1,
+    gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+    sft_weight: float = 0.0,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Weighted mean loss of preferring one candidate to another, by the margin of their scores.
+
+    margins: (B,) score of the chosen minus score of the rejected candidate (cosines); reference:
+    (B,) the same margins by a frozen encoder, taken off first, or None (reference-free, SimRankPO).
+    With a = margins - reference and z = a / temperature - gamma, and e the label_smoothing: loss_type sigmoid
+    is -(1 - e) log sig(beta z) - e log sig(-beta z), hinge max(0, 1 - beta z). sft_weight adds the
+    two-way softmax of the margins alone, -log sig(margins / temperature).
+    weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError
+    on another loss_type and on hinge with label_smoothing, which it does not have.
+    Source: RankPO (arXiv 2503.10723) and its code; `OBJECTIVES` names the special cases.
+    """
+    if loss_type not in ("sigmoid", "hinge"):
+        raise ValueError(f"loss_type {loss_type!r} is neither sigmoid nor hinge")
+    if loss_type == "hinge" and label_smoothing:
+        raise ValueError(
+            f"loss_type 'hinge' has no label smoothing, so label_smoothing: {label_smoothing} would be ignored; set "
+            f"label_smoothing: 0.0, or loss_type: sigmoid"
+        )
+    lead = margins if reference is None else margins - reference
+    z = lead / temperature - gamma
+    if loss_type == "hinge":
+        losses = F.relu(1 - beta * z)
+    else:
+        correct = F.logsigmoid(beta * z)
+        flipped = F.logsigmoid(-beta * z)
+        losses = -(1 - label_smoothing) * correct - label_smoothing * flipped
+    if sft_weight:
+        losses = losses + sft_weight * F.softplus(-margins / temperature)
+    if weights is None:
+        return losses.mean()
+    return (losses * weights).sum() / weights.sum()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A special case of `preference_loss`: the settings that it fixes, and whether a frozen
+    reference is taken off."""
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    uses_reference: bool = True
+
+
+OBJECTIVES = {
+    "rankpo": Objective(),
+    "simrankpo": Objective(uses_reference=False),
+    "sft": Objective(
+        {
+            "loss_type": "sigmoid",
+            "beta": 1.0,
+            "gamma": 0.0,
+            "label_smoothing": 0.0,
+            "sft_weight": 0.0,
+        },
+        uses_reference=False,
+    ),
+    "dpo": Objective(
+        {
+            "loss_type": "sigmoid",
+            "gamma": 0.0,
+            "label_smoothing": 0.0,
+            "sft_weight": 0.0,
+        }
+    ),
+}
+"""SimRankPO is RankPO without a reference and else the same. SFT is the two-way softmax, of which a
+sft_weight would be the same again. DPO-style has no margin gamma."""
+
+
+class PreferenceLoss(nn.Module):
+    """`preference_loss` on batches of `preferences.PreferencePairs`.
+
+    model: a SentenceTransformer; settings: keywords of `preference_loss`; reference (or None) and
+    weights: (N,).
+    contrastive_weight: weight of `confit_loss` on stage-1 pairs, without hard negatives and with
+    known positives masked; it goes beyond the paper and holds what stage 1 learned.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: Mapping[str, Any],
+        *,
+        reference: Tensor | None,
+        weights: Tensor,
+        contrastive_weight: float = 0.0,
+        contrastive_temperature: float = 0.05,
+        known: KnownPositives | None = None,
+    ):
+        super().__init__()
+        self.model = model
+        self.settings = settings
+        self.known = known
+        self.contrastive_weight = contrastive_weight
+        self.contrastive_temperature = contrastive_temperature
+        self.register_buffer("reference", reference, persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, sentence_features: list[dict[str, Tensor]], labels: Labels) -> Tensor:
+        """sentence_features: chunks of documents; labels: of PREFERENCE_COLUMNS. Returns a scalar."""
+        vectors = embed_chunks(self.model, sentence_features)
+        jobs = vectors[in_every_row(labels, "job")]
+        chosen = vectors[in_every_row(labels, "chosen")]
+        rejected = vectors[in_every_row(labels, "rejected")]
+        number = in_every_row(labels, "preference", what="number")
+        reference = None if self.reference is None else self.reference[number]
+        margins = (jobs * (chosen - rejected)).sum(dim=-1)
+        loss = preference_loss(
+            margins,
+            reference,
+            weights=self.weights[number],
+            **self.settings,
+        )
+        if self.contrastive_weight:
+            loss = loss + self.contrastive_weight * self._contrastive_term(vectors, labels)
+        require_finite(loss)
+        return loss
+
+    def _contrastive_term(self, vectors: Tensor, labels: Labels) -> Tensor:
+        jobs = vectors[in_every_row(labels, "contrastive_job")]
+        resumes = vectors[in_every_row(labels, "contrastive_resume")]
+        job = labels["number"]["contrastive_job"]
+        resume = labels["number"]["contrastive_resume"]
+        masks = self.known.masks(job, resume, job[:0], resume[:0])
+        return confit_loss(
+            jobs,
+            resumes,
+            vectors[:0],
+            vectors[:0],
+            temperature=self.contrastive_temperature,
+            **masks,
+        )
