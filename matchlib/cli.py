@@ -418,7 +418,7 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 @app.command()
-def rank(
+def rank(  # noqa: PLR0913 - one argument an option
     model: Annotated[
         str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")
     ],
@@ -482,22 +482,14 @@ def rank(
     missing = pd.concat([reading.missing for reading in readings])
     for file, line, reason in missing.itertuples(index=False):
         typer.echo(f"read in part: {file}{line and f', line {line}'}: {reason}", err=True)
-    from matchlib.rank import rank_files  # after the files were read: a wrong path is told at once
+    # after the files were read: a wrong path is told at once
+    from matchlib.rank import RankRequest, open_ranker, rank_files
 
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
-    for note in rank_files(
-        readings[0].tables["jobs"],
-        readings[1].tables["resumes"],
-        model=model,
-        task=f"rank_{direction}",
-        top=top,
-        out=out,
-        trec=trec,
-        explain=explain,
-        rules=rules,
-        job_prompt=job_prompt,
-        resume_prompt=resume_prompt,
-    ):
+    request = RankRequest(task=f"rank_{direction}", top=top, rules=rules, explain=explain)
+    ranker = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
+    tables = (readings[0].tables["jobs"], readings[1].tables["resumes"])
+    for note in rank_files(*tables, ranker, request, out=out, trec=trec):
         typer.echo(note, err=to_stderr)
     raise typer.Exit(2 if strict and len(left_out) + len(missing) else 0)
 

@@ -144,20 +144,7 @@ def read_params(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     base, or `only` some.
     above: the files that lead here by their `base`.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ParameterError(
-            f"{path} does not exist; the params files are {_list_params(path.parent)}"
-        ) from None
-    except UnicodeDecodeError as problem:
-        raise ParameterError(f"{path}: not UTF-8 ({problem}); save it as UTF-8") from None
-    except OSError as problem:
-        raise ParameterError(
-            f"{path} cannot be read: {problem.strerror}; name a params file, such as one of "
-            f"{_list_params(path)}"
-        ) from None
-    raw = parse_yaml(text, str(path))
+    raw = parse_yaml(_read_params_text(path), str(path))
     if not isinstance(raw, dict):
         raise ParameterError(
             f"{path}: expected sections such as 01_data_rules:, found {type(raw).__name__}"
@@ -170,17 +157,36 @@ def read_params(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
                 f"{path}: base {base!r} leads back to a file that is based on it; name another"
             )
         below = read_params(path.parent / base, above=(path, *above))
-        only = raw.pop("only", list(below))
-        if unknown := [name for name in only if name not in below]:
-            raise ParameterError(
-                f"{path}: only names {unknown[0]!r}, which is no section of {base}"
-            )
-        for key, value in below.items():
-            if value is not None and not isinstance(value, dict):
-                raw.setdefault(key, value)
-            elif key in only or key in raw:
-                raw[key] = {**(value or {}), **(raw.get(key) or {})}
+        _fill_from_base(raw, below, source=f"{path}: only names", base=base)
     return raw
+
+
+def _read_params_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ParameterError(
+            f"{path} does not exist; the params files are {_list_params(path.parent)}"
+        ) from None
+    except UnicodeDecodeError as problem:
+        raise ParameterError(f"{path}: not UTF-8 ({problem}); save it as UTF-8") from None
+    except OSError as problem:
+        raise ParameterError(
+            f"{path} cannot be read: {problem.strerror}; name a params file, such as one of "
+            f"{_list_params(path)}"
+        ) from None
+
+
+def _fill_from_base(raw: dict[str, Any], below: dict[str, Any], *, source: str, base: str) -> None:
+    """Add to `raw` what it leaves out of its base: whole sections, and parameters of its own ones."""
+    only = raw.pop("only", list(below))
+    if unknown := [name for name in only if name not in below]:
+        raise ParameterError(f"{source} {unknown[0]!r}, which is no section of {base}")
+    for key, value in below.items():
+        if value is not None and not isinstance(value, dict):
+            raw.setdefault(key, value)
+        elif key in only or key in raw:
+            raw[key] = {**(value or {}), **(raw.get(key) or {})}
 
 
 def _check_form(raw: Mapping[Any, Any], path: Path) -> None:

@@ -49,45 +49,57 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Ranker:
-    """An encoder and what is known of its bias audit."""
+    """An encoder, the name that the user gave it, and what is known of its bias audit."""
 
+    name: str
     encoder: Encoder
     audit: str
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """What to rank, and how.
+
+    task: rank_resumes or rank_jobs; top: candidates listed for each query; rules: names of rules that
+    must hold (see `require`); explain: whether the list says why.
+    """
+
+    task: str
+    top: int
+    rules: Sequence[str] = ()
+    explain: bool = True
 
 
 def rank_files(
     jobs: pd.DataFrame,
     resumes: pd.DataFrame,
+    ranker: Ranker,
+    request: RankRequest,
     *,
-    model: str,
-    task: str,
-    top: int,
     out: Path,
     trec: Path | None = None,
-    rules: Sequence[str] = (),
-    explain: bool = True,
-    job_prompt: str | None = None,
-    resume_prompt: str | None = None,
 ) -> Iterator[str]:
-    """Rank the tables with a model (see `open_ranker`) and write `out`; yields what was done, a
-    sentence at a time."""
-    ranker = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
-    yield f"model: {model}; bias audit: {ranker.audit}"
-    rule, tables, notes = require(rules, jobs, resumes)
+    """Rank the tables and write `out`; yields what was done, a sentence at a time."""
+    yield f"model: {ranker.name}; bias audit: {ranker.audit}"
+    task, top = request.task, request.top
+    rule, tables, notes = require(request.rules, jobs, resumes)
     yield from notes
     ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
     yield from describe_cut_texts(jobs, resumes, ranker.encoder)
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():
-        yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {', '.join(rules)}"
-    reasons = pd.DataFrame(columns=list(EXPLANATION_COLUMNS)) if explain else None
-    if explain and len(ranking):
+        rules = ", ".join(request.rules)
+        yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {rules}"
+    reasons = pd.DataFrame(columns=list(EXPLANATION_COLUMNS)) if request.explain else None
+    if request.explain and len(ranking):
         yield f"explaining {len(ranking):,} pairs, from their texts alone"
         reasons = explain_ranking(ranking, jobs, resumes, ranker.encoder, task=task)
     write_ranking(ranking, reasons, out, task=task)
-    yield f"{out}: {len(ranking):,} rows, the best {top} for each of {n_queries:,} {task_queries(task)}"
+    queries = f"{n_queries:,} {task_queries(task)}"
+    yield f"{out}: {len(ranking):,} rows, the best {top} for each of {queries}"
     if trec:
-        write_trec(ranking, trec, tag=re.sub(r"\s+", "_", Path(model).name) or "matchlib")
+        tag = re.sub(r"\s+", "_", Path(ranker.name).name) or "matchlib"
+        write_trec(ranking, trec, tag=tag)
         yield f"{trec}: the same as a TREC run"
 
 
@@ -150,7 +162,9 @@ def open_ranker(
     encoder = replace(
         encoder, **{name: prompt for name, prompt in given.items() if prompt is not None}
     )
-    return Ranker(encoder, UNAUDITED if encoder.is_endpoint else audit_status(encoder.folder))
+    return Ranker(
+        model, encoder, UNAUDITED if encoder.is_endpoint else audit_status(encoder.folder)
+    )
 
 
 def rank_documents(
@@ -216,64 +230,80 @@ def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> 
 def require(
     names: Sequence[str], jobs: pd.DataFrame, resumes: pd.DataFrame
 ) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
-    """The rule that all the named rules hold (see data.rules), the tables it needs, and notes on
-    how they were made.
+    """The rule that all the named rules hold, the tables it needs, and notes on how they were made.
 
-    Where a column of READ_FROM_TEXTS is missing or empty it is read from the texts; what is not
-    found never fits.
-    Raises DataError on an unknown name, or a column that neither the table nor the texts can give.
+    names: of data.rules. Where a column of READ_FROM_TEXTS is missing or empty it is read from the
+    texts; what is not found never fits. Raises DataError on an unknown name, or a column that
+    neither the table nor the texts can give.
     """
-    tables, notes = {"jobs": _in_lower_case(jobs), "resumes": _in_lower_case(resumes)}, []
     rules = rules_by_name(list(names))
-    for column in dict.fromkeys(
-        column for name in names for column in READ_FROM_TEXTS.get(name, ())
-    ):
+    tables = {"jobs": _in_lower_case(jobs), "resumes": _in_lower_case(resumes)}
+    notes = []
+    for column in _columns_read_from_texts(names):
+        for name in tables:
+            tables[name], note = _fill_from_texts(tables[name], column, name)
+            notes += note
+    for column in _columns_with_known_values(names):
         for name, frame in tables.items():
-            given = frame[column] if column in frame else pd.Series("", index=frame.index)
-            empty = given == ""
-            if not empty.any():
-                continue
-            found = extract_facts(frame.loc[empty, "text"].tolist())[column].str.lower().to_numpy()
-            filled = given.copy()
-            filled[empty] = found
-            if (filled == "").all():
-                raise DataError(
-                    f"--require: no {column} was found in any text of the {name}; give the table a column "
-                    f"{column!r}, or leave the rule out"
-                )
-            tables[name] = tables[name].assign(**{column: filled})
-            told = f"{column} of {empty.sum():,} {name} was read from the texts: "
-            if column == "remote":  # no word of it is a no
-                notes.append(told + f"{(found == 'yes').mean():.0%} say so")
-            else:
-                notes.append(
-                    told
-                    + f"found in {(found != '').mean():.0%}"
-                    + ("; the others never fit" if (found == "").any() else "")
-                )
-    for column in [
-        *({"seniority", "degree"} & set(names)),
-        *(["remote"] if "place" in names else []),
-    ]:
-        for name, frame in tables.items():
-            unknown = (
-                ~frame[column].isin(["", *KNOWN[column]])
-                if column in frame
-                else pd.Series(dtype=bool)
-            )
-            if unknown.any():
-                notes.append(
-                    f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
-                    f"(e.g. {frame.loc[unknown, column].iloc[0]!r}); "
-                    + ("they count as no" if column == "remote" else "they never fit")
-                )
+            notes += _describe_unknown_values(frame, column, name)
     for rule in rules.values():
-        rule.holds(
-            tables["jobs"].head(1), tables["resumes"].head(1)
-        )  # raises where a column is missing
+        # raises where a column is missing
+        rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))
     if "place" in names:
         notes += describe_unmatched_cities(tables["jobs"], tables["resumes"])
-    return (reduce(and_, (rules[name] for name in names)) if names else None), tables, notes
+    combined = reduce(and_, (rules[name] for name in names)) if names else None
+    return combined, tables, notes
+
+
+def _columns_read_from_texts(names: Sequence[str]) -> list[str]:
+    columns = []
+    for name in names:
+        columns += READ_FROM_TEXTS.get(name, ())
+    return list(dict.fromkeys(columns))
+
+
+def _columns_with_known_values(names: Sequence[str]) -> list[str]:
+    columns = sorted({"seniority", "degree"} & set(names))
+    return [*columns, "remote"] if "place" in names else columns
+
+
+def _fill_from_texts(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table with a column's empty values read from the texts, and a note on how many were found."""
+    values = frame[column].copy() if column in frame else pd.Series("", index=frame.index)
+    empty = values == ""
+    if not empty.any():
+        return frame, []
+    facts = extract_facts(frame.loc[empty, "text"].tolist())
+    found = facts[column].str.lower().to_numpy()
+    values[empty] = found
+    if (values == "").all():
+        raise DataError(
+            f"--require: no {column} was found in any text of the {name}; give the table a column "
+            f"{column!r}, or leave the rule out"
+        )
+    note = f"{column} of {empty.sum():,} {name} was read from the texts: "
+    if column == "remote":  # a text that does not mention it says no
+        note += f"{(found == 'yes').mean():.0%} say so"
+    else:
+        note += f"found in {(found != '').mean():.0%}"
+        if (found == "").any():
+            note += "; the others never fit"
+    return frame.assign(**{column: values}), [note]
+
+
+def _describe_unknown_values(frame: pd.DataFrame, column: str, name: str) -> list[str]:
+    """A note on values of a column that its rule does not know, if there are any."""
+    if column not in frame:
+        return []
+    unknown = ~frame[column].isin(["", *KNOWN[column]])
+    if not unknown.any():
+        return []
+    example = frame.loc[unknown, column].iloc[0]
+    consequence = "they count as no" if column == "remote" else "they never fit"
+    return [
+        f"{unknown.sum():,} {name} have a {column} that is not one of {', '.join(KNOWN[column])} "
+        f"(e.g. {example!r}); {consequence}"
+    ]
 
 
 def _in_lower_case(frame: pd.DataFrame) -> pd.DataFrame:

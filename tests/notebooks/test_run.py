@@ -43,6 +43,7 @@ STAGES = [
     "10_bias_analysis",
     "11_leaderboard",
     "12_ledger",
+    "13_diagnostics",
 ]
 SYSTEMS = {
     "bm25",
@@ -221,7 +222,11 @@ def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke
     params = yaml.safe_load((smoke / "params.yaml").read_text())
     params["11_leaderboard"]["depth"] = 7
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(params))
-    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {"11_leaderboard", "12_ledger"}
+    assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {
+        "11_leaderboard",
+        "12_ledger",
+        "13_diagnostics",
+    }
 
 
 def test_snakemake_by_itself_says_how_to_start(smoke):
