@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from matchlib.cli import RUN_MARK
+from matchlib.runs import RUN_MARK
 from matchlib.stage import Finished
 
 WORDS = {

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import psutil
 import typer
-import yaml
 
 from matchlib.data.schema import DataError
-from matchlib.failures import why_failed
+from matchlib.outputs import check_outputs, is_file_or_free
 from matchlib.pipeline import (
     ParameterError,
-    RunPlan,
-    StagePlan,
     find_root,
-    input_stages,
     notebook_parameters,
-    parse_yaml,
-    plan_run,
     read_params,
 )
 from matchlib.retrieval.models import EncoderError
-from matchlib.stage import StageError, prepare_run, why_outdated
-from matchlib.sweep import unfold
+from matchlib.runs import describe_outdated, load_plan, start
+from matchlib.stage import StageError, why_outdated
 
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
-RUN_MARK = "MATCHLIB_RUN"
-"""Environment variable that every process of a run carries, so that a later run finds what a kill
-left behind."""
-
-ORIGIN = "# made from "
-"""Begins a run's params.yaml, before the params file that it was made from."""
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -90,23 +69,6 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def load_plan(params: Path, run: str = "", changes: list[str] | None = None) -> RunPlan:
-    """Read a params file, apply `section.parameter=value` changes, and check it against the
-    notebooks."""
-    raw = read_params(params)
-    for change in changes or []:
-        place, _, value = change.partition("=")
-        section, _, name = place.partition(".")
-        if section not in raw or section in ("run", "sweep") or not name or "=" not in change:
-            raise ParameterError(
-                f"--set {change}: write section.parameter=value with a section of {params}"
-            )
-        raw[section] = {**(raw[section] or {}), name: parse_yaml(value, f"--set {change}")}
-    if run:
-        raw["run"] = run
-    return plan_run(unfold(raw, source=str(params)), source=str(params))
-
-
 @app.command()
 def run(
     params: ParamsFile,
@@ -123,51 +85,15 @@ def run(
     os.chdir(find_root())
     plan = load_plan(params, run_name, changes)
     if dry_run:
-        _say_what_would_run(plan)
+        for line in describe_outdated(plan):
+            typer.echo(line)
         return
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    lock = (plan.folder / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ParameterError(
-            f"{plan.folder} is being run by another matchlib run; wait for it or stop it"
-        ) from None
-    origin = origin_of_run(plan, params)
-    _end_leftovers(plan)
-    outdated = why_outdated(plan)
-    for folder, reasons in outdated.items():
-        for reason in reasons if (Path(folder) / "manifest.json").exists() else ():
-            typer.echo(f"made again: {_without_remedy(reason)}")
-    prepare_run(plan)
-    resolved = plan.folder / "params.yaml"
-    sections = yaml.safe_dump({"run": plan.run, **{s.name: _for_file(s) for s in plan.stages}})
-    _write_if_other(resolved, f"{ORIGIN}{origin}\n{sections}")
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--profile",
-        str(profile),
-        "--cores",
-        str(cores or os.cpu_count()),
-        "--nolock",  # the lock above outlives no kill; Snakemake's would
-        "--rerun-triggers",
-        "software-env",  # none of them: no rule names an environment
-        "--config",
-        f"params={resolved}",
-        "started_by=matchlib run",
-    ]
-    if forced := [*(f"{folder}/manifest.json" for folder in outdated), *_stale_index(plan)]:
-        command += ["--forcerun", *forced]
-    started = time.time()
-    status = subprocess.run(
-        command, env=os.environ | {RUN_MARK: str(plan.folder.resolve())}
-    ).returncode
-    if status:
-        for reason in why_failed(plan, since=started):
+    status = start(plan, params, cores=cores, profile=profile, say=typer.echo)
+    if status.reasons:
+        for reason in status.reasons:
             typer.echo(f"error: {reason}", err=True)
-        raise typer.Exit(status)
+    if status.code:
+        raise typer.Exit(status.code)
     typer.echo(f"report: {plan.folder / 'index.html'}")
 
 
@@ -184,100 +110,6 @@ def sweep(
     if not read_params(params).get("sweep"):
         raise ParameterError(f"{params} has no sweep: section; run it with: matchlib run {params}")
     run(params, run_name, changes, cores, profile)
-
-
-def origin_of_run(plan: RunPlan, params: Path) -> Path:
-    """The params file that a run is made from; ParameterError where it was made from another that
-    is still there."""
-    resolved = plan.folder / "params.yaml"
-    if not resolved.exists():
-        return _from_here(params)
-    first_line = resolved.read_text(encoding="utf-8").partition("\n")[0]
-    origin = (
-        Path(first_line.removeprefix(ORIGIN))
-        if first_line.startswith(ORIGIN)
-        else _from_here(params)
-    )
-    if resolved.samefile(params):
-        return origin
-    if origin.exists() and not origin.samefile(params):
-        raise ParameterError(
-            f"{plan.folder} holds the run of {origin}, and {_from_here(params)} would replace it; "
-            f"give one of the two a name of its own: --run NAME, or run: NAME in the file"
-        )
-    return _from_here(params)
-
-
-def _from_here(path: Path) -> Path:
-    """A path below the working folder relative to it, others as they are."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _without_remedy(reason: str) -> str:
-    """A reason why a stage is outdated, without what to do: the run that says it does that."""
-    return re.sub("; (run it again|(make it with|no params file|params/).*)$", "", reason)
-
-
-def _say_what_would_run(plan: RunPlan) -> None:
-    reasons = why_outdated(plan)
-    for stage in plan.stages:  # inputs come before their users
-        again = [Path(folder).name for folder in stage.inputs if folder in reasons]
-        if again and stage.folder not in reasons:
-            reasons[stage.folder] = [f"{stage.name}: reads {', '.join(again)}"]
-    for folder, found in reasons.items():
-        name = Path(folder).name
-        told = "; ".join(_without_remedy(reason).removeprefix(f"{name}: ") for reason in found)
-        typer.echo(f"would make {name}: {told}")
-    typer.echo(f"{len(reasons)} of {len(plan.stages)} stages would be made")
-
-
-def _stale_index(plan: RunPlan) -> list[str]:
-    """The run's index page in a list, unless it was made of what there is now."""
-    from matchlib.reports.overview import is_rendered
-
-    return [] if is_rendered(plan.folder) else [f"{plan.folder}/index.html"]
-
-
-def _for_file(stage: StagePlan) -> dict:
-    """A stage's parameters as a params file holds them: no out_dir, inputs by their section's name."""
-    inputs = input_stages(stage.parameters, stage.notebook)
-
-    def shorten(value):
-        if isinstance(value, dict):
-            return {key: shorten(below) for key, below in value.items()}
-        return Path(value).name
-
-    return {
-        key: shorten(value) if key in inputs else value
-        for key, value in stage.parameters.items()
-        if key != "out_dir"
-    }
-
-
-def _write_if_other(path: Path, text: str) -> None:
-    """Write a text file beside and renamed, unless it holds the text already."""
-    if path.exists() and path.read_bytes() == text.encode():
-        return
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
-def _end_leftovers(plan: RunPlan) -> None:
-    """End processes of an earlier, killed run of the same folder, so that nothing writes beside
-    this one."""
-    mark = str(plan.folder.resolve())
-    left = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(RUN_MARK) == mark and process.pid != os.getpid():
-                process.kill()
-                left.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue  # not ours, or gone already
-    if left:
-        psutil.wait_procs(left, timeout=30)
-        typer.echo(f"ended {len(left)} processes that an earlier run left behind")
 
 
 @app.command()
@@ -363,60 +195,6 @@ def check(params: ParamsFile) -> None:
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
 
 
-def check_outputs(outputs: Mapping[str, Path], inputs: Mapping[str, Path]) -> None:
-    """Raise DataError where an output cannot be written, or would replace an input or another
-    output.
-
-    outputs, inputs: paths by option, e.g. {"--out": ...}. Links are followed, and hard links are
-    the same file. Pipes and devices are written as they are.
-    """
-    files = {name: path for name, path in outputs.items() if _is_file_or_free(path)}
-    for name, path in files.items():
-        target = path.resolve()
-        if not target.parent.is_dir():
-            raise DataError(f"{name} {path}: there is no folder {target.parent}; make it first")
-        for other, given in inputs.items():
-            if _is_same(target, given):
-                raise DataError(
-                    f"{name} {path} is what {other} names, and would replace it; name another file"
-                )
-            if given.is_dir() and given.resolve() in target.parents:
-                raise DataError(
-                    f"{name} {path} lies in the folder that {other} names, and would become a part of it; "
-                    f"name a file elsewhere"
-                )
-        try:  # before the hours that encoding may take
-            with tempfile.TemporaryFile(dir=target.parent):
-                pass
-        except OSError as problem:
-            raise DataError(
-                f"{name} {path} cannot be written: {problem.strerror}; name another folder"
-            ) from None
-    for name, other in combinations(files, 2):
-        if _is_same(files[name], files[other]):
-            raise DataError(
-                f"{name} {files[name]} and {other} {files[other]} are one file, and one would replace the "
-                f"other; name two"
-            )
-
-
-def _is_file_or_free(path: Path) -> bool:
-    """Whether a path is a file or can become one; DataError if it is a folder."""
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it, e.g. {path / 'ranked.csv'}")
-    return not (
-        path.is_relative_to("/dev")
-        or path.is_relative_to("/proc")
-        or (path.exists() and not path.is_file())
-    )
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
-        return path.samefile(other)
-    return path.resolve() == other.resolve()
-
-
 @app.command()
 def rank(  # noqa: PLR0913 - one argument an option
     model: Annotated[
@@ -474,7 +252,7 @@ def rank(  # noqa: PLR0913 - one argument an option
         ),
     ]
     left_out = pd.concat([reading.left_out for reading in readings])
-    to_stderr = not _is_file_or_free(out)  # the list may go to where the notes go
+    to_stderr = not is_file_or_free(out)  # the list may go to where the notes go
     for reading in readings:
         typer.echo(reading.notes[0], err=to_stderr)
     for file, line, reason in left_out.itertuples(index=False):

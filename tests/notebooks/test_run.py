@@ -20,8 +20,8 @@ import yaml
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from matchlib.cli import RUN_MARK
 from matchlib.girl.records import views
+from matchlib.runs import RUN_MARK
 from matchlib.stage import Finished
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from matchlib import cli, failures, pipeline, provenance
+from matchlib import cli, failures, pipeline, provenance, runs
 from matchlib.pipeline import (
     ParameterError,
     notebook_inputs,
@@ -454,7 +454,7 @@ def test_names_that_are_no_folder_of_their_own_are_refused(name):
     ],
 )
 def test_a_broken_change_is_one_sentence(tmp_path, change):
-    from matchlib.cli import load_plan
+    from matchlib.runs import load_plan
 
     (tmp_path / "p.yaml").write_text("01_data_rules: {}\n")
     with pytest.raises(ParameterError, match="01_data_rules|run.a"):
@@ -476,19 +476,19 @@ def test_two_params_files_of_one_name_do_not_share_a_run(tmp_path, monkeypatch):
     for file in (first, second):
         file.parent.mkdir()
         file.touch()
-    assert cli.origin_of_run(plan, first) == Path("a/own_data.yaml")
+    assert runs.origin_of_run(plan, first) == Path("a/own_data.yaml")
     resolved = plan.folder / "params.yaml"
     resolved.write_text("# made from a/own_data.yaml\nrun: own_data\n")
-    assert cli.origin_of_run(plan, first) == Path("a/own_data.yaml")
-    assert cli.origin_of_run(plan, resolved) == Path(
+    assert runs.origin_of_run(plan, first) == Path("a/own_data.yaml")
+    assert runs.origin_of_run(plan, resolved) == Path(
         "a/own_data.yaml"
     )  # as the run itself says how to make it again
     with pytest.raises(
         ParameterError, match="own_data holds the run of a/own_data.yaml, and b/own_data.yaml would"
     ):
-        cli.origin_of_run(plan, second)
+        runs.origin_of_run(plan, second)
     first.unlink()  # nothing is left that it could be the run of
-    assert cli.origin_of_run(plan, second) == Path("b/own_data.yaml")
+    assert runs.origin_of_run(plan, second) == Path("b/own_data.yaml")
 
 
 # ---- why a stage failed --------------------------------------------------------------------------------
@@ -681,7 +681,6 @@ def test_a_place_that_cannot_be_written_is_one_sentence_that_names_the_cache(
     monkeypatch, capsys, number
 ):
     """A read-only checkout was a traceback."""
-    from matchlib import cli
 
     def fail():
         raise OSError(number, os.strerror(number), "reports/demo")
@@ -703,7 +702,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence_that_names_the_cache(
 
 def test_a_file_of_any_name_can_be_checked(tmp_path):
     """Its name would name the run's folder, but nothing is run."""
-    from matchlib.cli import load_plan
+    from matchlib.runs import load_plan
 
     file = tmp_path / "my params {2} #3.yaml"
     file.write_text("01_data_rules: {}\n")

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from matchlib.cli import app, check_outputs
+from matchlib.cli import app
 from matchlib.data.schema import DataError
 from matchlib.learning.card import set_audit
+from matchlib.outputs import check_outputs
 from matchlib.rank import open_ranker, rank_documents, require, write_ranking, write_trec
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import EncoderError
@@ -207,7 +208,7 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_read(place, mon
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("matchlib.cli.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("matchlib.outputs.tempfile.TemporaryFile", refuse)
     result = command()
     assert result.exit_code == 1 and "cannot be written: Permission denied" in str(result.exception)
 

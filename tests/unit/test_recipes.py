@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from matchlib.cli import load_plan
 from matchlib.pipeline import notebook_inputs, notebook_parameters
 from matchlib.recipes import how_to_make, read_recipes
+from matchlib.runs import load_plan
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 PARAMS = sorted(Path("params").rglob("*.yaml"))

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matchlib.cli import load_plan
 from matchlib.data.schema import DataError
 from matchlib.language import judge
 from matchlib.learning import losses, preferences, rankpo
@@ -21,6 +20,7 @@ from matchlib.pipeline import notebook_parameters, plan_run, read_params
 from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import find_model, load_model
+from matchlib.runs import load_plan
 
 PART = {
     "jobs": pd.DataFrame(

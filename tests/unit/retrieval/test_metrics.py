@@ -221,7 +221,9 @@ def test_duplicate_candidates_raise_in_hits_rankings_and_qrels():
 
 def test_interval_without_clusters_is_the_t_interval():
     sample = np.random.default_rng(3).beta(2, 3, size=37)
-    low, high = scipy.stats.t.interval(0.95, len(sample) - 1, loc=sample.mean(), scale=scipy.stats.sem(sample))
+    low, high = scipy.stats.t.interval(
+        0.95, len(sample) - 1, loc=sample.mean(), scale=scipy.stats.sem(sample)
+    )
     found = stats.mean_interval(sample)
     assert found == pytest.approx(
         {"value": sample.mean(), "low": low, "high": high, "n": 37, "n_clusters": 37}
