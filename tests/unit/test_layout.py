@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,31 @@ def test_imports_run_one_way(package):
     assert files
     for path in files:
         assert set(imported_packages(path)) <= MAY_IMPORT[package] | {package}, path
+
+
+def imported_modules(path):
+    """Modules of the package that a file imports, inside functions too; not for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            file = ROOT / (name.replace(".", "/") + ".py")
+            if name.startswith("matchlib.") and file.exists():
+                yield file
+
+
+def test_no_imports_run_in_a_circle():
+    graph = {path: set(imported_modules(path)) - {path} for path in PACKAGE.rglob("*.py")}
+    assert sum(map(len, graph.values())) > 200
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert len(order) == len(graph)
 
 
 def test_every_package_has_a_direction():
