@@ -7,7 +7,7 @@ import logging
 import math
 from array import array
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ SECONDS_PER_MILLION_CHARACTERS = 0.3
 SECONDS_WORTH_A_WORD = 60
 """A search that takes longer says so before it begins."""
 PARTS = 16
+ID_COLUMNS = {"jobs": "job_id", "resumes": "resume_id"}
 ROUNDING = 1e-9
 """Jaccard similarities are compared with this much room: .56 * 25 is 14.000000000000002."""
 logger = logging.getLogger(__name__)
@@ -39,10 +40,12 @@ def shingles(text: str) -> np.ndarray:
     Returns a sorted uint64 array without repetitions.
     """
     found = words(text)
-    hashes = pd.util.hash_array(np.array(found, dtype=object), categorize=False)
-    runs = np.zeros(max(1, len(found) - len(SHINGLE_FACTORS) + 1), dtype=np.uint64)
+    as_objects = np.array(found, dtype=object)
+    hashes = pd.util.hash_array(as_objects, categorize=False)
+    n_runs = max(1, len(found) - len(SHINGLE_FACTORS) + 1)
+    runs = np.zeros(n_runs, dtype=np.uint64)
     for place, factor in enumerate(SHINGLE_FACTORS[: len(found)]):
-        runs += hashes[place : place + len(runs)] * factor
+        runs += hashes[place : place + n_runs] * factor
     return np.unique(runs)
 
 
@@ -80,7 +83,9 @@ class ShingleSets:
                 starts.append(len(kept))
             set_of_text[i] = number_of_set[key]
         return cls(
-            set_of_text, np.frombuffer(kept, dtype=np.uint64), np.frombuffer(starts, dtype=np.int64)
+            set_of_text=set_of_text,
+            shingles=np.frombuffer(kept, dtype=np.uint64),
+            starts=np.frombuffer(starts, dtype=np.int64),
         )
 
 
@@ -107,9 +112,12 @@ def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> lis
     positions: list[list[int]] = [[] for _ in range(len(sets))]
     for i, own in enumerate(sets.set_of_text):
         positions[own].append(i)
-    pairs = [pair for alike in positions for pair in combinations(alike, 2)]
+    pairs = []
+    for identical in positions:
+        pairs.extend(combinations(identical, 2))
     for a, b in _near_sets(sets, threshold):
-        pairs += [(min(i, j), max(i, j)) for i in positions[a] for j in positions[b]]
+        for i, j in product(positions[a], positions[b]):
+            pairs.append((min(i, j), max(i, j)))
     return sorted(pairs)
 
 
@@ -121,21 +129,26 @@ def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -
     """
     ranks, starts = _shared_shingles(sets)
     sizes = np.diff(sets.starts)
-    n_single = sizes - np.diff(starts)
-    n_prefix = sizes - np.ceil(threshold * sizes - ROUNDING).astype(np.int64) + 1
-    n_rare = np.clip(
-        n_prefix - n_single, 0, np.diff(starts)
-    )  # the rarest are those that no other set holds
-    prefixes = [ranks[start : start + n] for start, n in zip(starts[:-1], n_rare, strict=True)]
-    meetings = _Meetings(prefixes, n_shingles=int(ranks.max(initial=-1)) + 1)
-    is_own = np.zeros(meetings.n_shingles, dtype=bool)
+    n_shared = np.diff(starts)
+    n_single = sizes - n_shared
+    n_needed = np.ceil(threshold * sizes - ROUNDING).astype(np.int64)
+    n_prefix = sizes - n_needed + 1
+    # the rarest are those that no other set holds
+    n_rare = np.clip(n_prefix - n_single, 0, n_shared)
+    prefixes = []
+    for start, n in zip(starts[:-1], n_rare, strict=True):
+        prefixes.append(ranks[start : start + n])
+    n_shingles = int(ranks.max(initial=-1)) + 1
+    meetings = _Meetings(prefixes, n_shingles=n_shingles)
+    is_own = np.zeros(n_shingles, dtype=bool)
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for i, prefix in enumerate(prefixes):
         # from the first shingle that two sets share they can share no more than what is left of
         # each
-        left = sizes[i] - n_single[i] - np.arange(len(prefix))
+        left = n_shared[i] - np.arange(len(prefix))
         others, most_shared = meetings.earlier(prefix, left)
-        needed = threshold / (1 + threshold) * (sizes[i] + sizes[others]) - ROUNDING
+        sizes_together = sizes[i] + sizes[others]
+        needed = threshold / (1 + threshold) * sizes_together - ROUNDING
         others = np.unique(others[most_shared >= needed])
         meetings.add(i, prefix, left)
         if not len(others):
@@ -144,8 +157,10 @@ def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -
         is_own[own] = True
         shared = _count_marked(is_own, ranks, starts[others], starts[others + 1])
         is_own[own] = False
-        near = others[shared >= threshold * (sizes[i] + sizes[others] - shared) - ROUNDING]
-        pairs.append(np.column_stack([near, np.full(len(near), i)]))
+        size_of_union = sizes[i] + sizes[others] - shared
+        near = others[shared >= threshold * size_of_union - ROUNDING]
+        own_number = np.full(len(near), i)
+        pairs.append(np.column_stack([near, own_number]))
         if len(near) > most:
             break
     return np.concatenate(pairs)
@@ -158,25 +173,27 @@ def _shared_shingles(sets: ShingleSets) -> tuple[np.ndarray, np.ndarray]:
     end of the last.
     """
     codes = np.full(len(sets.shingles), -1, dtype=np.int32)
-    part_of = (sets.shingles >> np.uint64(60)).astype(np.uint8)
+    first_bits = sets.shingles >> np.uint64(60)
+    part_of = first_bits.astype(np.uint8)
     frequencies = []
     n_codes = 0
-    for part in range(
-        PARTS
-    ):  # a sixteenth at a time, since sorting takes several times the memory of what is sorted
+    # a sixteenth at a time, since sorting takes several times the memory of what is sorted
+    for part in range(PARTS):
         places = np.flatnonzero(part_of == part)
-        _, which, counts = np.unique(sets.shingles[places], return_inverse=True, return_counts=True)
+        in_part = sets.shingles[places]
+        _, which, counts = np.unique(in_part, return_inverse=True, return_counts=True)
         is_shared = counts > 1
-        code_of = np.where(is_shared, n_codes + np.cumsum(is_shared) - 1, -1)
+        next_code = n_codes + np.cumsum(is_shared) - 1
+        code_of = np.where(is_shared, next_code, -1)
         codes[places] = code_of[which]
         frequencies.append(counts[is_shared])
         n_codes += int(is_shared.sum())
+    rarest_first = np.argsort(np.concatenate(frequencies), kind="stable")
     rank_of = np.empty(n_codes, dtype=np.int32)
-    rank_of[np.argsort(np.concatenate(frequencies), kind="stable")] = np.arange(
-        n_codes, dtype=np.int32
-    )
+    rank_of[rarest_first] = np.arange(n_codes, dtype=np.int32)
     is_shared = codes >= 0
-    n_shared = np.add.reduceat(is_shared, sets.starts[:-1], dtype=np.int64)  # no set is empty
+    # no set is empty, so that every slice of reduceat has an element
+    n_shared = np.add.reduceat(is_shared, sets.starts[:-1], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(n_shared)])
     ranks = rank_of[codes[is_shared]]
     for start, end in zip(starts[:-1], starts[1:], strict=True):
@@ -189,13 +206,14 @@ class _Meetings:
 
     def __init__(self, prefixes: list[np.ndarray], *, n_shingles: int):
         self.n_shingles = n_shingles
-        room = np.zeros(n_shingles, dtype=np.int64)
+        n_members = np.zeros(n_shingles, dtype=np.int64)
         for prefix in prefixes:
-            room[prefix] += 1  # no shingle stands twice in a set
-        self._ends = np.cumsum(room) - room
-        self._starts = self._ends.copy()
-        self._members = np.empty(int(room.sum()), dtype=np.int32)
-        self._left = np.empty(int(room.sum()), dtype=np.int32)
+            n_members[prefix] += 1  # no shingle occurs twice in a set
+        total = int(n_members.sum())
+        self._starts = np.cumsum(n_members) - n_members
+        self._ends = self._starts.copy()
+        self._members = np.empty(total, dtype=np.int32)
+        self._left = np.empty(total, dtype=np.int32)
 
     def earlier(self, prefix: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The sets added so far that have one of these shingles, as often as they have such.
@@ -203,21 +221,28 @@ class _Meetings:
         left: how many shingles the own set has from each of these on. Returns the sets and, of the
         own and the other set, the smaller number of shingles that are left.
         """
-        starts, ends = self._starts[prefix], self._ends[prefix]
+        starts = self._starts[prefix]
+        ends = self._ends[prefix]
         places = _places(starts, ends)
-        return self._members[places], np.minimum(self._left[places], np.repeat(left, ends - starts))
+        others = self._members[places]
+        left_of_own = np.repeat(left, ends - starts)
+        most_shared = np.minimum(self._left[places], left_of_own)
+        return others, most_shared
 
     def add(self, number: int, prefix: np.ndarray, left: np.ndarray) -> None:
         """Put a set into the lists of its shingles."""
-        self._members[self._ends[prefix]] = number
-        self._left[self._ends[prefix]] = left
+        ends = self._ends[prefix]
+        self._members[ends] = number
+        self._left[ends] = left
         self._ends[prefix] += 1
 
 
 def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """All numbers from each start to before its end, one range behind the other."""
     lengths = ends - starts
-    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    starts_in_result = np.cumsum(lengths) - lengths
+    shifts = np.repeat(starts - starts_in_result, lengths)
+    return np.arange(lengths.sum()) + shifts
 
 
 def _count_marked(
@@ -225,9 +250,11 @@ def _count_marked(
 ) -> np.ndarray:
     """(n,) how many of values[start:end] are marked, for each start and end; none of the slices is
     empty."""
+    places = _places(starts, ends)
+    marked = is_marked[values[places]]
     lengths = ends - starts
-    marked = is_marked[values[_places(starts, ends)]]
-    return np.add.reduceat(marked, np.cumsum(lengths) - lengths, dtype=np.int64)
+    starts_in_marked = np.cumsum(lengths) - lengths
+    return np.add.reduceat(marked, starts_in_marked, dtype=np.int64)
 
 
 def duplicate_groups(
@@ -240,10 +267,12 @@ def duplicate_groups(
     """
     sets = ShingleSets.of(texts)
     pairs = _near_sets(sets, threshold, most=most)
-    graph = coo_array(
-        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(sets), len(sets))
-    )
-    return connected_components(graph, directed=False)[1][sets.set_of_text].astype(int)
+    edges = np.ones(len(pairs))
+    rows = pairs[:, 0]
+    columns = pairs[:, 1]
+    graph = coo_array((edges, (rows, columns)), shape=(len(sets), len(sets)))
+    _, group_of_set = connected_components(graph, directed=False)
+    return group_of_set[sets.set_of_text].astype(int)
 
 
 def split_tables(
@@ -267,34 +296,62 @@ def split_tables(
             f"to train on; or set test_share: 1.0 to test on all of it"
         )
     rng = np.random.default_rng(seed)
-    jobs, resumes, labels = tables["jobs"], tables["resumes"], tables["labels"]
-    job_group, resume_group = (
-        _groups(frame, name) for frame, name in ((jobs, "jobs"), (resumes, "resumes"))
-    )
+    job_group = _groups(tables["jobs"], "jobs")
+    resume_group = _groups(tables["resumes"], "resumes")
     share = {"train": 1 - valid - test, "valid": valid, "test": test}
-    accepted = jobs["job_id"].isin(labels.loc[labels["label"] == 1, "job_id"]).to_numpy()
-    jobs = jobs.assign(split=_draw_splits(job_group, accepted, share, rng)[job_group])
-    votes = labels.assign(
-        split=labels["job_id"].map(jobs.set_index("job_id")["split"]),
-        group=labels["resume_id"].map(pd.Series(resume_group, index=resumes["resume_id"])),
-    )
-    counts = votes.groupby(["group", "split"]).size().unstack(fill_value=0)
-    counts = counts.reindex(index=range(resume_group.max() + 1), columns=list(share), fill_value=0)
-    unseen = counts.sum(axis=1) == 0
-    side = counts.idxmax(axis=1).to_numpy(dtype=object)
-    side[unseen] = rng.choice(list(share), p=list(share.values()), size=int(unseen.sum()))
-    resumes = resumes.assign(split=side[resume_group])
-    crossing = (
-        votes["split"] != votes["resume_id"].map(resumes.set_index("resume_id")["split"])
-    ).to_numpy()
-    labels = labels.assign(split=votes["split"])[~crossing].reset_index(drop=True)
+    jobs = _split_jobs(tables["jobs"], job_group, tables["labels"], share, rng)
+    split_of_job = jobs.set_index("job_id")["split"]
+    labels = tables["labels"].assign(split=tables["labels"]["job_id"].map(split_of_job))
+    resumes = _split_resumes(tables["resumes"], resume_group, labels, share, rng)
+    split_of_resume = resumes.set_index("resume_id")["split"]
+    crossing = labels["split"] != labels["resume_id"].map(split_of_resume)
+    labels = labels[~crossing].reset_index(drop=True)
     check_splits(labels)
+    n_copied_jobs = len(jobs) - job_group.max() - 1
+    n_copied_resumes = len(resumes) - resume_group.max() - 1
     notes = [
         f"{crossing.sum():,} of {len(crossing):,} labels dropped: their job and resume are on different sides",
-        f"near-duplicates kept on one side: {len(jobs) - job_group.max() - 1:,} jobs, "
-        f"{len(resumes) - resume_group.max() - 1:,} resumes",
+        f"near-duplicates kept on one side: {n_copied_jobs:,} jobs, {n_copied_resumes:,} resumes",
     ]
     return {**tables, "jobs": jobs, "resumes": resumes, "labels": labels}, notes
+
+
+def _split_jobs(
+    jobs: pd.DataFrame,
+    group: np.ndarray,
+    labels: pd.DataFrame,
+    share: dict[str, float],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """The jobs with a column split, drawn by group of near-duplicates."""
+    accepted_labels = labels[labels["label"] == 1]
+    is_accepted = jobs["job_id"].isin(accepted_labels["job_id"]).to_numpy()
+    split_of_group = _draw_splits(group, is_accepted, share, rng)
+    return jobs.assign(split=split_of_group[group])
+
+
+def _split_resumes(
+    resumes: pd.DataFrame,
+    group: np.ndarray,
+    labels: pd.DataFrame,
+    share: dict[str, float],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """The resumes with a column split: a group's is that of most of its labels, drawn by share
+    where it has none.
+
+    labels: with the split of their job.
+    """
+    names = list(share)
+    group_of_resume = pd.Series(group, index=resumes["resume_id"])
+    votes = labels.assign(group=labels["resume_id"].map(group_of_resume))
+    counts = votes.groupby(["group", "split"]).size().unstack(fill_value=0)
+    counts = counts.reindex(index=range(group.max() + 1), columns=names, fill_value=0)
+    split_of_group = counts.idxmax(axis=1).to_numpy(dtype=object)
+    has_no_label = counts.sum(axis=1) == 0
+    n_unlabelled = int(has_no_label.sum())
+    split_of_group[has_no_label] = rng.choice(names, p=list(share.values()), size=n_unlabelled)
+    return resumes.assign(split=split_of_group[group])
 
 
 def _draw_splits(
@@ -306,18 +363,24 @@ def _draw_splits(
     has_accepted = np.bincount(group, weights=accepted) > 0
     for members in (np.flatnonzero(has_accepted), np.flatnonzero(~has_accepted)):
         order = rng.permutation(members)
-        n_valid, n_test = (max(1, round(share[name] * len(order))) for name in ("valid", "test"))
+        n_valid = max(1, round(share["valid"] * len(order)))
+        n_test = max(1, round(share["test"] * len(order)))
+        test = order[:n_test]
+        valid = order[n_test : n_test + n_valid]
         splits[order] = "train"
-        splits[order[:n_test]], splits[order[n_test : n_test + n_valid]] = "test", "valid"
+        splits[test] = "test"
+        splits[valid] = "valid"
     return splits
 
 
 def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
     most = max(LARGEST_COMPONENT * len(frame), 2)
     groups = duplicate_groups(frame["text"].tolist(), most=most)
-    largest = np.bincount(groups).max()
+    size_of_group = np.bincount(groups)
+    largest = size_of_group.max()
     if largest > most:
-        example = frame.iloc[int(np.argmax(np.bincount(groups)[groups]))]["text"][:80]
+        first_of_largest = int(np.argmax(size_of_group[groups]))
+        example = frame.iloc[first_of_largest]["text"][:80]
         raise DataError(
             f"{name}: at least {largest:,} of {len(frame):,} texts are near-copies of each other (such as "
             f"{example!r}); remove boilerplate or duplicates, since they cannot be split fairly"
@@ -328,7 +391,9 @@ def _groups(frame: pd.DataFrame, name: str) -> np.ndarray:
 def check_splits(labels: pd.DataFrame) -> None:
     """Raise DataError if the test split has no accepted pair; without some in the others nothing is
     trained (02)."""
-    if not ((labels["split"] == "test") & (labels["label"] == 1)).any():
+    is_test = labels["split"] == "test"
+    is_accepted = labels["label"] == 1
+    if not (is_test & is_accepted).any():
         raise DataError(
             f"the test split has no accepted pair ({len(labels):,} labels in all); bring more labels, or "
             f"change test_share or seed"
@@ -343,41 +408,45 @@ def settle_splits(tables: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFra
     sides are dropped and counted. Documents that nothing names are training documents. Returns the
     tables and notes.
     """
-    named = [tables["labels"][["job_id", "resume_id", "split"]]]
-    if "preferences" in tables:
-        named += [
-            tables["preferences"].rename(columns={side: "resume_id"})[
-                ["job_id", "resume_id", "split"]
-            ]
-            for side in ("resume_a", "resume_b")
-        ]
-    if "pools" in tables:
-        pools = tables["pools"].assign(split="test")
-        jobs_ask = pools["task"] == "rank_resumes"
-        named += [
-            pd.DataFrame(
-                {
-                    "job_id": pools["query_id"].where(jobs_ask, pools["candidate_id"]),
-                    "split": "test",
-                    "resume_id": pools["candidate_id"].where(jobs_ask, pools["query_id"]),
-                }
-            )
-        ]
-    rows = pd.concat(named, ignore_index=True).assign(order=lambda r: r["split"].map(SPLITS.index))
+    named = _rows_with_split(tables)
+    named["order"] = named["split"].map(SPLITS.index)
     settled = dict(tables)
-    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
-        latest = tables[name][key].map(rows.groupby(key)["order"].max()).fillna(0).astype(int)
-        settled[name] = tables[name].assign(split=[SPLITS[i] for i in latest])
+    split_of = {}
+    for name, key in ID_COLUMNS.items():
+        latest = named.groupby(key)["order"].max()
+        order = tables[name][key].map(latest).fillna(0).astype(int)
+        settled[name] = tables[name].assign(split=[SPLITS[i] for i in order])
+        split_of[name] = settled[name].set_index(key)["split"]
     labels = tables["labels"]
-    sides = [
-        labels[key].map(settled[name].set_index(key)["split"])
-        for name, key in (("jobs", "job_id"), ("resumes", "resume_id"))
-    ]
-    stays = ((sides[0] == labels["split"]) & (sides[1] == labels["split"])).to_numpy()
+    job_stays = labels["job_id"].map(split_of["jobs"]) == labels["split"]
+    resume_stays = labels["resume_id"].map(split_of["resumes"]) == labels["split"]
+    stays = job_stays & resume_stays
     settled["labels"] = labels[stays].reset_index(drop=True)
-    return settled, [
-        f"{(~stays).sum():,} of {len(stays):,} labels dropped: a later split holds their job or resume"
-    ]
+    n_dropped = (~stays).sum()
+    note = (
+        f"{n_dropped:,} of {len(stays):,} labels dropped: a later split holds their job or resume"
+    )
+    return settled, [note]
+
+
+def _rows_with_split(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """job_id, resume_id, split: every pair that labels, preferences and pools name."""
+    columns = ["job_id", "resume_id", "split"]
+    named = [tables["labels"][columns]]
+    if "preferences" in tables:
+        preferences = tables["preferences"]
+        for side in ("resume_a", "resume_b"):
+            named.append(preferences.rename(columns={side: "resume_id"})[columns])
+    if "pools" in tables:
+        pools = tables["pools"]
+        ranks_resumes = pools["task"] == "rank_resumes"
+        pairs = {
+            "job_id": pools["query_id"].where(ranks_resumes, pools["candidate_id"]),
+            "split": "test",
+            "resume_id": pools["candidate_id"].where(ranks_resumes, pools["query_id"]),
+        }
+        named.append(pd.DataFrame(pairs))
+    return pd.concat(named, ignore_index=True)
 
 
 def drop_near_duplicates_across(
@@ -388,22 +457,26 @@ def drop_near_duplicates_across(
 
     Documents that lose all their labels go too. Returns the tables and notes.
     """
-    kept, notes = dict(tables), []
-    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
-        order = tables[name]["split"].map(SPLITS.index).to_numpy()
-        earlier = _copies_of_later(tables[name]["text"].tolist(), order)
-        lost = set(tables[name][key].to_numpy()[earlier])
+    kept = dict(tables)
+    notes = []
+    for name, key in ID_COLUMNS.items():
+        frame = tables[name]
+        order = frame["split"].map(SPLITS.index).to_numpy()
+        copies = _copies_of_later(frame["text"].tolist(), order)
+        dropped = set(frame[key].to_numpy()[copies])
         notes.append(
-            f"{len(lost):,} training or validation {name} dropped: near-duplicates of a later split's"
+            f"{len(dropped):,} training or validation {name} dropped: near-duplicates of a later split's"
         )
-        for table in ("labels", "preferences"):
+        for table in ("labels", "preferences", name):
             if table in kept and key in kept[table]:
-                kept[table] = kept[table][~kept[table][key].isin(lost)]
-        kept[name] = kept[name][~kept[name][key].isin(lost)]
-    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
-        bare = set(tables["labels"][key]) - set(kept["labels"][key])
-        needed = kept[name]["split"].eq("test") | ~kept[name][key].isin(bare)
-        kept[name] = kept[name][needed]
+                is_dropped = kept[table][key].isin(dropped)
+                kept[table] = kept[table][~is_dropped]
+    for name, key in ID_COLUMNS.items():
+        labels_before = set(tables["labels"][key])
+        labels_after = set(kept["labels"][key])
+        lost_all_labels = kept[name][key].isin(labels_before - labels_after)
+        is_test = kept[name]["split"] == "test"
+        kept[name] = kept[name][is_test | ~lost_all_labels]
     return {name: kept[name].reset_index(drop=True) for name in tables}, notes
 
 
@@ -429,18 +502,24 @@ def find_leaks(tables: dict[str, pd.DataFrame]) -> list[str]:
     test.
     """
     leaks = []
-    for name, key in (("jobs", "job_id"), ("resumes", "resume_id")):
+    labels = tables["labels"]
+    for name, key in ID_COLUMNS.items():
         frame = tables[name]
-        side = tables["labels"][key].map(frame.set_index(key)["split"])
-        crossing = int((side != tables["labels"]["split"]).sum())
-        if crossing:
-            leaks.append(f"{crossing:,} labels are in another split than their {name[:-1]}")
-        pair = frame[frame["split"].isin(("train", "test"))].reset_index(drop=True)
-        is_test = (pair["split"] == "test").to_numpy()
-        if near := _copies_of_training(pair["text"].tolist(), is_test):
-            first = pair.iloc[list(min(near.items()))][key].tolist()
+        split_of = frame.set_index(key)["split"]
+        crossing = labels[key].map(split_of) != labels["split"]
+        if crossing.any():
+            leaks.append(f"{crossing.sum():,} labels are in another split than their {name[:-1]}")
+        is_train_or_test = frame["split"].isin(("train", "test"))
+        seen = frame[is_train_or_test].reset_index(drop=True)
+        is_test = (seen["split"] == "test").to_numpy()
+        training_copy_of = _copies_of_training(seen["text"].tolist(), is_test)
+        if training_copy_of:
+            first_test = min(training_copy_of)
+            positions = [first_test, training_copy_of[first_test]]
+            example = seen.iloc[positions][key].tolist()
             leaks.append(
-                f"{len(near):,} test {name} are near-copies of training {name} (such as {first})"
+                f"{len(training_copy_of):,} test {name} are near-copies of training {name} "
+                f"(such as {example})"
             )
     return leaks
 
@@ -449,8 +528,9 @@ def _copies_of_training(texts: list[str], is_test: np.ndarray) -> dict[int, int]
     """Position of each test text that is nearly a training text -> position of the first such."""
     sets = ShingleSets.of(texts)
     none = len(texts)
+    training_position = np.where(is_test, none, np.arange(len(texts)))
     first = np.full(len(sets), none)
-    np.minimum.at(first, sets.set_of_text, np.where(is_test, none, np.arange(len(texts))))
+    np.minimum.at(first, sets.set_of_text, training_position)
     first_near = first.copy()
     a, b = _near_sets(sets, JACCARD).T
     np.minimum.at(first_near, a, first[b])
@@ -483,11 +563,12 @@ def shuffle_within(
             f"{list(resumes.columns)}"
         )
     rng = np.random.default_rng(seed)
-    group = labels["resume_id"].map(resumes.set_index("resume_id")[column]) if column else 0
+    group = 0
+    if column:
+        group = labels["resume_id"].map(resumes.set_index("resume_id")[column])
     by_group = labels.assign(group=group).groupby("group", dropna=False)["resume_id"]
-    shuffled = labels.assign(
-        resume_id=by_group.transform(lambda ids: rng.permutation(ids.to_numpy()))
-    )
+    permuted = by_group.transform(lambda ids: rng.permutation(ids.to_numpy()))
+    shuffled = labels.assign(resume_id=permuted)
     return shuffled.drop_duplicates(["job_id", "resume_id"], ignore_index=True)
 
 
@@ -498,8 +579,10 @@ def applicants_as_accepted(labels: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     What it learns comes from who applied where; what training on the labels adds to it comes from
     recruiters' decisions. Rows of labels without their rejections, in the order of `labels`.
     """
+    rng = np.random.default_rng(seed)
     n_accepted = int((labels["label"] == 1).sum())
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:n_accepted])
+    drawn = rng.permutation(len(labels))[:n_accepted]
+    chosen = np.sort(drawn)
     return labels.iloc[chosen].assign(label=1).reset_index(drop=True)
 
 
@@ -517,5 +600,6 @@ def keep_accepted(labels: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
             f"max_pairs is {n:,}, but there are {len(accepted):,} accepted training pairs; the arms would "
             f"differ in size: take a number that all of them reach"
         )
-    dropped = np.random.default_rng(seed).permutation(accepted)[n:]
+    rng = np.random.default_rng(seed)
+    dropped = rng.permutation(accepted)[n:]
     return labels.drop(labels.index[dropped]).reset_index(drop=True)
