@@ -71,19 +71,26 @@ def same_place() -> Rule:
     """
 
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        fits = same_city(_column(jobs, "city", "jobs"), _column(resumes, "city", "resumes"))
+        job_cities = _column(jobs, "city", "jobs")
+        resume_cities = _column(resumes, "city", "resumes")
+        fits = same_city(job_cities, resume_cities)
         if "region" in jobs and "region" in resumes:
             fits |= _equal(jobs["region"], resumes["region"])
-        return fits | _remote(jobs)[:, None] | _remote(resumes)[None, :]
+        fits |= _remote(jobs)[:, None]
+        fits |= _remote(resumes)[None, :]
+        return fits
 
     def why(job: pd.Series | dict, resume: pd.Series | dict) -> str:
-        if same_city(pd.Series([job["city"]]), pd.Series([resume["city"]]))[0, 0]:
-            return f"both in {min(job['city'], resume['city'], key=len)}"
-        if job.get("region") and job.get("region") == resume.get("region"):
-            return f"{job['city']} and {resume['city']} are both in {job['region']}"
-        if "yes" in (job.get("remote"), resume.get("remote")):
+        job_city = job["city"]
+        resume_city = resume["city"]
+        if same_city(pd.Series([job_city]), pd.Series([resume_city]))[0, 0]:
+            return f"both in {min(job_city, resume_city, key=len)}"
+        region = job.get("region")
+        if region and region == resume.get("region"):
+            return f"{job_city} and {resume_city} are both in {region}"
+        if job.get("remote") == "yes" or resume.get("remote") == "yes":
             return "remote"
-        return f"{job['city']} against {resume['city']}"
+        return f"{job_city} against {resume_city}"
 
     return Rule("same place", holds, why)
 
@@ -106,9 +113,11 @@ def split_city(city: str) -> tuple[str, str]:
     decomposed = unicodedata.normalize("NFKD", plain(city).casefold())
     letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     letters = letters.translate(_WITHOUT_DECOMPOSITION)
-    name, addition = letters, ""
-    if parts := _CITY_ADDITION.search(letters, 1):
-        name, addition = letters[: parts.start()], letters[parts.end() :]
+    separator = _CITY_ADDITION.search(letters, 1)
+    if separator is None:
+        return _words_of_place(letters), ""
+    name = letters[: separator.start()]
+    addition = letters[separator.end() :]
     return _words_of_place(name), _words_of_place(addition)
 
 
@@ -127,64 +136,86 @@ def same_city(job_cities: pd.Series, resume_cities: pd.Series) -> np.ndarray:
     """
     job_name, job_addition = _split_cities(job_cities)
     resume_name, resume_addition = _split_cities(resume_cities)
-    same_name = (job_name[:, None] == resume_name[None, :]) & (job_name != "")[:, None]
-    one_has_none = (job_addition == "")[:, None] | (resume_addition == "")[None, :]
-    return same_name & (one_has_none | (job_addition[:, None] == resume_addition[None, :]))
+    job_lacks_addition = job_addition == ""
+    resume_lacks_addition = resume_addition == ""
+    same_name = _pairwise_equal(job_name, resume_name)
+    same_addition = _pairwise_equal(job_addition, resume_addition)
+    one_lacks_addition = job_lacks_addition[:, None] | resume_lacks_addition[None, :]
+    has_name = job_name != ""
+    return has_name[:, None] & same_name & (one_lacks_addition | same_addition)
 
 
 def _split_cities(cities: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    parts = {city: split_city(city) for city in cities.unique()}
-    names = np.array([parts[city][0] for city in cities], dtype=object)
-    additions = np.array([parts[city][1] for city in cities], dtype=object)
+    name_of = {}
+    addition_of = {}
+    for city in cities.unique():
+        name_of[city], addition_of[city] = split_city(city)
+    names = np.array([name_of[city] for city in cities], dtype=object)
+    additions = np.array([addition_of[city] for city in cities], dtype=object)
     return names, additions
 
 
 def describe_unmatched_cities(jobs: pd.DataFrame, resumes: pd.DataFrame) -> list[str]:
     """Sentences on cities that cannot meet `same_place`: of one table alone, or told apart by their
     additions only."""
-    tables = {"jobs": jobs["city"], "resumes": resumes["city"]}
-    distinct = {
-        name: pd.Series(sorted(set(cities) - {""}), dtype=object) for name, cities in tables.items()
-    }
-    if not len(distinct["jobs"]) or not len(distinct["resumes"]):
+    job_cities = _distinct_cities(jobs)
+    resume_cities = _distinct_cities(resumes)
+    if job_cities.empty or resume_cities.empty:
         return []
-    job_names, job_additions = _split_cities(distinct["jobs"])
-    resume_names, resume_additions = _split_cities(distinct["resumes"])
-    meets = same_city(distinct["jobs"], distinct["resumes"])
+    meets = same_city(job_cities, resume_cities)
+    jobs_alone = job_cities[~meets.any(axis=1)]
+    resumes_alone = resume_cities[~meets.any(axis=0)]
     sentences = []
-    for name, other, alone in (
-        ("jobs", "resumes", ~meets.any(axis=1)),
-        ("resumes", "jobs", ~meets.any(axis=0)),
-    ):
-        lonely = distinct[name][alone]
-        if len(lonely):
-            rows = tables[name].isin(lonely).sum()
-            sentences.append(
-                f"{rows:,} of {len(tables[name]):,} {name} have a city that none of the {other} has "
-                f"(e.g. {lonely.iloc[0]!r}); a city has to be spelled alike in both"
-            )
-    apart = (job_names[:, None] == resume_names[None, :]) & ~meets
-    if apart.any():
-        row, column = np.argwhere(apart)[0]
+    if len(jobs_alone):
+        sentences.append(_describe_cities_alone(jobs, "jobs", jobs_alone, "resumes"))
+    if len(resumes_alone):
+        sentences.append(_describe_cities_alone(resumes, "resumes", resumes_alone, "jobs"))
+    job_names, _ = _split_cities(job_cities)
+    resume_names, _ = _split_cities(resume_cities)
+    differ_in_addition = _pairwise_equal(job_names, resume_names) & ~meets
+    if differ_in_addition.any():
+        row, column = np.argwhere(differ_in_addition)[0]
         sentences.append(
-            f"{apart.sum():,} pairs of cities differ in region or country alone and do not meet "
-            f"(e.g. {distinct['jobs'][row]!r} and {distinct['resumes'][column]!r})"
+            f"{differ_in_addition.sum():,} pairs of cities differ in region or country alone and do not "
+            f"meet (e.g. {job_cities[row]!r} and {resume_cities[column]!r})"
         )
     return sentences
+
+
+def _distinct_cities(frame: pd.DataFrame) -> pd.Series:
+    cities = set(frame["city"]) - {""}
+    return pd.Series(sorted(cities), dtype=object)
+
+
+def _describe_cities_alone(
+    frame: pd.DataFrame,
+    name: str,
+    alone: pd.Series,
+    other: str,
+) -> str:
+    n_rows = frame["city"].isin(alone).sum()
+    return (
+        f"{n_rows:,} of {len(frame):,} {name} have a city that none of the {other} has "
+        f"(e.g. {alone.iloc[0]!r}); a city has to be spelled alike in both"
+    )
 
 
 def area_overlap(*, minimum: int = 1, column: str = "skills") -> Rule:
     """At least `minimum` shared items in a column of "; "-separated items (skills, research areas)."""
 
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        return (
-            shared_items(_column(jobs, column, "jobs"), _column(resumes, column, "resumes"))
-            >= minimum
-        )
+        job_items = _column(jobs, column, "jobs")
+        resume_items = _column(resumes, column, "resumes")
+        return shared_items(job_items, resume_items) >= minimum
 
     def why(job: pd.Series, resume: pd.Series) -> str:
-        shared = sorted(set(split_items(job[column])) & set(split_items(resume[column])))
-        return f"{len(shared)} shared {column}" + (f" ({', '.join(shared[:5])})" if shared else "")
+        job_items = set(split_items(job[column]))
+        resume_items = set(split_items(resume[column]))
+        shared = sorted(job_items & resume_items)
+        reason = f"{len(shared)} shared {column}"
+        if shared:
+            reason += f" ({', '.join(shared[:5])})"
+        return reason
 
     return Rule(f"{minimum}+ shared {column}", holds, why)
 
@@ -194,17 +225,15 @@ def seniority_within(*, levels: int = 1) -> Rule:
     never fits."""
 
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        job_level, resume_level = (
-            _order(jobs, "seniority", LEVELS, "jobs"),
-            _order(resumes, "seniority", LEVELS, "resumes"),
-        )
-        return np.abs(job_level[:, None] - resume_level[None, :]) <= levels
+        job_level = _order(jobs, "seniority", LEVELS, "jobs")
+        resume_level = _order(resumes, "seniority", LEVELS, "resumes")
+        steps_apart = np.abs(job_level[:, None] - resume_level[None, :])
+        return steps_apart <= levels
 
-    return Rule(
-        f"seniority within {levels}",
-        holds,
-        lambda job, resume: f"{job['seniority']} job, {resume['seniority']} resume",
-    )
+    def why(job: pd.Series, resume: pd.Series) -> str:
+        return f"{job['seniority']} job, {resume['seniority']} resume"
+
+    return Rule(f"seniority within {levels}", holds, why)
 
 
 def degree_at_least() -> Rule:
@@ -212,17 +241,14 @@ def degree_at_least() -> Rule:
     resume has."""
 
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        asked, has = (
-            _order(frame, "degree", DEGREES, name, empty=0)
-            for frame, name in ((jobs, "jobs"), (resumes, "resumes"))
-        )
-        return has[None, :] >= asked[:, None]
+        required = _order(jobs, "degree", DEGREES, "jobs", empty=0)
+        present = _order(resumes, "degree", DEGREES, "resumes", empty=0)
+        return present[None, :] >= required[:, None]
 
-    return Rule(
-        "degree",
-        holds,
-        lambda job, resume: f"asks {job['degree'] or 'none'}, has {resume['degree']}",
-    )
+    def why(job: pd.Series, resume: pd.Series) -> str:
+        return f"asks {job['degree'] or 'none'}, has {resume['degree']}"
+
+    return Rule("degree", holds, why)
 
 
 def hard_constraints(*, column: str = "hard_constraints") -> Rule:
@@ -230,19 +256,28 @@ def hard_constraints(*, column: str = "hard_constraints") -> Rule:
     column."""
 
     def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
-        asked = _column(jobs, column, "jobs")
-        n_asked = asked.map(lambda items: len(set(split_items(items)))).to_numpy()
-        return shared_items(asked, _column(resumes, column, "resumes")) >= n_asked[:, None]
+        required = _column(jobs, column, "jobs")
+        present = _column(resumes, column, "resumes")
+        n_required = np.array([len(set(split_items(items))) for items in required])
+        return shared_items(required, present) >= n_required[:, None]
 
     def why(job: pd.Series, resume: pd.Series) -> str:
-        missing = sorted(set(split_items(job[column])) - set(split_items(resume[column])))
-        return f"lacks {', '.join(missing)}" if missing else "has every hard constraint"
+        required = set(split_items(job[column]))
+        present = set(split_items(resume[column]))
+        missing = sorted(required - present)
+        if missing:
+            return f"lacks {', '.join(missing)}"
+        return "has every hard constraint"
 
     return Rule("hard constraints", holds, why)
 
 
 def select_pairs(
-    rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, *, block: int = 512
+    rule: Rule,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    block: int = 512,
 ) -> pd.DataFrame:
     """Every pair for which the rule fires: a frame job_id, resume_id, why. Memory is bounded by
     `block` jobs."""
@@ -250,8 +285,14 @@ def select_pairs(
     for start in range(0, len(jobs), block):
         part = jobs.iloc[start : start + block]
         for i, j in np.argwhere(rule.holds(part, resumes)):
-            job, resume = part.iloc[i], resumes.iloc[j]
-            rows.append((job["job_id"], resume["resume_id"], rule.why(job, resume)))
+            job = part.iloc[i]
+            resume = resumes.iloc[j]
+            row = {
+                "job_id": job["job_id"],
+                "resume_id": resume["resume_id"],
+                "why": rule.why(job, resume),
+            }
+            rows.append(row)
     return pd.DataFrame(rows, columns=["job_id", "resume_id", "why"])
 
 
@@ -281,31 +322,34 @@ def label_by_rules(
     """
     if not names:
         raise DataError("no rule is named; choose from " + ", ".join(BY_NAME))
-    rule, found = list(rules_by_name(names).values())[-1], []
+    rules = rules_by_name(names)
+    rule = rules[names[0]] if len(rules) == 1 else rules["all"]
+    resume_ids = resumes["resume_id"].to_numpy()
+    found = []
     for start in range(0, len(jobs), block):
         part = jobs.iloc[start : start + block]
+        job_ids = part["job_id"].to_numpy()
         row, column = np.nonzero(rule.holds(part, resumes))
-        found.append(
-            pd.DataFrame(
-                {
-                    "job_id": part["job_id"].to_numpy()[row],
-                    "resume_id": resumes["resume_id"].to_numpy()[column],
-                }
-            )
-        )
+        pairs_of_part = {"job_id": job_ids[row], "resume_id": resume_ids[column]}
+        found.append(pd.DataFrame(pairs_of_part))
     pairs = pd.concat(found, ignore_index=True)
     if per_job:
-        pairs = pairs.sample(frac=1, random_state=seed).groupby("job_id").head(per_job).sort_index()
+        shuffled = pairs.sample(frac=1, random_state=seed)
+        pairs = shuffled.groupby("job_id").head(per_job).sort_index()
     return pairs.assign(label=1, source="rule").reset_index(drop=True)
 
 
 def rules_by_name(names: list[str]) -> dict[str, Rule]:
     """The named rules and, where there are several, "all" of them together. Raises DataError on an
     unknown name."""
-    if unknown := [name for name in names if name not in BY_NAME]:
-        raise DataError(f"rule {unknown[0]!r} is not one of {', '.join(BY_NAME)}")
-    chosen = {name: BY_NAME[name]() for name in names}
-    return chosen | ({"all": reduce(and_, chosen.values())} if len(chosen) > 1 else {})
+    chosen = {}
+    for name in names:
+        if name not in BY_NAME:
+            raise DataError(f"rule {name!r} is not one of {', '.join(BY_NAME)}")
+        chosen[name] = BY_NAME[name]()
+    if len(chosen) > 1:
+        chosen["all"] = reduce(and_, chosen.values())
+    return chosen
 
 
 def audit_rules(
@@ -321,30 +365,47 @@ def audit_rules(
 
     Memory is bounded by `block` jobs.
     """
-    row_of, column_of = (
-        pd.Series(range(len(ids)), index=ids) for ids in (jobs["job_id"], resumes["resume_id"])
-    )
-    places = {
-        kind: (row_of.loc[frame["job_id"]].to_numpy(), column_of.loc[frame["resume_id"]].to_numpy())
-        for kind, frame in pairs.items()
-    }
-    rows = []
+    row_of_job = pd.Series(range(len(jobs)), index=jobs["job_id"])
+    column_of_resume = pd.Series(range(len(resumes)), index=resumes["resume_id"])
+    kinds = {}
+    for kind, frame in pairs.items():
+        rows = row_of_job.loc[frame["job_id"]].to_numpy()
+        columns = column_of_resume.loc[frame["resume_id"]].to_numpy()
+        kinds[kind] = _PairPositions(rows, columns)
+    audit = []
     for name, rule in rules.items():
         fired = dict.fromkeys(["all pairs", *pairs], 0)
         for start in range(0, len(jobs), block):
             holds = rule.holds(jobs.iloc[start : start + block], resumes)
             fired["all pairs"] += int(holds.sum())
-            for kind, (row, column) in places.items():
-                here = (row >= start) & (row < start + block)
-                fired[kind] += int(holds[row[here] - start, column[here]].sum())
-        of = {"all pairs": len(jobs) * len(resumes)} | {
-            kind: len(frame) for kind, frame in pairs.items()
-        }
-        rows.append(
-            {"rule": name}
-            | {f"{k}, %": 100 * n / of[k] if of[k] else np.nan for k, n in fired.items()}
-        )
-    return pd.DataFrame(rows, columns=["rule", "all pairs, %", *(f"{kind}, %" for kind in pairs)])
+            for kind, positions in kinds.items():
+                fired[kind] += positions.count(holds, first_row=start)
+        row = {"rule": name, "all pairs, %": _percent(fired["all pairs"], len(jobs) * len(resumes))}
+        for kind, frame in pairs.items():
+            row[f"{kind}, %"] = _percent(fired[kind], len(frame))
+        audit.append(row)
+    columns = ["rule", "all pairs, %", *(f"{kind}, %" for kind in pairs)]
+    return pd.DataFrame(audit, columns=columns)
+
+
+@dataclass(frozen=True)
+class _PairPositions:
+    """rows, columns: (n,) positions of some pairs in the matrix of all jobs and resumes."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def count(self, holds: np.ndarray, *, first_row: int) -> int:
+        """How many of the pairs a block of rows of the matrix, from first_row on, has as True."""
+        is_in_block = (self.rows >= first_row) & (self.rows < first_row + len(holds))
+        rows = self.rows[is_in_block] - first_row
+        columns = self.columns[is_in_block]
+        return int(holds[rows, columns].sum())
+
+
+def _percent(part: int, whole: int) -> float:
+    """NaN of nothing."""
+    return 100 * part / whole if whole else np.nan
 
 
 def split_items(items: str) -> list[str]:
@@ -357,10 +418,17 @@ def shared_items(left: pd.Series, right: pd.Series) -> np.ndarray:
     if not left.map(split_items).map(len).any():
         return np.zeros((len(left), len(right)), dtype=int)
     counter = CountVectorizer(analyzer=lambda items: set(split_items(items)))
-    return (counter.fit_transform(left) @ counter.transform(right).T).toarray()
+    left_items = counter.fit_transform(left)
+    right_items = counter.transform(right)
+    shared = left_items @ right_items.T
+    return shared.toarray()
 
 
-def _column(frame: pd.DataFrame, column: str, table: str) -> pd.Series:
+def _column(
+    frame: pd.DataFrame,
+    column: str,
+    table: str,
+) -> pd.Series:
     if column not in frame:
         raise DataError(
             f"{table}: the rule needs a column {column!r}; found {list(frame.columns)}; "
@@ -370,26 +438,36 @@ def _column(frame: pd.DataFrame, column: str, table: str) -> pd.Series:
 
 
 def _equal(left: pd.Series, right: pd.Series) -> np.ndarray:
-    values = left.to_numpy(dtype=object)
-    return (values[:, None] == right.to_numpy(dtype=object)[None, :]) & (values != "")[:, None]
+    left_values = left.to_numpy(dtype=object)
+    right_values = right.to_numpy(dtype=object)
+    has_value = left_values != ""
+    return has_value[:, None] & _pairwise_equal(left_values, right_values)
+
+
+def _pairwise_equal(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(L, R) bool: whether each left value is each right value."""
+    return left[:, None] == right[None, :]
 
 
 def _remote(frame: pd.DataFrame) -> np.ndarray:
-    return (
-        (frame["remote"] == "yes").to_numpy()
-        if "remote" in frame
-        else np.zeros(len(frame), dtype=bool)
-    )
+    if "remote" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return (frame["remote"] == "yes").to_numpy()
 
 
 def _order(
-    frame: pd.DataFrame, column: str, scale: tuple[str, ...], table: str, *, empty: float = np.nan
+    frame: pd.DataFrame,
+    column: str,
+    scale: tuple[str, ...],
+    table: str,
+    *,
+    empty: float = np.nan,
 ) -> np.ndarray:
     """Positions on an ordered scale as floats, NaN where the value is not on it (and never compares
     true)."""
-    position = {"": empty} | {value: i for i, value in enumerate(scale)}
-    return (
-        _column(frame, column, table)
-        .map(lambda value: position.get(value, np.nan))
-        .to_numpy(dtype=float)
-    )
+    position = {"": empty}
+    for i, value in enumerate(scale):
+        position[value] = i
+    values = _column(frame, column, table)
+    positions = [position.get(value, np.nan) for value in values]
+    return np.array(positions, dtype=float)

@@ -121,7 +121,12 @@ def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> lis
     return sorted(pairs)
 
 
-def _near_sets(sets: ShingleSets, threshold: float, *, most: float = math.inf) -> np.ndarray:
+def _near_sets(
+    sets: ShingleSets,
+    threshold: float,
+    *,
+    most: float = math.inf,
+) -> np.ndarray:
     """(n, 2) numbers of all pairs of different sets whose Jaccard similarity is at least
     `threshold`.
 
@@ -229,7 +234,12 @@ class _Meetings:
         most_shared = np.minimum(self._left[places], left_of_own)
         return others, most_shared
 
-    def add(self, number: int, prefix: np.ndarray, left: np.ndarray) -> None:
+    def add(
+        self,
+        number: int,
+        prefix: np.ndarray,
+        left: np.ndarray,
+    ) -> None:
         """Put a set into the lists of its shingles."""
         ends = self._ends[prefix]
         self._members[ends] = number
@@ -246,7 +256,10 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _count_marked(
-    is_marked: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    is_marked: np.ndarray,
+    values: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
 ) -> np.ndarray:
     """(n,) how many of values[start:end] are marked, for each start and end; none of the slices is
     empty."""
@@ -258,7 +271,10 @@ def _count_marked(
 
 
 def duplicate_groups(
-    texts: list[str], *, threshold: float = JACCARD, most: float = math.inf
+    texts: list[str],
+    *,
+    threshold: float = JACCARD,
+    most: float = math.inf,
 ) -> np.ndarray:
     """(n,) int group of each text: near-duplicates, chained, share a group.
 
@@ -276,7 +292,11 @@ def duplicate_groups(
 
 
 def split_tables(
-    tables: dict[str, pd.DataFrame], *, valid: float, test: float, seed: int
+    tables: dict[str, pd.DataFrame],
+    *,
+    valid: float,
+    test: float,
+    seed: int,
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Split jobs and resumes so that no test document, nor a near-copy, is in training.
 
@@ -355,7 +375,10 @@ def _split_resumes(
 
 
 def _draw_splits(
-    group: np.ndarray, accepted: np.ndarray, share: dict[str, float], rng: np.random.Generator
+    group: np.ndarray,
+    accepted: np.ndarray,
+    share: dict[str, float],
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Split of each group of jobs: exact shares, at least one each; groups with accepted pairs are
     drawn apart."""
@@ -549,7 +572,11 @@ def require_no_leaks(tables: dict[str, pd.DataFrame]) -> None:
 
 
 def shuffle_within(
-    labels: pd.DataFrame, resumes: pd.DataFrame, *, column: str, seed: int
+    labels: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    column: str,
+    seed: int,
 ) -> pd.DataFrame:
     """The control's labels: resumes permuted among the labels whose resume has the same value of
     `column`.
@@ -586,7 +613,12 @@ def applicants_as_accepted(labels: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     return labels.iloc[chosen].assign(label=1).reset_index(drop=True)
 
 
-def keep_accepted(labels: pd.DataFrame, n: int, *, seed: int) -> pd.DataFrame:
+def keep_accepted(
+    labels: pd.DataFrame,
+    n: int,
+    *,
+    seed: int,
+) -> pd.DataFrame:
     """The labels with n of their accepted pairs, drawn at random, and all rejected ones; n = 0
     keeps all.
 
