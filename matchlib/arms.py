@@ -16,12 +16,12 @@ OWN_INPUTS = ("data", "stage1", "shuffled", "judged_stage")
 
 
 def open_encoders(inputs: Mapping[str, Finished]) -> dict[str, Encoder]:
-    """The encoders that a leaderboard compares, by system: raw, shuffled, stage1, then the arms.
+    """The encoders that a leaderboard compares, by system: pretrained, shuffled, stage1, then the arms.
 
     inputs: the leaderboard's input stages by name. Stages that trained nothing have no encoder.
     """
     settings = inputs["stage1"].manifest["parameters"]
-    encoders = {"raw": encoder_from(settings)}
+    encoders = {"pretrained": encoder_from(settings)}
     for name in ("shuffled", "stage1"):
         if name in inputs and inputs[name].has("encoder"):
             encoders[name] = encoder_from(settings, inputs[name].path("encoder"))
@@ -52,8 +52,8 @@ def rank_by_encoders(
 
 
 def best_encoder(encoders: Mapping[str, Encoder]) -> str:
-    """The system that the mixtures with keywords build on: stage1, or raw where nothing was trained."""
-    return "stage1" if "stage1" in encoders else "raw"
+    """The system that the mixtures with keywords build on: stage1, or pretrained where nothing was trained."""
+    return "stage1" if "stage1" in encoders else "pretrained"
 
 
 def validation_facts(inputs: Mapping[str, Finished]) -> dict[str, dict[str, float]]:

@@ -216,9 +216,9 @@ def comparisons(policy: str, best_of_n: str, baselines: Sequence[str]) -> list[t
         (greedy, "sft greedy"),
         (f"{policy} sampled", "sft sampled"),
     ]
-    pairs += [(greedy, arm) for arm in [*chosen, "raw greedy", *baselines]]
+    pairs += [(greedy, arm) for arm in [*chosen, "pretrained greedy", *baselines]]
     pairs += [(arm, "sft greedy") for arm in chosen]
-    pairs += [("sft greedy", "raw greedy")]
+    pairs += [("sft greedy", "pretrained greedy")]
     return pairs
 
 

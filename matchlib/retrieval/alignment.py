@@ -362,7 +362,7 @@ def frontier_points(
         table = pd.read_csv(stage.path("alignment.csv"))
         parameters = stage.manifest["parameters"]
         of_system = table[table["pairs"] == table["pairs"].iloc[-1]].set_index("system")
-        begin = of_system.loc["stage1" if "stage1" in of_system.index else "raw"]
+        begin = of_system.loc["stage1" if "stage1" in of_system.index else "pretrained"]
         start = {
             "alignment": begin["alignment"],
             "ndcg": begin["nDCG@20"],

@@ -29,7 +29,7 @@ def gain_parts(
     measure: str,
     system: str = "stage1",
     control: str = "applicants",
-    start: str = "raw",
+    start: str = "pretrained",
 ) -> pd.DataFrame:
     """How much of a system's gain over the untrained encoder a control has that never saw a decision.
 

@@ -16,7 +16,7 @@ from matchlib.retrieval.metrics import compare_systems, qrels_from_labels, score
 from matchlib.retrieval.systems import score_matrix
 from matchlib.stats import holm
 
-SYSTEM_LABELS = {"stage1": "stage 1", "raw": "the untrained encoder"}
+SYSTEM_LABELS = {"stage1": "stage 1", "pretrained": "the pretrained encoder"}
 """How a headline calls a system."""
 JUDGMENT_LABELS = {
     "true_fit": "who truly fits",
@@ -235,7 +235,7 @@ def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
     once = part.drop_duplicates(["system", "task"])
     values = once.set_index(["system", "task"])["value"]
     present = list(dict.fromkeys(once["system"]))
-    first = [system for system in ("stage1", "raw", "bm25") if system in present]
+    first = [system for system in ("stage1", "pretrained", "bm25") if system in present]
     others = [system for system in present if system not in first]
     figures = {}
     for system in first + others:

@@ -48,7 +48,7 @@ STAGES = [
 SYSTEMS = {
     "bm25",
     "bm25_length",
-    "raw",
+    "pretrained",
     "shuffled",
     "stage1",
     "hybrid",
@@ -569,7 +569,9 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
         assert done.returncode == 0, done.stderr[-3000:]
         written = Finished(girl).table("generated")
         decoded = [
-            f"{stage} {how}" for stage in ("raw", "sft", optimizer) for how in ("greedy", "sampled")
+            f"{stage} {how}"
+            for stage in ("pretrained", "sft", optimizer)
+            for how in ("greedy", "sampled")
         ]
         assert len(written) == 6 and list(written) == ["resume_id", *decoded, "sft best of 4"]
         model = girl / "generator"
@@ -579,7 +581,7 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
         and (judged["n"] > 0).all()
     )
     assert set(judged["against"]) == {
-        "raw greedy",
+        "pretrained greedy",
         "sft greedy",
         "sft sampled",
         "sft best of 4",

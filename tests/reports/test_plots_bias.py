@@ -21,7 +21,7 @@ def _close_figures():
 def make_audits():
     """Two systems, measures and groups each; one of each has a formula as its name."""
     rows = []
-    for system in ("raw", FORMULA):
+    for system in ("pretrained", FORMULA):
         for measure in ("share of the top 10", FORMULA):
             for group in ("man", FORMULA):
                 row = {
@@ -59,7 +59,7 @@ def test_a_tick_is_the_expected_value():
 
 
 def test_slices_are_sorted_by_value_and_those_without_are_left_out():
-    raw = make_audits().query("system == 'raw'")
+    raw = make_audits().query("system == 'pretrained'")
     slices = pd.concat(
         [
             raw.assign(slice="b", value=0.15),

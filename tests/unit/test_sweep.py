@@ -100,7 +100,10 @@ def test_a_change_to_the_notebooks_own_section_goes_to_its_arms():
             unfold(BASE | {"sweep": [{"stages": stages, "over": over}]}, source="p")
         ).stages
     }
-    assert [plan[f"02_contrastive{arm}-short-2"]["num_train_epochs"] for arm in ("", "-rum")] == [0.2, 0.2]
+    assert [plan[f"02_contrastive{arm}-short-2"]["num_train_epochs"] for arm in ("", "-rum")] == [
+        0.2,
+        0.2,
+    ]
     assert (
         plan["02_contrastive-rum-short-2"]["seed"] == 2
         and "seed" not in plan["02_contrastive-short-2"]

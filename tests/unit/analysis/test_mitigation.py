@@ -328,7 +328,7 @@ def test_signed_excesses_of_random_orders_average_to_zero():
 
 AUDITS = pd.DataFrame(
     {
-        "system": ["stage1", "stage1", "raw"],
+        "system": ["stage1", "stage1", "pretrained"],
         "measure": ["share", "pool", "share"],
         "group": "woman",
         "value": [0.4, 0.5, 0.5],
@@ -349,7 +349,7 @@ COMPARED = pd.DataFrame(
 )
 SWAPPED = pd.DataFrame(
     {
-        "system": "raw",
+        "system": "pretrained",
         "measure": ["places up", "score shift"],
         "group": "woman",
         "value": [3.0, 0.1],
@@ -360,11 +360,11 @@ SWAPPED = pd.DataFrame(
 @pytest.mark.parametrize(
     ("measure", "channel", "expected"),
     [
-        ("excess of woman: share", "audit", {"stage1": pytest.approx(-0.1), "raw": 0.0}),
-        ("flags", "audit", {"stage1": 1.0, "raw": 0.0}),
+        ("excess of woman: share", "audit", {"stage1": pytest.approx(-0.1), "pretrained": 0.0}),
+        ("flags", "audit", {"stage1": 1.0, "pretrained": 0.0}),
         ("nDCG@10", "true_fit", {"untreated": 0.6, "erasure at 0.5": 0.5}),
         ("excess of woman: recall gap", "true_fit", {"untreated": -0.2}),
-        ("places up when swapped: woman", "swapped", {"raw": 3.0}),
+        ("places up when swapped: woman", "swapped", {"pretrained": 3.0}),
     ],
 )
 def test_the_ledger_reads_audits_and_mitigations(measure, channel, expected):

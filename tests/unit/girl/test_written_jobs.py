@@ -183,9 +183,9 @@ def test_prose_is_counted_and_nothing_but_prose_is_an_error():
         compare_by_model(["vague"], ["x"], ["u"], fake(answer), max_words=50)
 
 
-ARMS = [f"{stage} {how}" for stage in ("raw", "sft", "ppo") for how in ("greedy", "sampled")] + [
-    "sft best of 16"
-]
+ARMS = [
+    f"{stage} {how}" for stage in ("pretrained", "sft", "ppo") for how in ("greedy", "sampled")
+] + ["sft best of 16"]
 CHEAP = ["least demanding", "copied skills", "nearest job"]
 
 
@@ -322,9 +322,9 @@ def test_jobs_are_described_and_fabrication_shows():
         1.0,
     )
     assert (row["unmet_requirements"], row["other_city"], row["too_many_years"]) == (0.25, 0.5, 0.5)
-    both = describe({"ppo": jobs[:1], "raw": jobs[2:]}, RESUME).set_index("arm")
+    both = describe({"ppo": jobs[:1], "pretrained": jobs[2:]}, RESUME).set_index("arm")
     assert (
-        both["whole"].to_dict() == {"ppo": 1.0, "raw": 0.0}
-        and both.loc["raw"].drop("whole").isna().all()
+        both["whole"].to_dict() == {"ppo": 1.0, "pretrained": 0.0}
+        and both.loc["pretrained"].drop("whole").isna().all()
     )
     assert row["distinct_skills"] == 4 and row["similarity"] == pytest.approx(1 / 3)

@@ -1,4 +1,4 @@
-"""Generators of hypothetical texts: who may lend to whom, what peeks, what leaks, what a control holds."""
+"""Generators of hypothetical texts: who may be a source for whom, what leaks, what a control and an upper bound hold."""
 
 import numpy as np
 import pandas as pd

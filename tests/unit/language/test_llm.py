@@ -199,8 +199,7 @@ def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
     """The two annotators had a limit each, so that twice the limit was spent."""
     budget = Budget(cost=0.011, price_in=0.9, price_out=1.0)  # 0.001 a request
     models = [
-        LanguageModel(Service(name, concurrency=1), budget=budget)
-        for name in ("training", "test")
+        LanguageModel(Service(name, concurrency=1), budget=budget) for name in ("training", "test")
     ]
     models[0].complete(PROMPTS[:8])
     with pytest.raises(

@@ -41,7 +41,7 @@ def test_every_saved_encoder_has_a_card(tiny_model_folder, tmp_path):
         "- training pairs: 7",
         "- learning_rate: 1e-05",
         "- pooling: none",
-        "- validation ndcg, as it came: 0.6",
+        "- validation ndcg, pretrained: 0.6",
         "- validation ndcg, highest after: 0.7384",
     ):
         assert line in text.splitlines()

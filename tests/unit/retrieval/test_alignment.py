@@ -217,7 +217,8 @@ def test_the_share_of_the_limit_is_taken_at_the_ndcg_that_was_kept():
 
 
 @pytest.mark.parametrize(
-    ("before", "curve"), [("stage1", "rankpo sigmoid with replay held to 10%"), ("raw", "sft")]
+    ("before", "curve"),
+    [("stage1", "rankpo sigmoid with replay held to 10%"), ("pretrained", "sft")],
 )
 def test_a_frontier_starts_where_stage_2_did(tmp_path, before, curve):
     rows = [

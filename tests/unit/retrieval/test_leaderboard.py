@@ -159,7 +159,7 @@ def test_best_weight_is_the_smallest_of_equals():
 @pytest.fixture(scope="module")
 def board(corpus, labels) -> pd.DataFrame:
     systems = {
-        "raw": planted(corpus, right=1, seed=1),
+        "pretrained": planted(corpus, right=1, seed=1),
         "copy": planted(corpus, right=1, seed=1),
         "stage1": planted(corpus, right=40, seed=2),
     }
@@ -169,7 +169,7 @@ def board(corpus, labels) -> pd.DataFrame:
         rankings,
         channels,
         measures=["nDCG@10", "RR"],
-        baselines=["raw", "stage1"],
+        baselines=["pretrained", "stage1"],
         clusters=corpus.clusters("occupation"),
         facts={"dataset": "toy", "seed": 1},
     )
@@ -206,16 +206,16 @@ def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
 
 def test_leaderboard_values(board):
     cell = board.set_index(["channel", "system", "task", "measure", "baseline"])
-    best = cell.loc[("true_fit", "stage1", "rank_resumes", "nDCG@10", "raw")]
+    best = cell.loc[("true_fit", "stage1", "rank_resumes", "nDCG@10", "pretrained")]
     assert best["value"] == 1.0 and best["difference"] > 0
     assert (best["n"], best["n_clusters"]) == (6, 3)
-    assert cell.loc[("observed", "stage1", "rank_jobs", "RR", "raw"), "n"] == 4
-    back = cell.loc[("true_fit", "raw", "rank_resumes", "nDCG@10", "stage1")]
+    assert cell.loc[("observed", "stage1", "rank_jobs", "RR", "pretrained"), "n"] == 4
+    back = cell.loc[("true_fit", "pretrained", "rank_resumes", "nDCG@10", "stage1")]
     assert back["difference"] == -best["difference"] and back["p"] == best["p"]
 
 
 def test_a_system_does_not_differ_from_its_copy(board):
-    same = board[board["system"].eq("copy") & board["baseline"].eq("raw")]
+    same = board[board["system"].eq("copy") & board["baseline"].eq("pretrained")]
     assert len(same) == 8
     assert (same["difference"] == 0).all() and (same["p"] == 1).all()
 
@@ -241,13 +241,14 @@ def test_clusters_survive_job_ids_that_equal_resume_ids(labels, corpus):
         {"job_id": [str(i) for i in range(6)], "resume_id": [str(i) for i in range(6)]}
     )
     rankings = {
-        name: same.rank(planted(same, right=1, seed=i)) for i, name in enumerate(("raw", "other"))
+        name: same.rank(planted(same, right=1, seed=i))
+        for i, name in enumerate(("pretrained", "other"))
     }
     table = lb.build_leaderboard(
         rankings,
         {"file": pairs},
         measures=["RR"],
-        baselines=["raw"],
+        baselines=["pretrained"],
         clusters=same.clusters("occupation"),
         facts={},
     )
@@ -262,9 +263,13 @@ def test_without_a_shared_column_queries_are_independent(corpus):
 
 def test_overview_has_one_row_a_system(board):
     table = lb.overview(
-        board, judgments="true_fit", task="rank_jobs", baseline="raw", measures=["nDCG@10", "RR"]
+        board,
+        judgments="true_fit",
+        task="rank_jobs",
+        baseline="pretrained",
+        measures=["nDCG@10", "RR"],
     )
-    assert table["system"].tolist() == ["raw", "copy", "stage1"]
+    assert table["system"].tolist() == ["pretrained", "copy", "stage1"]
     assert list(table.columns) == [
         "system",
         "nDCG@10",
@@ -280,15 +285,15 @@ def test_overview_has_one_row_a_system(board):
 
 def test_the_choice_is_by_validation_whatever_the_test_says(board):
     table = diagnostics.compare_with_validation(
-        board, {"stage1": {"validation": 0.4}, "raw": {"validation": 0.5}}, measure="RR"
+        board, {"stage1": {"validation": 0.4}, "pretrained": {"validation": 0.5}}, measure="RR"
     )
-    assert table["system"].tolist() == ["raw", "stage1"]
+    assert table["system"].tolist() == ["pretrained", "stage1"]
     assert table.loc[1, "test, true_fit"] == 1.0
     assert list(table.columns) == ["system", "validation", "test, observed", "test, true_fit"]
 
 
 def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
-    quality = {"raw": 0.2, "applicants": 0.6, "stage1": 0.9}
+    quality = {"pretrained": 0.2, "applicants": 0.6, "stage1": 0.9}
     rankings = {
         name: corpus.rank(planted(corpus, right=right, seed=3)) for name, right in quality.items()
     }
@@ -296,13 +301,13 @@ def test_a_gain_is_taken_apart_into_applying_and_deciding(corpus, labels):
         rankings,
         {"observed": labels},
         measures=["nDCG@10"],
-        baselines=["raw", "applicants"],
+        baselines=["pretrained", "applicants"],
         clusters=None,
         facts={},
     )
     found = diagnostics.gain_parts(board, measure="nDCG@10")
     assert found["task"].tolist() == ["rank_resumes", "rank_jobs"]
-    whole = found["stage1"] - found["raw"]
+    whole = found["stage1"] - found["pretrained"]
     np.testing.assert_allclose(found["by_applying"] + found["by_deciding"], whole)
     assert (found["by_deciding"].between(found["deciding_low"], found["deciding_high"])).all()
 
@@ -355,10 +360,16 @@ def test_alignment_is_a_measure_of_the_board(corpus):
         }
     )
     systems = {
-        name: planted(corpus, right=right, seed=1) for name, right in (("raw", 0), ("stage1", 6))
+        name: planted(corpus, right=right, seed=1)
+        for name, right in (("pretrained", 0), ("stage1", 6))
     }
     rows = lb.alignment_rows(
-        systems, corpus, {"top": preferences}, baselines=["raw"], clusters=None, facts={"seed": 1}
+        systems,
+        corpus,
+        {"top": preferences},
+        baselines=["pretrained"],
+        clusters=None,
+        facts={"seed": 1},
     )
     own = rows[rows["system"] == "stage1"].iloc[0]
     assert own[["measure", "channel", "task"]].tolist() == [
@@ -366,7 +377,7 @@ def test_alignment_is_a_measure_of_the_board(corpus):
         "judge",
         "rank_resumes",
     ]
-    assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "raw"
+    assert own["value"] == 1.0 and own["n"] == 6 and own["baseline"] == "pretrained"
     kept = pd.DataFrame(
         {"curve": ["sft", "dpo"], "against": ["dpo", "sft"], "ndcg": [0.4, 0.3], "to": [0.7, 0.7]}
     )
