@@ -1,4 +1,4 @@
-"""The hard test set: each query's positives among distractors that keywords like, beside the same
+"""The hard test set: each query's positives among distractors that BM25 ranks high, beside the same
 among random ones.
 
 Source: ConFit v2 (arXiv 2502.12361), table A7. Distractors that BM25 chose handicap BM25 itself, so
@@ -16,31 +16,39 @@ from matchlib.retrieval.metrics import score_queries
 from matchlib.stats import mean_interval
 
 KINDS = ("random", "hard")
+PAIR = ["query_id", "candidate_id"]
 
 
 def distractor_pool(
-    keywords: pd.DataFrame, qrels: pd.DataFrame, kind: str, *, n: int, seed: int
+    keywords: pd.DataFrame,
+    qrels: pd.DataFrame,
+    kind: str,
+    *,
+    n: int,
+    seed: int,
 ) -> pd.DataFrame:
     """query_id, candidate_id: every query's positives, and n of its other candidates.
 
     keywords: BM25's full ranking; kind: hard takes the n best of it, random draws n.
     """
-    positives = qrels.loc[qrels["label"] > 0, ["query_id", "candidate_id"]].drop_duplicates()
-    asked = keywords[keywords["query_id"].isin(positives["query_id"])]
-    marked = asked.merge(positives, on=["query_id", "candidate_id"], how="left", indicator=True)
-    others = marked.loc[marked["_merge"] == "left_only", ["query_id", "candidate_id", "rank"]]
+    positives = qrels.loc[qrels["label"] > 0, PAIR].drop_duplicates()
+    has_positive = keywords["query_id"].isin(positives["query_id"])
+    marked = keywords[has_positive].merge(positives, on=PAIR, how="left", indicator=True)
+    others = marked[marked["_merge"] == "left_only"]
     if kind == "random":
-        others = others.assign(rank=np.random.default_rng(seed).permutation(len(others)))
-    chosen = others.sort_values(["query_id", "rank"], kind="stable").groupby("query_id").head(n)
-    return pd.concat([positives, chosen[["query_id", "candidate_id"]]], ignore_index=True)
+        rng = np.random.default_rng(seed)
+        others = others.assign(rank=rng.permutation(len(others)))
+    best_first = others.sort_values(["query_id", "rank"], kind="stable")
+    chosen = best_first.groupby("query_id").head(n)
+    return pd.concat([positives, chosen[PAIR]], ignore_index=True)
 
 
 def within(ranking: pd.DataFrame, pool: pd.DataFrame) -> pd.DataFrame:
     """The ranking of the pool's candidates alone, in the same order."""
-    kept = ranking.merge(pool, on=["query_id", "candidate_id"]).sort_values(
-        ["query_id", "rank"], kind="stable"
-    )
-    return kept.assign(rank=kept.groupby("query_id").cumcount() + 1)
+    kept = ranking.merge(pool, on=PAIR)
+    kept = kept.sort_values(["query_id", "rank"], kind="stable")
+    rank = kept.groupby("query_id").cumcount() + 1
+    return kept.assign(rank=rank)
 
 
 def hard_test(
@@ -62,13 +70,13 @@ def hard_test(
     for kind in KINDS:
         pool = distractor_pool(rankings["bm25"], qrels, kind, n=n, seed=seed)
         for system, ranking in rankings.items():
-            values = score_queries(within(ranking, pool), qrels, [measure]).set_index("query_id")[
-                "value"
-            ]
-            alike = None if clusters is None else clusters.reindex(values.index).to_numpy()
-            interval = mean_interval(values.to_numpy(), alike)
+            scored = score_queries(within(ranking, pool), qrels, [measure])
+            cluster_of_query = None
+            if clusters is not None:
+                cluster_of_query = clusters.reindex(scored["query_id"]).to_numpy()
+            interval = mean_interval(scored["value"].to_numpy(), cluster_of_query)
             rows[system] |= {
-                "n_queries": len(values),
+                "n_queries": len(scored),
                 "n_clusters": interval["n_clusters"],
                 kind: interval["value"],
                 f"{kind}_low": interval["low"],
@@ -76,5 +84,7 @@ def hard_test(
             }
     table = pd.DataFrame(rows.values())
     for kind in KINDS:
-        table[f"{kind}_place"] = table[kind].rank(ascending=False, method="min").astype(int)
-    return table.sort_values("hard", ascending=False, kind="stable").reset_index(drop=True)
+        place = table[kind].rank(ascending=False, method="min")
+        table[f"{kind}_place"] = place.astype(int)
+    best_first = table.sort_values("hard", ascending=False, kind="stable")
+    return best_first.reset_index(drop=True)
