@@ -26,7 +26,7 @@ from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
 
-COLUMNS = {
+LOG_COLUMNS = {
     "reward": "reward",
     "kl": "kl",
     "entropy": "entropy",
@@ -49,8 +49,8 @@ def train_grpo(
     """Train the generator in place; no critic: a job's advantage is its utility beside those of
     `generations` others.
 
-    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). What does not end,
-    or is no job, gets one unit less than the worst of its batch. Beyond max_kl or max_drift it
+    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). A text that does
+    not end, or is no job, gets one unit less than the worst job of its batch. Beyond max_kl or max_drift it
     stops, where PPO also goes back. Returns a log like that of `ppo.train_ppo`. Raises ValueError
     where the reward is the same for all jobs.
     """
@@ -80,13 +80,21 @@ def train_grpo(
         worst = utilities[whole].min() if whole.any() else torch.tensor(0.0)
         return torch.where(whole, utilities, worst - 1).tolist()
 
-    adapter, limits = lora(settings.lora_rank) if settings.lora_rank else None, _Limits(settings)
+    adapter, limits = (
+        lora(settings.lora_rank) if settings.lora_rank else None,
+        _Limits(settings),
+    )
     if (
         adapter is None and settings.beta
     ):  # trl loads the reference by the model's name, which SFT does not have
         model.save_pretrained(checkpoints / "reference")
         model.config._name_or_path = str(checkpoints / "reference")
-    config = _config(settings, checkpoints, generations, on_cpu=model.device.type == "cpu")
+    config = _config(
+        settings,
+        checkpoints,
+        generations,
+        on_cpu=model.device.type == "cpu",
+    )
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=judge,
@@ -98,14 +106,14 @@ def train_grpo(
     )
     places = [count_without_padding(own) for own in (model, trainer.ref_model) if own is not None]
     try:
-        log = run(trainer, model, checkpoints, columns=["step", *COLUMNS])
+        log = run(trainer, model, checkpoints, columns=["step", *LOG_COLUMNS])
     finally:
         for handle in places:
             handle.remove()
     if adapter is not None:
         merge_adapter(trainer.model)
     model.eval()
-    log = log.rename(columns=COLUMNS).assign(iteration=range(len(log)), stopped="")
+    log = log.rename(columns=LOG_COLUMNS).assign(iteration=range(len(log)), stopped="")
     log.loc[log.index[-1], "stopped"] = limits.reason
     kl = (
         log["kl"] * log["length"] if "kl" in log else float("nan")
@@ -145,7 +153,7 @@ def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool)
 
 
 class _Limits(TrainerCallback):
-    """Stops a training that runs away; `reason` says why."""
+    """Stops the training beyond the limits of divergence and length; `reason` says why."""
 
     def __init__(self, settings: PPO):
         self.settings, self.first, self.reason = settings, None, ""

@@ -1,9 +1,9 @@
 """GIRL's third stage: proximal policy optimisation (arXiv 1707.06347) of the generator against U
 (arXiv 2307.02157).
 
-Per-token reward -beta log(pi / pi_sft), with the utility where it arises or all of it at the last
-token; a critic on the policy's hidden states; generalised advantages; clipped losses for both; the
-critic alone is trained first; beta follows the divergence.
+Each token gets the penalty -beta log(pi / pi_sft) and a reward: its contribution to the utility, or
+all of the utility at the last token. A critic on the policy's hidden states, generalised advantages,
+clipped losses for both; the critic alone is trained first; beta follows the divergence.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from matchlib.girl.models import (
 logger = logging.getLogger(__name__)
 
 Reward = Callable[[Sequences], Tensor]
-"""(B, T) what each token of sampled sequences adds to their utility; NaN in rows where what was
-written is no job."""
+"""(B, T) contribution of each token of sampled sequences to their utility; NaN in rows of which the
+text is no job."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class PPO:
 
     beta: of the penalty, at the start; target_kl: the divergence to which beta is steered, 0 leaves
     beta alone.
-    dense_reward: each token is rewarded with what it adds to the utility; the paper rewards the last token
-    with their sum.
+    dense_reward: each token is rewarded with its contribution to the utility; the paper rewards the
+    last token with their sum.
     warmup: iterations in which only the critic learns. accumulation: parts in which a minibatch is
     computed.
-    max_kl, max_drift: training stops, and goes back to the iteration before, where the divergence
-    or the relative change of the jobs' mean length is beyond them; the weights after the last
-    update are held to them, too.
+    max_kl, max_drift: limits of the divergence and of the relative change of the jobs' mean length.
+    Training stops beyond them and restores the iteration before; the weights after the last update
+    are checked, too.
     """
 
     iterations: int = 100
@@ -87,11 +87,18 @@ class Rollout:
 
 
 def gae(
-    rewards: Tensor, values: Tensor, mask: Tensor, *, gamma: float, lam: float
+    rewards: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    *,
+    gamma: float,
+    lam: float,
 ) -> tuple[Tensor, Tensor]:
     """Generalised advantages (arXiv 1506.02438) and returns, (B, T) each; nothing flows over the
     end of an answer."""
-    advantages, following, value_after = torch.zeros_like(rewards), 0.0, 0.0
+    advantages = torch.zeros_like(rewards)
+    following = 0.0
+    value_after = 0.0
     for t in reversed(range(rewards.shape[1])):
         delta = rewards[:, t] + gamma * value_after - values[:, t]
         following = (delta + gamma * lam * following) * mask[:, t]
@@ -101,26 +108,41 @@ def gae(
 
 
 def policy_loss(
-    log_probs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, clip: float
+    log_probs: Tensor,
+    old: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    clip: float,
 ) -> tuple[Tensor, Tensor]:
     """The clipped surrogate, a mean over the answers' tokens, and the share of tokens that the clip
     holds back."""
     ratio = torch.exp(log_probs - old)
-    free, held = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)
-    return mean_of(torch.maximum(free, held), mask), mean_of((held > free).float(), mask)
+    unclipped = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
+    loss = mean_of(torch.maximum(unclipped, clipped), mask)
+    share_clipped = mean_of((clipped > unclipped).float(), mask)
+    return loss, share_clipped
 
 
 def value_loss(
-    values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, clip: float
+    values: Tensor,
+    old: Tensor,
+    returns: Tensor,
+    mask: Tensor,
+    *,
+    clip: float,
 ) -> Tensor:
-    """Half the squared error of values, or of values held within `clip` of what they were,
+    """Half the squared error of values, or of values clipped to within `clip` of the old ones,
     whichever is larger."""
-    held = old + (values - old).clamp(-clip, clip)
-    return 0.5 * mean_of(torch.maximum((values - returns) ** 2, (held - returns) ** 2), mask)
+    clipped = old + (values - old).clamp(-clip, clip)
+    error = (values - returns) ** 2
+    clipped_error = (clipped - returns) ** 2
+    return 0.5 * mean_of(torch.maximum(error, clipped_error), mask)
 
 
 def mean_of(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the places of a mask."""
+    """Mean over the positions of a mask."""
     return (values * mask).sum() / mask.sum()
 
 
@@ -213,16 +235,21 @@ def train_ppo(
     settings.lora_rank they need no copy.
 
     prompts: token ids, drawn anew in each iteration. A killed run goes on from its last iteration.
-    What does not end, or is no job, gets one standard deviation less than the worst of its batch.
+    A text that does not end, or is no job, gets one standard deviation less than the worst job of
+    its batch.
     Returns the log: iteration, reward (mean of whole jobs), kl, entropy, length, whole (share),
     clipped (share), policy_loss, value_loss, beta, stopped ("", or why). A row describes the
     weights before its update; `measure_policy` describes those that are kept. Raises ValueError
-    where the reward is constant or hardly a job is whole, FloatingPointError where a loss is lost.
+    where the reward is constant or few jobs are complete, FloatingPointError where a loss is not
+    finite.
     """
     check_context_length(generator.model, prompts, settings.max_job_tokens)
     policy = generator
     if settings.lora_rank:
-        policy = CausalGenerator(get_peft_model(generator.model, lora(settings.lora_rank)), generator.tokenizer)
+        policy = CausalGenerator(
+            get_peft_model(generator.model, lora(settings.lora_rank)),
+            generator.tokenizer,
+        )
     trainer = _Trainer(policy, prompts, reward, settings, checkpoints)
     log = trainer.resume()
     while len(log) < settings.iterations and not (log and log[-1]["stopped"]):
@@ -250,8 +277,12 @@ class _Trainer:
         settings: PPO,
         checkpoints: Path,
     ):
-        self.generator, self.prompts, self.reward, self.settings = generator, prompts, reward, settings
-        self.model, self.file = generator.model, checkpoints / "ppo.pt"
+        self.generator = generator
+        self.prompts = prompts
+        self.reward = reward
+        self.settings = settings
+        self.model = generator.model
+        self.file = checkpoints / "ppo.pt"
         self.adapter = bool(settings.lora_rank)
         self.reference = self.model if self.adapter else copy.deepcopy(self.model).eval()
         torch.manual_seed(settings.seed)
@@ -263,25 +294,38 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": self.trained, "lr": settings.learning_rate},
-                {"params": self.critic.parameters(), "lr": settings.critic_learning_rate},
+                {
+                    "params": self.critic.parameters(),
+                    "lr": settings.critic_learning_rate,
+                },
             ],
             weight_decay=0.0,
         )
-        self.beta, self.spread, self.good = settings.beta, None, None
+        self.beta = settings.beta
+        self.spread = None
+        self.last_good = None
 
     def iterate(self, i: int, first: dict | None, *, learn: bool = True) -> dict:
         """One round of sampling and, unless the limits or `learn` forbid it, learning; the row of
         the log."""
         torch.manual_seed(self.settings.seed * 100_003 + i)
         rollout, row = self._sample()
-        row = {"iteration": i, **row, "stopped": self._run_away(row, first or row)}
+        row = {
+            "iteration": i,
+            **row,
+            "stopped": self._limit_exceeded(row, first or row),
+        }
         if row["stopped"]:
             logger.warning("PPO stops in iteration %d: %s", i, row["stopped"])
-            for parameter, value in zip(self.trained, self.good or [], strict=False):
+            for parameter, value in zip(self.trained, self.last_good or [], strict=False):
                 parameter.data.copy_(value)
         if row["stopped"] or not learn:
-            return row | {"clipped": 0.0, "policy_loss": 0.0, "value_loss": 0.0}
-        self.good = [p.detach().clone() for p in self.trained]
+            return row | {
+                "clipped": 0.0,
+                "policy_loss": 0.0,
+                "value_loss": 0.0,
+            }
+        self.last_good = [p.detach().clone() for p in self.trained]
         row |= self._learn(rollout, warmup=i < self.settings.warmup)
         if (
             self.settings.target_kl and i >= self.settings.warmup
@@ -303,19 +347,18 @@ class _Trainer:
         log_probs, entropies, hidden = forward(self.model, rows, temperature=how.temperature)
         with self.model.disable_adapter() if self.adapter else nullcontext():
             reference = forward(self.reference, rows, temperature=how.temperature)[0]
-        mask, utilities = rows.answer.float(), self.reward(rows).float()
+        mask = rows.answer.float()
+        utilities = self.reward(rows).float()
         totals = utilities.sum(1)
         whole = rows.ended & ~totals.isnan()
-        rewards = self._rewards(utilities, totals, whole, mask) - self.beta * (
-            log_probs - reference
-        )
+        penalty = self.beta * (log_probs - reference)
+        rewards = self._rewards(utilities, totals, whole, mask) - penalty
         values = self.critic(hidden)[..., 0] * mask
         advantages, returns = gae(rewards, values, mask, gamma=how.gamma, lam=how.lam)
-        centre = mean_of(advantages, mask)
-        spread = mean_of((advantages - centre) ** 2, mask).sqrt()
-        rollout = Rollout(
-            rows, log_probs, values, (advantages - centre) / (spread + 1e-8) * mask, returns
-        )
+        mean = mean_of(advantages, mask)
+        deviation = mean_of((advantages - mean) ** 2, mask).sqrt()
+        normalised = (advantages - mean) / (deviation + 1e-8) * mask
+        rollout = Rollout(rows, log_probs, values, normalised, returns)
         return rollout, {
             "reward": float(totals[whole].mean()),
             "kl": float((log_probs - reference).sum(1).mean()),
@@ -325,7 +368,13 @@ class _Trainer:
             "beta": self.beta,
         }
 
-    def _rewards(self, utilities: Tensor, totals: Tensor, whole: Tensor, mask: Tensor) -> Tensor:
+    def _rewards(
+        self,
+        utilities: Tensor,
+        totals: Tensor,
+        whole: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
         """(B, T) utilities in units of their spread at the start; what is no job gets one unit less
         than the worst."""
         if self.spread is None and whole.float().mean() < 0.25:
@@ -335,7 +384,7 @@ class _Trainer:
             )
         if not torch.isfinite(totals[whole]).all():
             raise FloatingPointError(
-                "the reward model gives no number; train it again with a lower learning_rate"
+                "the reward is not finite; train the reward model again with a lower learning_rate"
             )
         if self.spread is None:
             self.spread = float(totals[whole].std())
@@ -351,12 +400,14 @@ class _Trainer:
         if not self.settings.dense_reward:
             arising = arising.sum(1, keepdim=True) * last
         return torch.where(
-            whole[:, None], arising, arising + (worst - arising.sum(1, keepdim=True)) * last
+            whole[:, None],
+            arising,
+            arising + (worst - arising.sum(1, keepdim=True)) * last,
         )
 
-    def _run_away(self, row: dict, first: dict) -> str:
+    def _limit_exceeded(self, row: dict, first: dict) -> str:
         if not row["whole"]:
-            return "not one of the jobs written is whole"
+            return "none of the jobs written is complete"
         if row["kl"] > self.settings.max_kl:
             return f"the divergence of {row['kl']:.1f} nats is above {self.settings.max_kl:g}"
         drift = row["length"] / first["length"] - 1
@@ -367,9 +418,11 @@ class _Trainer:
         )
 
     def _learn(self, rollout: Rollout, *, warmup: bool) -> dict:
-        """Some epochs over the sampled jobs; means of the losses."""
-        how, sums = self.settings, []
-        self.model.eval()  # dropout would give other probabilities than those that the jobs were sampled with
+        """num_ppo_epochs over the sampled jobs; returns the means of the losses."""
+        how = self.settings
+        steps = []
+        # dropout would give other probabilities than those of the sampling
+        self.model.eval()
         for _ in range(how.num_ppo_epochs):
             for batch in torch.randperm(len(rollout.rows)).split(how.minibatch_size):
                 self.optimiser.zero_grad()
@@ -378,17 +431,17 @@ class _Trainer:
                     loss = losses["value_loss"] + (0 if warmup else losses["policy_loss"])
                     if not torch.isfinite(loss):
                         raise FloatingPointError(
-                            "a loss of PPO is no number any more; lower learning_rate. The last "
+                            "a loss of PPO is not finite; lower learning_rate. The last "
                             f"good iteration is in {self.file}"
                         )
                     (loss * len(part) / len(batch)).backward()
-                    sums.append({name: float(value.detach()) for name, value in losses.items()})
+                    steps.append({name: float(value.detach()) for name, value in losses.items()})
                 if warmup:
                     for parameter in self.trained:
                         parameter.grad = None
                 nn.utils.clip_grad_norm_([*self.trained, *self.critic.parameters()], 1.0)
                 self.optimiser.step()
-        return pd.DataFrame(sums).mean().to_dict()
+        return pd.DataFrame(steps).mean().to_dict()
 
     def _losses(self, rollout: Rollout, part: Tensor) -> dict[str, Tensor]:
         rows = rollout.rows[part]
@@ -425,7 +478,7 @@ class _Trainer:
             "policy": [p.detach() for p in self.trained],
             "critic": self.critic.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "good": self.good,
+            "good": self.last_good,
         }
         torch.save(state, self.file.with_suffix(".part"))
         self.file.with_suffix(".part").rename(self.file)
@@ -441,6 +494,8 @@ class _Trainer:
             parameter.data.copy_(value)
         self.critic.load_state_dict(state["critic"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.beta, self.spread, self.good = state["beta"], state["spread"], state["good"]
+        self.beta = state["beta"]
+        self.spread = state["spread"]
+        self.last_good = state["good"]
         logger.info("PPO goes on after iteration %d", len(state["log"]) - 1)
         return state["log"]

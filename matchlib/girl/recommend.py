@@ -112,7 +112,7 @@ def count_parts(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_jobs(market: Market, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.Series:
-    """The id of the job with the highest true fit, for each resume: an upper bound for writers."""
+    """The id of the job with the highest true fit, for each resume: an oracle upper bound."""
     scores = market.channels(jobs, resumes)["true_score"]
     return jobs["job_id"].iloc[scores.argmax(0)]
 

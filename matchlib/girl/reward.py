@@ -1,4 +1,4 @@
-"""GIRL's second stage: U(resume, job), learned from pairs of jobs for one resume (arXiv
+"""GIRL's second stage: the utility U(resume, job), learned from pairs of jobs for one resume (arXiv
 2307.02157).
 
 U is the sum of a scalar that a causal model gives each of the job's tokens, over the mean length of
@@ -46,9 +46,11 @@ from matchlib.stats import mean_interval
 
 
 def reward_model(generator: CausalGenerator, *, seed: int = 1) -> PreTrainedModel:
-    """A model with a scalar a token that starts as the generator is; its head is drawn by seed."""
+    """A model that gives each token a scalar: the generator's weights, with a head drawn by seed."""
     config = copy.deepcopy(generator.model.config)
-    config.num_labels, config.classifier_dropout, config.mean_length = 1, 0.0, 1.0
+    config.num_labels = 1
+    config.classifier_dropout = 0.0
+    config.mean_length = 1.0
     torch.manual_seed(seed)
     model = AutoModelForTokenClassification.from_config(config)
     model.base_model.load_state_dict(generator.model.base_model.state_dict())
@@ -56,23 +58,35 @@ def reward_model(generator: CausalGenerator, *, seed: int = 1) -> PreTrainedMode
 
 
 def utilities(model: PreTrainedModel, rows: Sequences) -> torch.Tensor:
-    """(B, T) what each of the job's tokens adds to U; a row's sum is its U."""
-    scores = model(
-        input_ids=rows.ids, attention_mask=rows.attention, position_ids=rows.positions
-    ).logits[..., 0]
-    return scores[:, -rows.answer.shape[1] :] * rows.answer / model.config.mean_length
+    """(B, T) the contribution of each of the job's tokens to U; a row's sum is its U."""
+    output = model(
+        input_ids=rows.ids,
+        attention_mask=rows.attention,
+        position_ids=rows.positions,
+    )
+    of_job = output.logits[:, -rows.answer.shape[1] :, 0]
+    return of_job * rows.answer / model.config.mean_length
 
 
-def _tokenise(tokenizer, pairs: pd.DataFrame) -> dict[str, list[list[int]]]:
-    return {"prompt": [prompt_ids(tokenizer, prompt) for prompt in pairs["prompt"]]} | {
-        side: [job_ids(tokenizer, job) for job in pairs[side]] for side in ("chosen", "rejected")
+def _tokenise(tokenizer, pairs: pd.DataFrame) -> Dataset:
+    columns = {
+        "prompt": [prompt_ids(tokenizer, prompt) for prompt in pairs["prompt"]],
+        "chosen": [job_ids(tokenizer, job) for job in pairs["chosen"]],
+        "rejected": [job_ids(tokenizer, job) for job in pairs["rejected"]],
     }
+    return Dataset.from_dict(columns)
 
 
-class _Pairs(Trainer):
+class _PairwiseTrainer(Trainer):
     """The trainer with the pairwise loss."""
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model,
+        inputs,
+        return_outputs=False,
+        num_items_in_batch=None,
+    ):
         scores = utilities(model, inputs["rows"]).sum(1)
         half = len(scores) // 2
         loss = -logsigmoid(scores[:half] - scores[half:]).mean()
@@ -80,7 +94,12 @@ class _Pairs(Trainer):
 
 
 def train_reward(
-    model: PreTrainedModel, tokenizer, pairs: pd.DataFrame, *, training: Training, checkpoints: Path
+    model: PreTrainedModel,
+    tokenizer,
+    pairs: pd.DataFrame,
+    *,
+    training: Training,
+    checkpoints: Path,
 ) -> tuple[pd.DataFrame, int]:
     """Train U in place on pairs (prompt, chosen, rejected: texts).
 
@@ -88,25 +107,27 @@ def train_reward(
     training.max_tokens: cutting would hide what they differ in. Raises FloatingPointError if the
     loss diverges.
     """
-    columns = _tokenise(tokenizer, pairs)
-    fits = [
-        len(prompt) + max(len(chosen), len(rejected)) <= training.max_tokens
-        for prompt, chosen, rejected in zip(*columns.values(), strict=True)
-    ]
-    rows = Dataset.from_dict(columns).select(np.flatnonzero(fits))
+    rows = _tokenise(tokenizer, pairs)
+    lengths = [_longest_side(row) for row in rows]
+    rows = rows.select(np.flatnonzero(np.array(lengths) <= training.max_tokens))
     if not len(rows):
         raise ValueError(
             f"no pair fits in {training.max_tokens} tokens; raise max_tokens or lower max_words"
         )
-
-    check_context_length(
-        model, [row["prompt"] + row[side] for row in rows for side in ("chosen", "rejected")]
-    )
+    check_context_length(model, [row["prompt"] + row["chosen"] for row in rows])
+    check_context_length(model, [row["prompt"] + row["rejected"] for row in rows])
 
     def collate(batch: list[dict]) -> dict:
         prompts = [row["prompt"] for row in batch]
-        jobs = [row[side] for side in ("chosen", "rejected") for row in batch]
-        return {"rows": join(prompts * 2, jobs, pad=tokenizer.pad_token_id, device=model.device)}
+        chosen = [row["chosen"] for row in batch]
+        rejected = [row["rejected"] for row in batch]
+        sequences = join(
+            prompts + prompts,
+            chosen + rejected,
+            pad=tokenizer.pad_token_id,
+            device=model.device,
+        )
+        return {"rows": sequences}
 
     model.config.mean_length = float(np.mean([len(job) for job in rows["chosen"]]))
     steps = -(-len(rows) // training.batch_size)
@@ -116,19 +137,23 @@ def train_reward(
         logging_steps=max(1, steps // 8),
         **training.arguments(model.device),
     )
-    adapted = (
-        get_peft_model(model, lora(training.lora_rank, "TOKEN_CLS"))
-        if training.lora_rank
-        else model
+    adapted = model
+    if training.lora_rank:
+        adapted = get_peft_model(model, lora(training.lora_rank, "TOKEN_CLS"))
+    trainer = _PairwiseTrainer(
+        model=adapted,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=collate,
     )
-    log = run(
-        _Pairs(model=adapted, args=arguments, train_dataset=rows, data_collator=collate),
-        model,
-        checkpoints,
-    )
+    log = run(trainer, model, checkpoints)
     if training.lora_rank:
         merge_adapter(adapted)
     return log, len(pairs) - len(rows)
+
+
+def _longest_side(row: dict) -> int:
+    return len(row["prompt"]) + max(len(row["chosen"]), len(row["rejected"]))
 
 
 @torch.no_grad()
@@ -142,41 +167,40 @@ def score(
 ) -> np.ndarray:
     """(n,) utilities of texts."""
     model.eval()
-    found = []
+    values = []
     for start in range(0, len(prompts), batch_size):
+        batch = slice(start, start + batch_size)
         rows = join(
-            [prompt_ids(tokenizer, prompt) for prompt in prompts[start : start + batch_size]],
-            [job_ids(tokenizer, job) for job in jobs[start : start + batch_size]],
+            [prompt_ids(tokenizer, prompt) for prompt in prompts[batch]],
+            [job_ids(tokenizer, job) for job in jobs[batch]],
             pad=tokenizer.pad_token_id,
             device=model.device,
         )
-        found.append(utilities(model, rows).sum(1).float().cpu())
-    return torch.cat(found).numpy()
+        values.append(utilities(model, rows).sum(1).float().cpu())
+    return torch.cat(values).numpy()
 
 
 def token_reward(
     model: PreTrainedModel, tokenizer, *, records: bool
 ) -> Callable[[Sequences], torch.Tensor]:
-    """What each token of sampled sequences adds to their utility, (B, T), for `ppo.train_ppo`.
+    """The reward of each token of sampled sequences, (B, T), for `ppo.train_ppo`: its contribution
+    to the utility.
 
-    records: a line that a record holds twice adds nothing, so that saying it twice gains nothing,
-    and a text of another form is NaN.
+    records: a line that was written before gets 0, so that repeating it gains nothing, and a text
+    that is no record is NaN.
     """
 
     @torch.no_grad()
     def reward(rows: Sequences) -> torch.Tensor:
-        found = utilities(model.eval(), rows).float()
+        values = utilities(model.eval(), rows).float()
         if not records:
-            return found
+            return values
         written = rows.ids[:, -rows.answer.shape[1] :]
-        said = (written[:, :, None] == written[:, None, :]).tril(-1).any(2)  # a token is a line
-        whole = [
-            parse_job(tokenizer.decode(row[mask], skip_special_tokens=True)) is not None
-            for row, mask in zip(written, rows.answer, strict=True)
-        ]
-        return found.masked_fill(said, 0.0).masked_fill(
-            ~torch.tensor(whole, device=said.device)[:, None], torch.nan
-        )
+        is_equal = written[:, :, None] == written[:, None, :]
+        is_repeated = is_equal.tril(-1).any(2)  # a token is a line
+        is_record = [parse_job(text) is not None for text in decode_jobs(tokenizer, rows)]
+        is_other = ~torch.tensor(is_record, device=values.device)[:, None]
+        return values.masked_fill(is_repeated, 0.0).masked_fill(is_other, torch.nan)
 
     return reward
 
@@ -193,36 +217,45 @@ def write_best_of_n(
     seed: int = 1,
     batch_size: int = 512,
 ) -> tuple[list[str], float]:
-    """Of n sampled jobs for each prompt the one of highest utility (best of n), and the share
-    without a whole job.
+    """Of n sampled jobs for each prompt the one of highest utility (best of n), and the share of
+    prompts without a complete job.
 
-    reward: as of `token_reward`, so that the choice is by what a policy would have been
-    trained on, never by the judge. A job that does not end, or has another form, is chosen only
-    where all n are such. What a policy trained against the same utility has to beat, without any
-    training (arXiv 2009.01325).
+    reward: of `token_reward`, on which a policy would be trained; the judge plays no part. A job
+    that does not end, or is no record, is chosen only where all n are such. The baseline for a
+    policy trained against the same utility, without training (arXiv 2009.01325).
     """
     ids = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
     check_context_length(generator.model, ids, max_job_tokens)
     torch.manual_seed(seed)
     generator.model.eval()
-    texts, none_whole, each = [], 0, max(1, batch_size // n)
-    for start in range(0, len(ids), each):
-        part = [own for own in ids[start : start + each] for _ in range(n)]
-        rows = sample(generator, part, max_job_tokens=max_job_tokens, temperature=temperature)
+    texts = []
+    n_without = 0
+    n_prompts = max(1, batch_size // n)
+    for start in range(0, len(ids), n_prompts):
+        repeated = []
+        for prompt in ids[start : start + n_prompts]:
+            repeated += [prompt] * n
+        rows = sample(
+            generator,
+            repeated,
+            max_job_tokens=max_job_tokens,
+            temperature=temperature,
+        )
         utility = reward(rows).float().sum(1)
-        utility = utility.masked_fill(utility.isnan() | ~rows.ended, -torch.inf).view(-1, n)
-        best = utility.argmax(1) + n * torch.arange(len(utility), device=utility.device)
-        texts += decode_jobs(generator.tokenizer, rows[best])
-        none_whole += int(utility.isinf().all(1).sum())
-    return texts, none_whole / len(texts)
+        is_incomplete = utility.isnan() | ~rows.ended
+        utility = utility.masked_fill(is_incomplete, -torch.inf).view(-1, n)
+        first_row = n * torch.arange(len(utility), device=utility.device)
+        texts += decode_jobs(generator.tokenizer, rows[first_row + utility.argmax(1)])
+        n_without += int(utility.isinf().all(1).sum())
+    return texts, n_without / len(texts)
 
 
 def margins(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame) -> np.ndarray:
     """(n,) U(chosen) - U(rejected) of pairs."""
     prompts = list(pairs["prompt"])
-    return np.subtract(
-        *(score(model, tokenizer, prompts, list(pairs[side])) for side in ("chosen", "rejected"))
-    )
+    chosen = score(model, tokenizer, prompts, list(pairs["chosen"]))
+    rejected = score(model, tokenizer, prompts, list(pairs["rejected"]))
+    return chosen - rejected
 
 
 def job_only_ablation(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -231,19 +264,15 @@ def job_only_ablation(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series) -> pd.DataFrame:
-    """Share of pairs ordered rightly, by kind and over all, ties as half: kind, n, value, low,
-    high, n_clusters.
-
-    clusters: by resume_id; the intervals know them.
+    """Share of pairs in the right order, over all and by kind, ties as half: kind, n, value, low,
+    high, n_clusters. clusters: by resume_id, for the intervals.
     """
     right = np.where(margin == 0, 0.5, margin > 0)
-    of_pair = clusters.loc[pairs["resume_id"]].to_numpy()
-    kinds = {"all": np.ones(len(pairs), dtype=bool)} | {
-        kind: (pairs["kind"] == kind).to_numpy() for kind in pairs["kind"].unique()
-    }
+    cluster_of_pair = clusters.loc[pairs["resume_id"]].to_numpy()
     rows = []
-    for kind, here in kinds.items():
-        interval = mean_interval(right[here], of_pair[here])
+    for kind in ("all", *pairs["kind"].unique()):
+        here = (pairs["kind"] == kind).to_numpy() | (kind == "all")
+        interval = mean_interval(right[here], cluster_of_pair[here])
         rows.append(
             {
                 "kind": kind,
@@ -260,33 +289,36 @@ def accuracy(pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series) -> pd
 def accuracy_from_jobs(
     pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series
 ) -> pd.DataFrame:
-    """`accuracy` of a model that saw no resume, for each kind of `pairs.OUTCOME_KINDS` alone; no
-    total.
+    """`accuracy` of a model that saw no resume, for each kind of OUTCOME_KINDS; no total.
 
-    Pairs made from records come twice, the second time turned around, so that any function of jobs
-    orders exactly half of them rightly: in a total they would hide what the other kinds give away.
+    Corrupted pairs come twice, the second time reversed, so any function of jobs orders exactly half
+    of them correctly: in a total they would hide what the other kinds reveal.
     """
-    found = accuracy(pairs, margin, clusters)
-    return found[found["kind"].isin(OUTCOME_KINDS)].reset_index(drop=True)
+    by_kind = accuracy(pairs, margin, clusters)
+    return by_kind[by_kind["kind"].isin(OUTCOME_KINDS)].reset_index(drop=True)
 
 
 def margin_calibration(
-    pairs: pd.DataFrame, margin: np.ndarray, clusters: pd.Series, *, bins: int = 5
+    pairs: pd.DataFrame,
+    margin: np.ndarray,
+    clusters: pd.Series,
+    *,
+    bins: int = 5,
 ) -> pd.DataFrame:
-    """Predicted against observed: pairs in equal parts by |margin|, n, predicted (mean sigmoid),
-    right, low, high.
-
-    clusters: by resume_id; the intervals know them.
+    """Predicted against observed accuracy, of pairs in equal parts by the size of the margin: n,
+    predicted (mean sigmoid), right, low, high. clusters: by resume_id, for the intervals.
     """
-    frame = pd.DataFrame(
+    size = np.abs(margin)
+    predictions = pd.DataFrame(
         {
-            "predicted": 1 / (1 + np.exp(-np.abs(margin))),
+            "predicted": 1 / (1 + np.exp(-size)),
             "right": margin > 0,
             "cluster": clusters.loc[pairs["resume_id"]].to_numpy(),
         }
     )
+    part_of_pair = pd.qcut(size, bins, labels=False, duplicates="drop")
     rows = []
-    for _, part in frame.groupby(pd.qcut(np.abs(margin), bins, labels=False, duplicates="drop")):
+    for _, part in predictions.groupby(part_of_pair):
         interval = mean_interval(part["right"].to_numpy(), part["cluster"].to_numpy())
         rows.append(
             {
@@ -301,11 +333,12 @@ def margin_calibration(
 
 
 def length_correlation(pairs: pd.DataFrame, margins: np.ndarray) -> float:
-    """Spearman's correlation of margins with how many words chosen has more than rejected (columns
-    of pairs: texts).
+    """Spearman's correlation of margins with the difference in words of chosen and rejected.
 
-    Within pairs, because the loss leaves a resume's level of U free. NaN where all differences are
-    the same.
+    Within pairs, because the loss does not fix the level of U of a resume. NaN where all differences
+    are the same.
     """
-    longer = pairs["chosen"].str.split().str.len() - pairs["rejected"].str.split().str.len()
-    return float(longer.reset_index(drop=True).corr(pd.Series(margins), method="spearman"))
+    chosen_words = pairs["chosen"].str.split().str.len()
+    rejected_words = pairs["rejected"].str.split().str.len()
+    difference = (chosen_words - rejected_words).reset_index(drop=True)
+    return float(difference.corr(pd.Series(margins), method="spearman"))

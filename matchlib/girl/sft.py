@@ -33,7 +33,9 @@ logger = getLogger(__name__)
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a generator or a reward model. lora_rank: 0 trains the weights themselves;
+    """How to train a generator or a reward model.
+
+    lora_rank: 0 trains the weights themselves;
     max_tokens: of a prompt and its job, longer ones are left out and counted."""
 
     learning_rate: float = 5e-3
@@ -82,7 +84,10 @@ def train_sft(
     FloatingPointError if the loss diverges.
     """
     pairs = [
-        (prompt_ids(generator.tokenizer, prompt), job_ids(generator.tokenizer, job))
+        (
+            prompt_ids(generator.tokenizer, prompt),
+            job_ids(generator.tokenizer, job),
+        )
         for prompt, job in zip(prompts, jobs, strict=True)
     ]
     short = [
@@ -122,7 +127,9 @@ def train_sft(
     return log, len(pairs) - len(short)
 
 
-def first_and_last_loss(logs: Mapping[str, pd.DataFrame], left_out: Mapping[str, int]) -> pd.DataFrame:
+def first_and_last_loss(
+    logs: Mapping[str, pd.DataFrame], left_out: Mapping[str, int]
+) -> pd.DataFrame:
     """A row for each training: stage, first loss, last loss, pairs left out.
 
     logs, left_out: what `train_sft` returns, by name of the stage.
@@ -167,7 +174,6 @@ def run(
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     if not all(math.isfinite(entry["loss"]) for entry in steps):
         raise FloatingPointError(
-            "the loss is no number any more; lower learning_rate. The last checkpoint is in "
-            f"{checkpoints}"
+            f"the loss is not finite; lower learning_rate. The last checkpoint is in {checkpoints}"
         )
     return pd.DataFrame(steps).reindex(columns=[*columns])

@@ -1,8 +1,7 @@
-"""Richer job texts: a hypothetical resume for every job (HyRE, ConFit v2, arXiv 2502.12361, section
-3.2), its stand-in without a language model, its upper bounds and its controls; and the mirror, a
-hypothetical job for every resume.
+"""Hypothetical documents: a resume for every job (HyRE, ConFit v2, arXiv 2502.12361, section 3.2) or
+a job for every resume; a variant without a language model, upper bounds and controls.
 
-Every generator returns a frame own_id, source_id, text: the document that gets richer, the document
+Every generator returns a frame own_id, source_id, text: the document that is extended, the document
 that the text was taken from ("" if it was written), and the hypothetical text ("" where there is
 none).
 """
@@ -16,24 +15,29 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError
 from matchlib.data.splits import duplicate_groups
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import few_shot
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.search import fuse_by_rank, search_bm25, search_dense
+from matchlib.retrieval.search import (
+    fuse_by_rank,
+    search_bm25,
+    search_dense,
+)
 
 GENERATORS = ("knn", "few_shot", "local")
-"""knn is no HyRE: no text is written, a neighbour's is lent; claims about HyRE are for the other
+"""knn is not HyRE: no text is written, a neighbour's is used; claims about HyRE are for the other
 two."""
-PEEKING = ("max_match_label", "max_match_encoder", "centroid")
-"""Upper bounds: they look at the labels of the very queries that are tested."""
+UPPER_BOUNDS = ("max_match_label", "max_match_encoder", "centroid")
+"""Oracle upper bounds: they use the labels of the queries that are tested."""
 CONTROLS = ("neighbour_alone", "random_same_occupation", "repeat")
 
 
 @dataclass(frozen=True)
 class Side:
-    """Which documents get richer, and by what."""
+    """Which documents are extended, and by what."""
 
     own: str
     own_id: str
@@ -44,9 +48,31 @@ class Side:
 
 
 SIDES = {
-    "jobs": Side("jobs", "job_id", "resumes", "resume_id", "[An Example Resume]", "hyre_resume"),
-    "resumes": Side("resumes", "resume_id", "jobs", "job_id", "[An Example Job]", "hyre_job"),
+    "jobs": Side(
+        "jobs",
+        "job_id",
+        "resumes",
+        "resume_id",
+        "[An Example Resume]",
+        "hyre_resume",
+    ),
+    "resumes": Side(
+        "resumes",
+        "resume_id",
+        "jobs",
+        "job_id",
+        "[An Example Job]",
+        "hyre_job",
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The accepted pairs that a language model is shown: how many, and the words of each document."""
+
+    n: int = 3
+    max_words: int = 300
 
 
 def generate(
@@ -56,50 +82,54 @@ def generate(
     *,
     encoder: Encoder,
     model: LanguageModel | None = None,
-    n_examples: int = 3,
-    max_words: int = 300,
+    examples: Examples | None = None,
     group: str = "occupation",
     seed: int = 1,
 ) -> pd.DataFrame:
-    """The hypothetical text of every document of one side, by a name of GENERATORS, PEEKING or
+    """The hypothetical text of every document of one side, by a name of GENERATORS, UPPER_BOUNDS or
     CONTROLS.
 
-    encoder: for knn and the upper bounds; model, n_examples, max_words: see `written`; group: see
+    encoder: for knn and the upper bounds; model, examples: see `written`; group: see
     `random_of_group`.
-    Raises DataError on an unknown name and, but for PEEKING, if a held-out candidate's text is
+    Raises DataError on an unknown name and, but for UPPER_BOUNDS, if a held-out candidate's text is
     inside a text.
     """
-    if generator not in (*GENERATORS, *PEEKING, *CONTROLS):
-        raise DataError(
-            f"generator {generator!r} is not one of {', '.join((*GENERATORS, *PEEKING, *CONTROLS))}"
-        )
-    own, other = tables[side.own], tables[side.other]
-    encode = {"jobs": encoder.encode_jobs, "resumes": encoder.encode_resumes}
+    known = (*GENERATORS, *UPPER_BOUNDS, *CONTROLS)
+    if generator not in known:
+        raise DataError(f"generator {generator!r} is not one of {', '.join(known)}")
+    own = tables[side.own]
+    if generator in UPPER_BOUNDS:
+        own_vectors = _encode(encoder, tables, side.own)
+        other_vectors = _encode(encoder, tables, side.other)
+        return upper_bound(tables, side, generator, own_vectors, other_vectors)
     if generator in ("few_shot", "local"):
         if model is None:
             raise DataError(f"generator {generator!r} needs a language model; set language_model")
-        found = written(tables, side, model, n_examples=n_examples, max_words=max_words, seed=seed)
-    elif generator == "random_same_occupation":
-        found = random_of_group(tables, side, group, seed=seed)
-    elif generator in PEEKING:
-        return upper_bound(
+        found = written(
             tables,
             side,
-            generator,
-            encode[side.own](list(own["text"])),
-            encode[side.other](list(other["text"])),
+            model,
+            examples=examples or Examples(),
+            seed=seed,
         )
+    elif generator == "random_same_occupation":
+        found = random_of_group(tables, side, group, seed=seed)
     else:
-        found = nearest_accepted(tables, side, encode[side.own](list(own["text"])))
+        found = nearest_accepted(tables, side, _encode(encoder, tables, side.own))
         if generator == "repeat":
             found = repeated(own, side, list(found["text"].str.len()))
     require_no_leak(found, tables, side)
     return found
 
 
+def _encode(encoder: Encoder, tables: Mapping[str, pd.DataFrame], table: str) -> np.ndarray:
+    texts = list(tables[table]["text"])
+    return encoder.encode_jobs(texts) if table == "jobs" else encoder.encode_resumes(texts)
+
+
 @dataclass(frozen=True)
 class _Copies:
-    """Which documents are near copies of one another, and whom each query has a label with.
+    """Which documents are near copies of one another, and with whom each query has a label.
 
     own, other: id -> group of near copies; labelled: own id -> groups of the other side with a
     label, in any split.
@@ -111,23 +141,12 @@ class _Copies:
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], side: Side) -> _Copies:
-        groups = [
-            dict(
-                zip(
-                    tables[table][column],
-                    duplicate_groups(tables[table]["text"].tolist()),
-                    strict=True,
-                )
-            )
-            for table, column in ((side.own, side.own_id), (side.other, side.other_id))
-        ]
+        own = _group_of_id(tables[side.own], side.own_id)
+        other = _group_of_id(tables[side.other], side.other_id)
         labels = tables["labels"]
-        known = (
-            labels.assign(group=labels[side.other_id].map(groups[1]))
-            .groupby(side.own_id)["group"]
-            .agg(set)
-        )
-        return cls(*groups, known.to_dict())
+        group_of_label = labels[side.other_id].map(other)
+        labelled = group_of_label.groupby(labels[side.own_id]).agg(set)
+        return cls(own, other, labelled.to_dict())
 
     def may_teach(self, own_id: str, query: str) -> bool:
         """Whether a document's pairs may be shown to a query: not where it is the query or a near
@@ -139,9 +158,25 @@ class _Copies:
         with the query."""
         return self.other[other_id] not in self.labelled.get(query, set())
 
+    def allow(self, pair: tuple[str, str], query: str) -> bool:
+        """Whether an accepted pair may be an example for a query."""
+        own_id, other_id = pair
+        return self.may_teach(own_id, query) and self.may_be_shown(other_id, query)
+
+
+def _group_of_id(documents: pd.DataFrame, id_column: str) -> dict[str, int]:
+    groups = duplicate_groups(documents["text"].tolist())
+    return dict(zip(documents[id_column], groups, strict=True))
+
+
+def _accepted_in_training(labels: pd.DataFrame) -> pd.DataFrame:
+    return labels[(labels["split"] == "train") & (labels["label"] == 1)]
+
 
 def nearest_accepted(
-    tables: Mapping[str, pd.DataFrame], side: Side, own_vectors: np.ndarray
+    tables: Mapping[str, pd.DataFrame],
+    side: Side,
+    own_vectors: np.ndarray,
 ) -> pd.DataFrame:
     """kNN augmentation: the accepted candidate of the most similar *training* query, by BM25 and
     encoder (reciprocal ranks).
@@ -150,31 +185,43 @@ def nearest_accepted(
     label with, nor a near copy of such a candidate; and neither the query nor a near copy of it is
     its own neighbour.
     """
-    own, labels = tables[side.own], tables["labels"]
-    accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)]
+    own = tables[side.own]
+    accepted = _accepted_in_training(tables["labels"])
     accepted_of = accepted.groupby(side.own_id)[side.other_id].agg(list).to_dict()
     text_of = tables[side.other].set_index(side.other_id)["text"]
     copies = _Copies.of(tables, side)
-    at = np.flatnonzero(own[side.own_id].isin(accepted_of))
-    if not len(at):
+    with_accepted = np.flatnonzero(own[side.own_id].isin(accepted_of))
+    if not len(with_accepted):
         raise DataError(
-            "no training query has an accepted candidate to lend; bring labels, or another generator"
+            "no training query has an accepted candidate; bring labels, or another generator"
         )
-    texts, ids = own["text"].to_numpy(), own[side.own_id].to_numpy()
-    by_words = search_bm25(list(texts), list(texts[at]))
-    hits = fuse_by_rank([by_words, search_dense(own_vectors, own_vectors[at])], len(at))
+    texts = own["text"].to_numpy()
+    ids = own[side.own_id].to_numpy()
+    by_words = search_bm25(list(texts), list(texts[with_accepted]))
+    by_encoder = search_dense(own_vectors, own_vectors[with_accepted])
+    hits = fuse_by_rank([by_words, by_encoder], len(with_accepted))
     rows = []
-    for query, positions in enumerate(hits.positions):
-        lenders = (ids[at[p]] for p in positions if copies.may_teach(ids[at[p]], ids[query]))
-        found = (
-            source
-            for lender in lenders
-            for source in accepted_of[lender]
-            if copies.may_be_shown(source, ids[query])
-        )
-        source = next(found, "")
-        rows.append((ids[query], source, text_of[source] if source else ""))
+    for query, positions in zip(ids, hits.positions, strict=True):
+        neighbours = ids[with_accepted[positions]]
+        source = _first_allowed(query, neighbours, accepted_of, copies)
+        rows.append((query, source, text_of[source] if source else ""))
     return _frame(rows)
+
+
+def _first_allowed(
+    query: str,
+    neighbours: Iterable[str],
+    accepted_of: Mapping[str, list[str]],
+    copies: _Copies,
+) -> str:
+    """The first accepted candidate of the nearest neighbour that the query may be shown, or ""."""
+    for neighbour in neighbours:
+        if not copies.may_teach(neighbour, query):
+            continue
+        for source in accepted_of[neighbour]:
+            if copies.may_be_shown(source, query):
+                return source
+    return ""
 
 
 def written(
@@ -182,49 +229,40 @@ def written(
     side: Side,
     model: LanguageModel,
     *,
-    n_examples: int,
-    max_words: int,
+    examples: Examples,
     seed: int,
 ) -> pd.DataFrame:
-    """HyRE proper: a language model is shown n accepted training pairs, the same for all queries
-    but those whose answer they hold, and writes.
+    """HyRE: a language model is shown accepted training pairs and writes the hypothetical document.
 
-    No query is shown its own pair, nor a candidate that has a label with it, nor a near copy of
-    either: the next pairs drawn stand in their place. Refused, truncated and empty answers give no
-    text; model.usage counts them. max_words cuts every document shown. Raises DataError where a
-    query is left with fewer than n examples.
+    All queries are shown the same pairs, but none its own pair, nor a candidate that has a label
+    with it, nor a near copy of either: the next pairs drawn replace them. Refused, truncated and
+    empty answers give no text; model.usage counts them. Raises DataError where a query is left with
+    too few examples.
     """
-    labels = tables["labels"]
-    accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)]
-    if len(accepted) < n_examples:
+    accepted = _accepted_in_training(tables["labels"])
+    if len(accepted) < examples.n:
         raise DataError(
-            f"{len(accepted)} accepted training pairs are fewer than the {n_examples} examples asked for"
+            f"{len(accepted)} accepted training pairs are fewer than the {examples.n} examples asked for"
         )
-    shown = accepted.sample(frac=1, random_state=seed)
-    own, other = (
-        tables[table].set_index(column)["text"]
-        for table, column in ((side.own, side.own_id), (side.other, side.other_id))
-    )
-    pairs = list(zip(shown[side.own_id], shown[side.other_id], strict=True))
-    copies, prompts = _Copies.of(tables, side), []
-    for name, text in own.items():
-        allowed = (
-            pair
-            for pair in pairs
-            if copies.may_teach(pair[0], name) and copies.may_be_shown(pair[1], name)
-        )
-        examples = [(own[a], other[b]) for a, b in islice(allowed, n_examples)]
-        if len(examples) < n_examples:
+    drawn = accepted.sample(frac=1, random_state=seed)
+    pairs = list(zip(drawn[side.own_id], drawn[side.other_id], strict=True))
+    own = tables[side.own].set_index(side.own_id)["text"]
+    other = tables[side.other].set_index(side.other_id)["text"]
+    copies = _Copies.of(tables, side)
+    prompts = []
+    for query, text in own.items():
+        allowed = (pair for pair in pairs if copies.allow(pair, query))
+        shown = [(own[a], other[b]) for a, b in islice(allowed, examples.n)]
+        if len(shown) < examples.n:
             raise DataError(
-                f"{name!r} is left with {len(examples)} examples of the {n_examples} asked for, because "
+                f"{query!r} is left with {len(shown)} examples of the {examples.n} asked for, because "
                 f"the other accepted training pairs hold its own answer; lower examples, or bring more"
             )
-        prompts.append(few_shot(side.prompt, examples, text, max_words=max_words))
-    answers = model.complete(prompts)
-    return _frame(
-        (name, "", "" if answer.problem else answer.text.strip())
-        for name, answer in zip(own.index, answers, strict=True)
-    )
+        prompts.append(few_shot(side.prompt, shown, text, max_words=examples.max_words))
+    rows = []
+    for query, answer in zip(own.index, model.complete(prompts), strict=True):
+        rows.append((query, "", "" if answer.problem else answer.text.strip()))
+    return _frame(rows)
 
 
 def upper_bound(
@@ -234,80 +272,82 @@ def upper_bound(
     own_vectors: np.ndarray,
     other_vectors: np.ndarray,
 ) -> pd.DataFrame:
-    """What a perfect generator could give; it peeks at the labels of every split (the paper's
-    appendix B.2).
+    """What a perfect generator could give: an oracle that uses the labels of every split (the
+    paper's appendix B.2).
 
     max_match_label: an accepted candidate, the one nearest by the encoder; max_match_encoder: the
     labelled one that the encoder scores best; centroid: the labelled one nearest to the mean of the
     accepted ones' vectors.
     """
-    if kind not in PEEKING:
-        raise DataError(f"upper bound {kind!r} is not one of {', '.join(PEEKING)}")
+    if kind not in UPPER_BOUNDS:
+        raise DataError(f"upper bound {kind!r} is not one of {', '.join(UPPER_BOUNDS)}")
     text_of = tables[side.other].set_index(side.other_id)["text"]
-    place = pd.Series(range(len(text_of)), index=text_of.index)
-    groups, rows = dict(iter(tables["labels"].groupby(side.own_id))), []
-    for name, vector in zip(tables[side.own][side.own_id], own_vectors, strict=True):
-        mine = groups.get(name)
-        accepted = [] if mine is None else list(mine.loc[mine["label"] == 1, side.other_id])
-        labelled = [] if mine is None else list(mine[side.other_id])
-        options = (
-            accepted
-            if kind == "max_match_label"
-            else labelled
-            if kind == "max_match_encoder" or accepted
-            else []
-        )
-        target = (
-            other_vectors[place[accepted]].mean(axis=0)
-            if kind == "centroid" and accepted
-            else vector
-        )
-        source = (
-            max(options, key=lambda option: float(other_vectors[place[option]] @ target))
-            if options
-            else ""
-        )
-        rows.append((name, source, text_of[source] if source else ""))
+    row_of = pd.Series(range(len(text_of)), index=text_of.index)
+    labels = tables["labels"]
+    labelled_by_query = labels.groupby(side.own_id)[side.other_id].agg(list)
+    accepted_by_query = labels[labels["label"] == 1].groupby(side.own_id)[side.other_id].agg(list)
+    rows = []
+    for query, vector in zip(tables[side.own][side.own_id], own_vectors, strict=True):
+        accepted = accepted_by_query.get(query, [])
+        options = labelled_by_query.get(query, [])
+        target = vector
+        if kind == "max_match_label":
+            options = accepted
+        if kind == "centroid":
+            options = options if accepted else []
+            target = other_vectors[row_of[accepted]].mean(axis=0) if accepted else vector
+        source = ""
+        if options:
+            similarity = [float(other_vectors[row_of[option]] @ target) for option in options]
+            source = options[int(np.argmax(similarity))]
+        rows.append((query, source, text_of[source] if source else ""))
     return _frame(rows)
 
 
 def random_of_group(
-    tables: Mapping[str, pd.DataFrame], side: Side, column: str, *, seed: int
+    tables: Mapping[str, pd.DataFrame],
+    side: Side,
+    column: str,
+    *,
+    seed: int,
 ) -> pd.DataFrame:
     """Control: an accepted training candidate drawn from those in the query's own group
     (occupation), neither labelled with the query nor a near copy of one that is."""
-    own, labels = tables[side.own], tables["labels"]
+    own = tables[side.own]
     for table in (side.own, side.other):
         if column not in tables[table]:
             raise DataError(
                 f"{table} have no column {column!r} to draw within; choose another control"
             )
-    accepted = labels[(labels["split"] == "train") & (labels["label"] == 1)][side.other_id].unique()
+    accepted = _accepted_in_training(tables["labels"])[side.other_id].unique()
     pool = tables[side.other].set_index(side.other_id).loc[accepted]
-    options = (
-        pool.groupby(column)["text"]
-        .agg(lambda part: list(zip(part.index, part, strict=True)))
-        .to_dict()
-    )
-    copies, rng, rows = _Copies.of(tables, side), np.random.default_rng(seed), []
-    for name, group in zip(own[side.own_id], own[column], strict=True):
-        allowed = [
-            option for option in options.get(group, []) if copies.may_be_shown(option[0], name)
-        ]
-        rows.append((name, *(allowed[rng.integers(len(allowed))] if allowed else ("", ""))))
+    ids_of_group = pool.groupby(column).groups
+    copies = _Copies.of(tables, side)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for query, group in zip(own[side.own_id], own[column], strict=True):
+        options = ids_of_group.get(group, [])
+        allowed = [option for option in options if copies.may_be_shown(option, query)]
+        source = allowed[rng.integers(len(allowed))] if allowed else ""
+        rows.append((query, source, pool.loc[source, "text"] if source else ""))
     return _frame(rows)
 
 
 def repeated(own: pd.DataFrame, side: Side, lengths: Sequence[int]) -> pd.DataFrame:
     """Control: the document's own text again, to as many characters as the hypothetical text has."""
-    return _frame(
-        (name, "", (f"{text}\n" * (1 + length // max(len(text), 1)))[:length])
-        for name, text, length in zip(own[side.own_id], own["text"], lengths, strict=True)
-    )
+    rows = []
+    for name, text, length in zip(own[side.own_id], own["text"], lengths, strict=True):
+        copies = 1 + length // max(len(text), 1)
+        rows.append((name, "", (f"{text}\n" * copies)[:length]))
+    return _frame(rows)
 
 
 def enrich(
-    own: pd.DataFrame, side: Side, hypothetical: pd.DataFrame, *, alone: bool = False
+    own: pd.DataFrame,
+    side: Side,
+    hypothetical: pd.DataFrame,
+    *,
+    alone: bool = False,
 ) -> pd.DataFrame:
     """The documents with text, heading and hypothetical text; alone: the hypothetical text in the
     place of theirs.
@@ -320,7 +360,9 @@ def enrich(
 
 
 def require_no_leak(
-    hypothetical: pd.DataFrame, tables: Mapping[str, pd.DataFrame], side: Side
+    hypothetical: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    side: Side,
 ) -> None:
     """Raise DataError if a hypothetical text holds, word for word, the text of a validation or test
     candidate.
@@ -330,10 +372,13 @@ def require_no_leak(
     other = tables[side.other]
     training = {tuple(text.split()) for text in other.loc[other["split"] == "train", "text"]}
     held_out = other[other["split"] != "train"]
-    words_of = {
-        name: tuple(text.split())
-        for name, text in zip(held_out[side.other_id], held_out["text"], strict=True)
-    }
+    words_of = dict(
+        zip(
+            held_out[side.other_id],
+            held_out["text"].str.split().map(tuple),
+            strict=True,
+        )
+    )
     begins = {words[:12]: name for name, words in words_of.items() if words not in training}
     for own_id, text in zip(hypothetical["own_id"], hypothetical["text"], strict=True):
         words = tuple(text.split())
@@ -342,7 +387,7 @@ def require_no_leak(
             if found and words[at : at + len(words_of[found])] == words_of[found]:
                 raise DataError(
                     f"the hypothetical text of {own_id!r} holds the held-out document {found!r}; nothing "
-                    f"is written: choose a generator that does not peek"
+                    f"is written: choose a generator that is no upper bound"
                 )
 
 
@@ -354,28 +399,33 @@ def coverage(own: pd.DataFrame, side: Side, hypothetical: pd.DataFrame) -> pd.Se
     text.
     """
     text = own[side.own_id].map(hypothetical.set_index("own_id")["text"]).fillna("").str.lower()
-    wanted = own["skills"].map(
-        lambda cell: [skill.strip().lower() for skill in cell.split(";") if skill.strip()]
-    )
-    shares = [
-        np.mean([skill in found for skill in skills]) if skills and found else np.nan
-        for skills, found in zip(wanted, text, strict=True)
-    ]
+    wanted = own["skills"].str.lower().map(split_items)
+    shares = []
+    for skills, found in zip(wanted, text, strict=True):
+        named = [skill in found for skill in skills]
+        shares.append(np.mean(named) if skills and found else np.nan)
     return pd.Series(shares, index=own[side.own_id], name="coverage")
 
 
 def cut_share(encoder: Encoder, own: pd.Series, richer: pd.Series) -> float:
     """Share of the tokens that were added which the encoder never reads, because its limit cuts
     them off."""
-    tokenizer, limit = encoder.model.tokenizer, encoder.model.max_seq_length
-    before, after = (
-        [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
-        for texts in (own, richer)
-    )
-    added = np.maximum(np.array(after) - before, 0)
+    limit = encoder.model.max_seq_length
+    before = _count_tokens(encoder, own)
+    after = _count_tokens(encoder, richer)
+    added = np.maximum(after - before, 0)
     read = np.clip(np.minimum(after, limit) - np.minimum(before, limit), 0, None)
     return float(1 - read.sum() / added.sum()) if added.sum() else 0.0
 
 
+def _count_tokens(encoder: Encoder, texts: pd.Series) -> np.ndarray:
+    encoded = encoder.model.tokenizer(list(texts), verbose=False)
+    return np.array([len(ids) for ids in encoded["input_ids"]])
+
+
 def _frame(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=["own_id", "source_id", "text"], dtype=object)
+    return pd.DataFrame(
+        list(rows),
+        columns=["own_id", "source_id", "text"],
+        dtype=object,
+    )

@@ -1,4 +1,4 @@
-"""Language models: prompts in, answers out, in order; cached on disk, retried, counted and limited."""
+"""Language models: one answer for each prompt, cached on disk, retried, counted and limited."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ REFUSAL = re.compile(
 
 
 class LanguageModelError(RuntimeError):
-    """A language model that cannot go on: which, why, and what to do. What was answered until then
-    is kept."""
+    """A language model cannot go on: which, why, and what to do. Answers until then are kept."""
 
 
 class Prompt(NamedTuple):
@@ -50,7 +49,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Answer:
-    """text: as it came; finish: the service's word for why it ended (stop, length, refusal,
+    """text: unchanged; finish: the service's word for why it ended (stop, length, refusal,
     content_filter, ...);
     prompt_tokens, completion_tokens: as the service counts them, 0 where it does not."""
 

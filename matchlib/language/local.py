@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from matchlib.language.llm import Answer, Keep, LanguageModelError, Prompt, Sampling
+from matchlib.language.llm import (
+    Answer,
+    Keep,
+    LanguageModelError,
+    Prompt,
+    Sampling,
+)
 from matchlib.retrieval.model_files import AGAIN, check_adapter
 from matchlib.retrieval.models import (
     CHECK_SENTENCES,
@@ -23,7 +29,7 @@ from matchlib.retrieval.models import (
 class Local:
     """A causal language model by folder or hub id.
 
-    adapter: folder of a PEFT adapter that the model wears; device: "" picks a GPU where there is
+    adapter: folder of a PEFT adapter to load on the model; device: "" picks a GPU where there is
     one. Prompts longer than the model reads are refused, not cut. With temperature above 0 an
     answer depends on its batch too, because the draws of a batch come from one seed.
     Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds
@@ -40,8 +46,12 @@ class Local:
         precision: str = "auto",
         batch_size: int = 8,
     ):
-        self.name, self.adapter, self.device, self.precision = name, adapter, device, precision
-        self.batch_size, self.folder = batch_size, find_model(name, revision=revision)
+        self.name = name
+        self.adapter = adapter
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+        self.folder = find_model(name, revision=revision)
         if adapter:
             check_adapter(Path(adapter))
 
@@ -74,7 +84,11 @@ class Local:
         return tokenizer, model
 
     def generate(
-        self, prompts: Sequence[Prompt], sampling: Sampling, stop: Callable[[], bool], keep: Keep
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        stop: Callable[[], bool],
+        keep: Keep,
     ) -> None:
         """Answers batch by batch, the longest prompts first, so that one that does not fit shows at
         once."""
@@ -85,7 +99,9 @@ class Local:
                 return
             batch = order[start : start + self.batch_size]
             for position, answer in zip(
-                batch, self._answers([texts[i] for i in batch], sampling), strict=True
+                batch,
+                self._answers([texts[i] for i in batch], sampling),
+                strict=True,
             ):
                 keep(position, answer)
 
@@ -106,27 +122,34 @@ class Local:
         own = (
             tokenizer.chat_template is not None
         )  # a chat template writes the special tokens itself
-        inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=not own).to(
-            model.device
-        )
-        width, room = (
-            inputs["input_ids"].shape[1],
-            getattr(model.config, "max_position_embeddings", None),
-        )
-        if room and width + sampling.max_tokens > room:
+        inputs = tokenizer(
+            texts,
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=not own,
+        ).to(model.device)
+        width = inputs["input_ids"].shape[1]
+        context_length = getattr(model.config, "max_position_embeddings", None)
+        if context_length and width + sampling.max_tokens > context_length:
             raise LanguageModelError(
-                f"{self.name} reads {room} tokens, but a prompt of {width} and an answer of "
+                f"{self.name} reads {context_length} tokens, but a prompt of {width} and an answer of "
                 f"{sampling.max_tokens} are asked for; show fewer or shorter examples, or lower "
                 f"max_tokens"
             )
         torch.manual_seed(sampling.seed)
-        draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        decoding = {"do_sample": False}
+        if sampling.temperature > 0:
+            decoding = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+            }
         with torch.inference_mode():
             out = model.generate(
                 **inputs,
                 max_new_tokens=sampling.max_tokens,
                 pad_token_id=tokenizer.pad_token_id,
-                **(draw if sampling.temperature > 0 else {"do_sample": False}),
+                **decoding,
             )
         ends = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -137,7 +160,12 @@ class Local:
     def _answer(self, tokens: list[int], ends: set[int], prompt_tokens: int) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in ends), None)
         text = self._loaded[0].decode(tokens[:end], skip_special_tokens=True)
-        return Answer(text, "length" if end is None else "stop", prompt_tokens, len(tokens[:end]))
+        return Answer(
+            text,
+            "length" if end is None else "stop",
+            prompt_tokens,
+            len(tokens[:end]),
+        )
 
 
 def _refuse_not_finite(name: str, tokenizer, model) -> None:
@@ -171,4 +199,6 @@ def _with_adapter(model, adapter: Path):
 
 
 def _as_list(value: int | list[int] | None) -> list[int]:
-    return [] if value is None else [value] if isinstance(value, int) else list(value)
+    if value is None:
+        return []
+    return [value] if isinstance(value, int) else list(value)

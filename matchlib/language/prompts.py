@@ -15,7 +15,11 @@ TEMPLATES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding
 
 
 def few_shot(
-    name: str, examples: Sequence[tuple[str, str]], target: str, *, max_words: int
+    name: str,
+    examples: Sequence[tuple[str, str]],
+    target: str,
+    *,
+    max_words: int,
 ) -> Prompt:
     """A prompt of TEMPLATES with pairs (query text, accepted candidate's text) as examples, and the
     query to answer.
@@ -23,31 +27,33 @@ def few_shot(
     max_words: every document is cut there (a word is about 1.3 tokens of English; each Chinese
     character is one).
     """
-    template = {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
-    shown = [
-        _fill(
+    template = _template(name)
+    shown = []
+    for query, candidate in examples:
+        example = _fill(
             template["example"],
             query=fence(query, max_words=max_words),
             candidate=fence(candidate, max_words=max_words),
         )
-        for query, candidate in examples
-    ]
-    return Prompt(
-        template["system"],
-        _fill(
-            template["user"],
-            examples="\n\n".join(shown) + "\n",
-            target=fence(target, max_words=max_words),
-        ),
+        shown.append(example)
+    user = _fill(
+        template["user"],
+        examples="\n\n".join(shown) + "\n",
+        target=fence(target, max_words=max_words),
     )
+    return Prompt(template["system"], user)
 
 
 def prompt_from(name: str, *, max_words: int, **documents: str) -> Prompt:
     """A prompt of TEMPLATES with its documents filled in by their names there, each cut at
     max_words."""
-    template = {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
+    template = _template(name)
     fenced = {field: fence(text, max_words=max_words) for field, text in documents.items()}
     return Prompt(template["system"], _fill(template["user"], **fenced))
+
+
+def _template(name: str) -> dict[str, str]:
+    return {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
 
 
 def _fill(template: str, **fields: str) -> str:
@@ -56,11 +62,10 @@ def _fill(template: str, **fields: str) -> str:
 
 
 def fence(text: str, *, max_words: int) -> str:
-    """The text between marks that hold its own hash, which no text can hold: nothing inside can end
-    the document.
+    """The text between marks with its own hash, which no text can contain: nothing inside can end the
+    document.
 
-    What looks like one of our marks is defused, so that a document cannot pretend to open or close
-    another.
+    What looks like one of our marks is changed, so that a document cannot open or close another.
     """
     cut = cut_at_words(text, max_words)[0]
     defused = re.sub(r"<(?=\s*/?\s*document\b)", "(", cut, flags=re.I)

@@ -24,8 +24,8 @@ AUDIT_FILE = "audit.json"
 UNAUDITED = "unaudited"
 """Nobody has measured for whom the encoder's rankings are worse."""
 _LIMITS = """\
-It orders jobs and resumes by likeness of their texts; a score is no probability and says nothing of a person's worth.
-It learned from past decisions, with whatever was unfair in them. It is for research: nobody should be refused by it
+It ranks jobs and resumes by the similarity of their texts; a score is no probability and says nothing about a person's worth.
+It learned from past decisions, with whatever was unfair in them. It is for research: nobody should be rejected by it
 alone.
 """
 
@@ -42,13 +42,18 @@ def write_card(
     facts as text.
 
     facts: what it was trained on, by name; parameters: of the training; log: its frame (see
-    training.fit), of which each measure is given as it came and at its highest. What is not given
+    training.fit), of which each measure is given for the pretrained encoder and at its highest. What is not given
     is said to be unknown; no text is quoted.
     """
     header = {
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "feature-extraction", "matchlib", "resume-job-matching"],
+        "tags": [
+            "sentence-transformers",
+            "feature-extraction",
+            "matchlib",
+            "resume-job-matching",
+        ],
         **({"base_model": base_model} if base_model else {}),
         "audit": UNAUDITED,
     }
@@ -86,18 +91,16 @@ def _listed(values: Mapping[str, Any] | None) -> str:
 
 
 def _figures(log: pd.DataFrame) -> dict[str, float]:
-    found = {}
+    figures = {}
     for measure in log.columns.difference(["step", "loss", "learning_rate"], sort=False):
         values = log.dropna(subset=[measure])
-        found |= {
-            f"validation {measure}, {when}": float(part.max())
-            for when, part in (
-                ("as it came", values.loc[values["step"] == 0, measure]),
-                ("highest after", values.loc[values["step"] > 0, measure]),
-            )
-            if len(part)
-        }
-    return found
+        pretrained = values.loc[values["step"] == 0, measure]
+        trained = values.loc[values["step"] > 0, measure]
+        if len(pretrained):
+            figures[f"validation {measure}, pretrained"] = float(pretrained.max())
+        if len(trained):
+            figures[f"validation {measure}, highest after"] = float(trained.max())
+    return figures
 
 
 def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
@@ -110,7 +113,8 @@ def set_audit(file: Path, encoder: Path, summary: Mapping[str, Any]) -> None:
     audits = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     beside = file.with_name(f"{file.name}.part")
     beside.write_text(
-        json.dumps({**audits, hash_model(encoder): dict(summary)}, indent=1), encoding="utf-8"
+        json.dumps({**audits, hash_model(encoder): dict(summary)}, indent=1),
+        encoding="utf-8",
     )
     beside.rename(file)
 

@@ -9,21 +9,32 @@ import numpy as np
 import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    SentenceEvaluator,
+)
 
 from matchlib.data.schema import DataError
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import Pairs
 from matchlib.learning.training import Settings, fit
+from matchlib.retrieval.alignment import row_numbers, score_all
 from matchlib.retrieval.encoder import Encoder, embed
-from matchlib.retrieval.metrics import qrels_from_labels, rank, score_queries
+from matchlib.retrieval.metrics import (
+    qrels_from_labels,
+    rank,
+    score_queries,
+)
 from matchlib.retrieval.search import search_dense
 
 
 def why_untrainable(
-    encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame, *, min_train_pairs: int
+    encoder: Encoder,
+    pairs: Pairs,
+    valid_labels: pd.DataFrame,
+    *,
+    min_train_pairs: int,
 ) -> str:
-    """Why nothing should be trained, in a sentence; "" if nothing stands in the way."""
+    """Why nothing can be trained, in a sentence; "" if it can."""
     if encoder.is_endpoint:
         return f"{encoder.model_name_or_path} runs elsewhere, so it cannot be trained here."
     if len(pairs.rows) < max(min_train_pairs, 2):
@@ -56,10 +67,20 @@ class RankingEvaluator(SentenceEvaluator):
         self.labels, self.prompts = labels, (job_prompt, resume_prompt)
 
     def __call__(
-        self, model, output_path=None, epoch: float = -1, steps: int = -1
+        self,
+        model,
+        output_path=None,
+        epoch: float = -1,
+        steps: int = -1,
     ) -> dict[str, float]:
-        job_vectors = embed(model, [self.prompts[0] + text for text in self.jobs["text"]])
-        resume_vectors = embed(model, [self.prompts[1] + text for text in self.resumes["text"]])
+        job_vectors = embed(
+            model,
+            [self.prompts[0] + text for text in self.jobs["text"]],
+        )
+        resume_vectors = embed(
+            model,
+            [self.prompts[1] + text for text in self.resumes["text"]],
+        )
         sides = {
             "rank_resumes": (
                 self.jobs["job_id"],
@@ -75,10 +96,24 @@ class RankingEvaluator(SentenceEvaluator):
             ),
         }
         scores = {}
-        for task, (queries, query_vectors, candidates, candidate_vectors) in sides.items():
+        for task, (
+            queries,
+            query_vectors,
+            candidates,
+            candidate_vectors,
+        ) in sides.items():
             hits = search_dense(query_vectors, candidate_vectors)
-            ranking = rank(list(queries), list(candidates), hits.positions, hits.scores)
-            values = score_queries(ranking, qrels_from_labels(self.labels, task), ["nDCG@10"])
+            ranking = rank(
+                list(queries),
+                list(candidates),
+                hits.positions,
+                hits.scores,
+            )
+            values = score_queries(
+                ranking,
+                qrels_from_labels(self.labels, task),
+                ["nDCG@10"],
+            )
             scores[f"ndcg_{task}"] = float(values["value"].mean())
         scores["ndcg"] = float(np.mean(list(scores.values())))
         return scores
@@ -126,37 +161,40 @@ def train_contrastive(
 
 
 def rank_changes(
-    before: Encoder, after: Encoder, jobs: pd.DataFrame, resumes: pd.DataFrame, labels: pd.DataFrame
+    before: Encoder,
+    after: Encoder,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    labels: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Where each accepted resume stood and stands in its job's ranking, from the largest rise to
-    the largest fall.
+    """The rank of each accepted resume for its job before and after, from the largest rise to the
+    largest fall.
 
     Returns a frame rank before, rank after, job, resume (texts).
     """
     accepted = labels[labels["label"] == 1]
     pairs = accepted.merge(jobs[["job_id", "text"]], on="job_id").merge(
-        resumes[["resume_id", "text"]], on="resume_id", suffixes=("_job", "_resume")
+        resumes[["resume_id", "text"]],
+        on="resume_id",
+        suffixes=("_job", "_resume"),
     )
-    job_at = pd.Series(range(len(jobs)), index=jobs["job_id"]).loc[pairs["job_id"]].to_numpy()
-    resume_at = (
-        pd.Series(range(len(resumes)), index=resumes["resume_id"])
-        .loc[pairs["resume_id"]]
-        .to_numpy()
-    )
+    job = row_numbers(jobs["job_id"], pairs["job_id"])
+    resume = row_numbers(resumes["resume_id"], pairs["resume_id"])
+    part = {"jobs": jobs, "resumes": resumes}
     ranks = []
     for encoder in (before, after):
-        scores = (
-            encoder.encode_jobs(list(jobs["text"]))
-            @ encoder.encode_resumes(list(resumes["text"])).T
-        )
-        own = scores[job_at, resume_at]
-        ranks.append((scores[job_at] > own[:, None]).sum(axis=1) + 1)
+        scores = score_all(encoder, part)[job]
+        own = scores[np.arange(len(pairs)), resume]
+        n_better = (scores > own[:, None]).sum(axis=1)
+        ranks.append(n_better + 1)
+    rank_before, rank_after = ranks
     table = pd.DataFrame(
         {
-            "rank before": ranks[0],
-            "rank after": ranks[1],
+            "rank before": rank_before,
+            "rank after": rank_after,
             "job": pairs["text_job"],
             "resume": pairs["text_resume"],
         }
     )
-    return table.iloc[np.argsort(np.log(ranks[1] / ranks[0]), kind="stable")].reset_index(drop=True)
+    order = np.argsort(np.log(rank_after / rank_before), kind="stable")
+    return table.iloc[order].reset_index(drop=True)

@@ -1,5 +1,5 @@
 """Hard negatives from an encoder's own ranking: runner-up mining (ConFit v2, arXiv 2502.12361, 3.3)
-and its rivals.
+and its baselines.
 
 Scores come as rows: a function that starts an iteration over the (N,) scores of one query after the
 other, so that a (Q, N) matrix is never in memory. Every miner returns a frame of numbers,
@@ -9,7 +9,7 @@ other, so that a (Q, N) matrix is never in memory. Every miner returns a frame o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,16 @@ from matchlib.retrieval.search import bm25_rows
 Rows = Callable[[], Iterable[np.ndarray]]
 BLOCK_BYTES = 2**27
 """Scores that are held at once by dense_rows."""
+
+
+class Picks(NamedTuple):
+    """What was drawn for one query: positions, scores and ranks of candidates, among n_candidates."""
+
+    query: int
+    candidates: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray
+    n_candidates: int
 
 
 def dense_rows(queries: np.ndarray, candidates: np.ndarray) -> Rows:
@@ -45,8 +55,10 @@ def ensemble_rows(members: Sequence[Rows]) -> Rows:
     scores counts."""
 
     def rows() -> Iterator[np.ndarray]:
-        for scores in zip(*(member() for member in members), strict=True):
-            yield -np.mean([ranks_of(row) for row in scores], axis=0) / len(scores[0])
+        iterators = [member() for member in members]
+        for scores in zip(*iterators, strict=True):
+            ranks = [ranks_of(row) for row in scores]
+            yield -np.mean(ranks, axis=0) / len(scores[0])
 
     return rows
 
@@ -85,17 +97,34 @@ def runner_ups(
         if ends is None:
             start, stop = band(len(scores), low, high)
         else:
-            start, stop = int((scores > ends[0]).sum()), int((scores >= ends[1]).sum())
+            start, stop = (
+                int((scores > ends[0]).sum()),
+                int((scores >= ends[1]).sum()),
+            )
         if stop > start:
-            best = _best(scores, stop)[start:]
-            drawn = np.sort(rng.choice(len(best), min(n, len(best)), replace=False, shuffle=False))
+            in_band = _best(scores, stop)[start:]
+            drawn = _draw(len(in_band), n, rng)
+            chosen = in_band[drawn]
+            ranks = start + drawn + 1
             parts.append(
-                (query, positions[best[drawn]], scores[best[drawn]], start + drawn + 1, len(scores))
+                Picks(
+                    query,
+                    positions[chosen],
+                    scores[chosen],
+                    ranks,
+                    len(scores),
+                )
             )
     return as_frame(parts)
 
 
-def sampled_runner_ups(
+def _draw(n_candidates: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """At most n different numbers below n_candidates, sorted."""
+    n_drawn = min(n, n_candidates)
+    return np.sort(rng.choice(n_candidates, n_drawn, replace=False, shuffle=False))
+
+
+def sampled_runner_ups(  # noqa: PLR0913 (runner_ups' own, and the size of the sample)
     queries: np.ndarray,
     candidates: np.ndarray,
     *,
@@ -123,12 +152,19 @@ def sampled_runner_ups(
     _require_finite(queries)
     parts = []
     for first in range(0, len(queries), block):
-        drawn = np.sort(rng.choice(len(candidates), min(sample, len(candidates)), replace=False))
-        part, inside = queries[first : first + block], None
+        drawn = np.sort(
+            rng.choice(
+                len(candidates),
+                min(sample, len(candidates)),
+                replace=False,
+            )
+        )
+        here = slice(first, first + block)
+        masks_here = None
         if masks is not None:
-            inside = [_places(drawn, mask) for mask in masks[first : first + block]]
-        some = np.ascontiguousarray(candidates[drawn])
-        picks = runner_ups(dense_rows(part, some), low=low, high=high, n=n, rng=rng, masks=inside)
+            masks_here = [_positions_in(drawn, mask) for mask in masks[here]]
+        rows = dense_rows(queries[here], np.ascontiguousarray(candidates[drawn]))
+        picks = runner_ups(rows, low=low, high=high, n=n, rng=rng, masks=masks_here)
         parts.append(
             picks.assign(
                 query=picks["query"] + first,
@@ -153,8 +189,17 @@ def top_ranked(
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
         best = _best(scores, min(k, len(scores)))
-        drawn = np.sort(rng.choice(len(best), min(n, len(best)), replace=False, shuffle=False))
-        parts.append((query, positions[best[drawn]], scores[best[drawn]], drawn + 1, len(scores)))
+        drawn = _draw(len(best), n, rng)
+        chosen = best[drawn]
+        parts.append(
+            Picks(
+                query,
+                positions[chosen],
+                scores[chosen],
+                drawn + 1,
+                len(scores),
+            )
+        )
     return as_frame(parts)
 
 
@@ -169,8 +214,17 @@ def random_candidates(
     """Draw n candidates of every query from all that are not masked; columns as in runner_ups."""
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
-        drawn = np.sort(rng.choice(len(scores), min(n, len(scores)), replace=False, shuffle=False))
-        parts.append((query, positions[drawn], scores[drawn], ranks_of(scores)[drawn], len(scores)))
+        drawn = _draw(len(scores), n, rng)
+        ranks = ranks_of(scores)[drawn]
+        parts.append(
+            Picks(
+                query,
+                positions[drawn],
+                scores[drawn],
+                ranks,
+                len(scores),
+            )
+        )
     return as_frame(parts)
 
 
@@ -189,32 +243,24 @@ def known_positives(
     accepted = labels[labels["label"] == 1]
     text_of_query = queries.set_index(query_id)["text"]
     text_of_candidate = candidates.set_index(candidate_id)["text"]
-    accepted = accepted[
-        accepted[query_id].isin(text_of_query.index)
-        & accepted[candidate_id].isin(text_of_candidate.index)
-    ]
-    wanted = pd.DataFrame(
+    accepted = accepted[accepted[query_id].isin(text_of_query.index)]
+    accepted = accepted[accepted[candidate_id].isin(text_of_candidate.index)]
+    accepted_texts = pd.DataFrame(
         {
             "query": text_of_query.loc[accepted[query_id]].to_numpy(),
             "candidate": text_of_candidate.loc[accepted[candidate_id]].to_numpy(),
         }
     )
-    texts = wanted.groupby("query")["candidate"].agg(set).to_dict()
-    places = (
-        pd.Series(range(len(candidates)))
-        .groupby(candidates["text"].to_numpy())
-        .agg(np.array)
-        .to_dict()
-    )
-    nothing = np.empty(0, dtype=int)
-    return [
-        np.sort(
-            np.concatenate(
-                [nothing, *(places.get(text, nothing) for text in texts.get(own, set()) | {own})]
-            )
-        )
-        for own in queries["text"]
-    ]
+    texts_of_query = accepted_texts.groupby("query")["candidate"].agg(set).to_dict()
+    positions_of_text = candidates.groupby("text").indices
+    masks = []
+    for text in queries["text"]:
+        positions = [np.empty(0, dtype=int)]
+        for excluded in texts_of_query.get(text, set()) | {text}:
+            if excluded in positions_of_text:
+                positions.append(positions_of_text[excluded])
+        masks.append(np.sort(np.concatenate(positions)))
+    return masks
 
 
 def as_table(
@@ -264,20 +310,17 @@ def check_band(low: float, high: float) -> None:
 def _unmasked(rows: Rows, masks, pools) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(query, positions, scores) of what may be drawn. Raises ValueError on a score that is not
     finite."""
-    per_query = zip(
-        rows(), masks or repeat(()), pools if pools is not None else repeat(None), strict=False
-    )
     everything = np.empty(0, dtype=int)
-    for query, (row, mask, pool) in enumerate(per_query):
+    for query, row in enumerate(rows()):
         if len(everything) != len(row):
             everything = np.arange(len(row))
-        positions = everything if pool is None else np.sort(pool)
-        if len(mask):
-            positions = (
-                np.delete(everything, mask)
-                if pool is None
-                else positions[~np.isin(positions, mask)]
-            )
+        mask = masks[query] if masks else ()
+        positions = everything
+        if pools is not None:
+            positions = np.sort(pools[query])
+            positions = positions[~np.isin(positions, mask)] if len(mask) else positions
+        elif len(mask):
+            positions = np.delete(everything, mask)
         scores = row if len(positions) == len(row) else row[positions]
         if not np.isfinite(scores @ scores):  # a tenth of the cost of looking at each
             raise ValueError(
@@ -302,7 +345,9 @@ def ranks_of(row: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _ends_over_all(rows: Rows, masks, pools, low: float, high: float) -> tuple[float, float]:
+def _ends_over_all(
+    rows: Rows, masks, pools, band_low: float, band_high: float
+) -> tuple[float, float]:
     """The scores at which the band over all pairs begins and ends, exactly, by two counting passes
     over the bits."""
 
@@ -314,47 +359,57 @@ def _ends_over_all(rows: Rows, masks, pools, low: float, high: float) -> tuple[f
     coarse = np.zeros(2**16, dtype=np.int64)
     for key in keys():
         coarse += np.bincount(key >> 16, minlength=2**16)
-    start, stop = band(int(coarse.sum()), low, high)
-    total, wanted = np.cumsum(coarse), (start, stop - 1)
-    bins = [int(np.searchsorted(total, rank, side="right")) for rank in wanted]
-    fine = {b: np.zeros(2**16, dtype=np.int64) for b in bins}
+    start, stop = band(int(coarse.sum()), band_low, band_high)
+    total = np.cumsum(coarse)
+    ranks = (start, stop - 1)
+    high_bits = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
+    fine = {high: np.zeros(2**16, dtype=np.int64) for high in high_bits}
     for key in keys():
-        for b in fine:
-            fine[b] += np.bincount(key[key >> 16 == b] & 0xFFFF, minlength=2**16)
-    found = []
-    for rank, b in zip(wanted, bins, strict=True):
-        within = rank - (total[b] - coarse[b])
-        bits = (
-            2**31 - 1 - ((b << 16) + int(np.searchsorted(np.cumsum(fine[b]), within, side="right")))
-        )
-        found.append(float(np.int32(bits if bits >= 0 else -(2**31) - bits).view(np.float32)))
-    return found[0], found[1]
+        for high, counts in fine.items():
+            low_bits = key[key >> 16 == high] & 0xFFFF
+            counts += np.bincount(low_bits, minlength=2**16)
+    ends = []
+    for rank, high in zip(ranks, high_bits, strict=True):
+        rank_within = rank - (total[high] - coarse[high])
+        low = int(np.searchsorted(np.cumsum(fine[high]), rank_within, side="right"))
+        bits = 2**31 - 1 - ((high << 16) + low)
+        bits = bits if bits >= 0 else -(2**31) - bits
+        ends.append(float(np.int32(bits).view(np.float32)))
+    return ends[0], ends[1]
 
 
-def _places(drawn: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Where the masked positions stand among the sorted drawn ones."""
+def _positions_in(drawn: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The row numbers of the masked positions among the sorted drawn ones."""
     if not len(mask):
         return mask
     at = np.minimum(np.searchsorted(drawn, mask), len(drawn) - 1)
     return at[drawn[at] == mask]
 
 
-def as_frame(parts: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, int]]) -> pd.DataFrame:
-    """runner_ups' frame from (query, candidates, scores, ranks, number of candidates), one a query."""
-    sizes = [len(candidates) for _, candidates, _, _, _ in parts]
-    columns = [
-        np.concatenate([np.empty(0, dtype=kind), *(part[i] for part in parts)])
-        for i, kind in ((1, int), (2, np.float32), (3, int))
-    ]
-    frame = pd.DataFrame(dict(zip(("candidate", "score", "rank"), columns, strict=True)))
-    frame.insert(0, "query", np.repeat([part[0] for part in parts], sizes).astype(int))
-    return frame.assign(percentile=frame["rank"] / np.repeat([part[4] for part in parts], sizes))
+def as_frame(parts: Sequence[Picks]) -> pd.DataFrame:
+    """runner_ups' frame from the picks of every query."""
+    sizes = [len(part.candidates) for part in parts]
+    frame = pd.DataFrame(
+        {
+            "query": np.repeat([part.query for part in parts], sizes).astype(int),
+            "candidate": _concatenate([part.candidates for part in parts], int),
+            "score": _concatenate([part.scores for part in parts], np.float32),
+            "rank": _concatenate([part.ranks for part in parts], int),
+        }
+    )
+    n_candidates = np.repeat([part.n_candidates for part in parts], sizes)
+    return frame.assign(percentile=frame["rank"] / n_candidates)
+
+
+def _concatenate(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=dtype), *arrays])
 
 
 def _require_finite(*matrices: np.ndarray) -> None:
     for matrix in matrices:
-        if not np.isfinite(matrix).all():
+        broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+        if len(broken):
             raise ValueError(
-                f"embedding {int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])} is not finite; the "
-                f"model or its input is broken, so nothing is mined"
+                f"embedding {int(broken[0])} is not finite; the model or its input is broken, so "
+                f"nothing is mined"
             )

@@ -11,10 +11,18 @@ import pandas as pd
 
 from matchlib.data.schema import DataError
 from matchlib.learning import mining
+from matchlib.retrieval.alignment import row_numbers
 from matchlib.retrieval.encoder import Encoder
 from matchlib.stats import share_interval
 
-MINERS = ("runner_ups", "sampled_runner_ups", "bm25", "random", "rejected")
+TOP_BM25 = 10
+MINERS = (
+    "runner_ups",
+    "sampled_runner_ups",
+    "bm25",
+    "random",
+    "rejected",
+)
 
 
 @dataclass(frozen=True)
@@ -48,48 +56,64 @@ def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -
         "jobs": train["jobs"].reset_index(drop=True),
         "resumes": train["resumes"].reset_index(drop=True),
     }
-    ids, vectors = {"jobs": "job_id", "resumes": "resume_id"}, {"jobs": [], "resumes": []}
+    jobs, resumes = documents["jobs"], documents["resumes"]
+    vectors = {"jobs": [], "resumes": []}
     for encoder in encoders:
-        dim = None  # of the jobs' embeddings, for the resumes'
-        for side, encode in (("jobs", encoder.encode_jobs), ("resumes", encoder.encode_resumes)):
-            matrix = check_vectors(
-                encode(list(documents[side]["text"])), documents[side][ids[side]], dim=dim
-            )
-            vectors[side].append(matrix)
-            dim = matrix.shape[1]
-    found = []
-    for task, asking, asked in (
-        ("rank_resumes", "jobs", "resumes"),
-        ("rank_jobs", "resumes", "jobs"),
-    ):
-        queries, candidates = documents[asking], documents[asked]
-        labelled = np.flatnonzero(queries[ids[asking]].isin(train["labels"][ids[asking]]))
-        queries = queries.iloc[labelled].reset_index(drop=True)
-        place = (
-            pd.Series(range(len(frame)), index=frame[ids[side]])
-            for frame, side in ((queries, asking), (candidates, asked))
+        of_jobs = check_vectors(encoder.encode_jobs(list(jobs["text"])), jobs["job_id"])
+        of_resumes = check_vectors(
+            encoder.encode_resumes(list(resumes["text"])),
+            resumes["resume_id"],
+            dim=of_jobs.shape[1],
         )
-        rejected = train["labels"][train["labels"]["label"] == 0]
-        pairs = [
-            numbers.loc[rejected[ids[side]]]
-            for numbers, side in zip(place, (asking, asked), strict=True)
-        ]
-        found.append(
-            Direction(
-                task,
-                list(queries[ids[asking]]),
-                list(candidates[ids[asked]]),
-                list(queries["text"]),
-                list(candidates["text"]),
-                [matrix[labelled] for matrix in vectors[asking]],
-                vectors[asked],
-                mining.known_positives(
-                    queries, ids[asking], candidates, ids[asked], train["labels"]
-                ),
-                np.column_stack(pairs),
-            )
-        )
-    return found
+        vectors["jobs"].append(of_jobs)
+        vectors["resumes"].append(of_resumes)
+    return [
+        _direction(
+            "rank_resumes",
+            "jobs",
+            "resumes",
+            documents,
+            vectors,
+            train["labels"],
+        ),
+        _direction(
+            "rank_jobs",
+            "resumes",
+            "jobs",
+            documents,
+            vectors,
+            train["labels"],
+        ),
+    ]
+
+
+def _direction(
+    task: str,
+    query_side: str,
+    candidate_side: str,
+    documents: Mapping[str, pd.DataFrame],
+    vectors: Mapping[str, list[np.ndarray]],
+    labels: pd.DataFrame,
+) -> Direction:
+    query_id = query_side.removesuffix("s") + "_id"
+    candidate_id = candidate_side.removesuffix("s") + "_id"
+    candidates = documents[candidate_side]
+    labelled = np.flatnonzero(documents[query_side][query_id].isin(labels[query_id]))
+    queries = documents[query_side].iloc[labelled].reset_index(drop=True)
+    rejected = labels[labels["label"] == 0]
+    rejected_queries = row_numbers(queries[query_id], rejected[query_id])
+    rejected_candidates = row_numbers(candidates[candidate_id], rejected[candidate_id])
+    return Direction(
+        task=task,
+        query_ids=list(queries[query_id]),
+        candidate_ids=list(candidates[candidate_id]),
+        query_texts=list(queries["text"]),
+        candidate_texts=list(candidates["text"]),
+        query_vectors=[matrix[labelled] for matrix in vectors[query_side]],
+        candidate_vectors=vectors[candidate_side],
+        masks=mining.known_positives(queries, query_id, candidates, candidate_id, labels),
+        rejected=np.column_stack([rejected_queries, rejected_candidates]),
+    )
 
 
 def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
@@ -111,13 +135,13 @@ def mine(
     seed: int = 1,
     scope: str = "query",
     sample: int = 8192,
-    top: int = 10,
 ) -> pd.DataFrame:
     """n hard negatives for every query of every direction, by one of MINERS, as the table of
     `mining.as_table`.
 
     low, high, scope: of runner_ups; sample: of sampled_runner_ups, which takes the first encoder;
-    top: of bm25. With several encoders runner_ups take the mean of their percentiles.
+    bm25 draws from the TOP_BM25 best. With several encoders runner_ups take the mean of their
+    percentiles.
     """
     if miner not in MINERS:
         raise DataError(f"miner {miner!r} is not one of {', '.join(MINERS)}")
@@ -125,28 +149,48 @@ def mine(
     name = f"{miner} {100 * low:g}-{100 * high:g}%" if "runner_ups" in miner else miner
     tables = []
     for direction in part:
-        band = {"low": low, "high": high, "n": n, "rng": rng, "masks": direction.masks}
-        vectors = list(zip(direction.query_vectors, direction.candidate_vectors, strict=True))
-        rows = mining.dense_rows(*vectors[0])
+        band = {
+            "low": low,
+            "high": high,
+            "n": n,
+            "rng": rng,
+            "masks": direction.masks,
+        }
+        vectors = list(
+            zip(
+                direction.query_vectors,
+                direction.candidate_vectors,
+                strict=True,
+            )
+        )
+        by_encoder = [mining.dense_rows(queries, candidates) for queries, candidates in vectors]
+        rows = by_encoder[0]
         if miner == "sampled_runner_ups":
             picks = mining.sampled_runner_ups(*vectors[0], **band, sample=sample)
         elif miner == "runner_ups":
-            whole = (
-                rows
-                if len(vectors) == 1
-                else mining.ensemble_rows([mining.dense_rows(*v) for v in vectors])
-            )
-            picks = mining.runner_ups(whole, **band, scope=scope)
+            if len(by_encoder) > 1:
+                rows = mining.ensemble_rows(by_encoder)
+            picks = mining.runner_ups(rows, **band, scope=scope)
         elif miner == "bm25":
             keywords = mining.keyword_rows(direction.query_texts, direction.candidate_texts)
-            picks = mining.top_ranked(keywords, k=top, n=n, rng=rng, masks=direction.masks)
+            picks = mining.top_ranked(
+                keywords,
+                k=TOP_BM25,
+                n=n,
+                rng=rng,
+                masks=direction.masks,
+            )
         elif miner == "random":
             picks = mining.random_candidates(rows, n=n, rng=rng, masks=direction.masks)
         else:
             picks = _rejected(direction, rows)
         tables.append(
             mining.as_table(
-                picks, direction.query_ids, direction.candidate_ids, task=direction.task, miner=name
+                picks,
+                direction.query_ids,
+                direction.candidate_ids,
+                task=direction.task,
+                miner=name,
             )
         )
     return pd.concat(tables, ignore_index=True)
@@ -170,8 +214,20 @@ def false_negatives(
     rows, vectors = [], {}
     for direction in part:
         vectors[direction.task] = (
-            dict(zip(direction.query_ids, direction.query_vectors[0], strict=True)),
-            dict(zip(direction.candidate_ids, direction.candidate_vectors[0], strict=True)),
+            dict(
+                zip(
+                    direction.query_ids,
+                    direction.query_vectors[0],
+                    strict=True,
+                )
+            ),
+            dict(
+                zip(
+                    direction.candidate_ids,
+                    direction.candidate_vectors[0],
+                    strict=True,
+                )
+            ),
         )
     for (miner, task), picks in mined.groupby(["miner", "task"], sort=False):
         job_side, resume_side = (
@@ -227,5 +283,6 @@ def _rejected(direction: Direction, rows: mining.Rows) -> pd.DataFrame:
     for query, row in enumerate(rows()):
         if query in by_query:
             ranks = mining.ranks_of(row)[by_query[query]]
-            parts.append((query, by_query[query], row[by_query[query]], ranks, len(row)))
+            candidates = by_query[query]
+            parts.append(mining.Picks(query, candidates, row[candidates], ranks, len(row)))
     return mining.as_frame(parts)

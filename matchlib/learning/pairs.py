@@ -74,16 +74,19 @@ class Pairs:
                     f"{len(missing):,} of {len(numbers):,} rows have no {column.name} (-1), the first is "
                     f"row {missing[0]}; every row needs one: fill these rows or leave them out"
                 )
-            texts = {"job": self.job_texts, "resume": self.resume_texts}.get(column.side)
-            if texts is not None and len(numbers) and numbers.max() >= len(texts):
+            if not column.side or not len(numbers):
+                continue
+            n_texts = len(self.job_texts if column.side == "job" else self.resume_texts)
+            if numbers.max() >= n_texts:
                 raise DataError(
-                    f"column {column.name} names {column.side} {numbers.max()}, but there are {len(texts)} "
+                    f"column {column.name} names {column.side} {numbers.max()}, but there are {n_texts} "
                     f"{column.side} texts; number the texts from 0"
                 )
 
     def numbers(self, name: str) -> np.ndarray:
         """(n,) int64, the column called `name`; -1 where a row has none."""
-        return self.rows[:, [column.name for column in self.columns].index(name)]
+        names = [column.name for column in self.columns]
+        return self.rows[:, names.index(name)]
 
 
 def build_pairs(
@@ -102,31 +105,34 @@ def build_pairs(
     v2. Equal texts share a number, so that an employer's repost is never its own negative.
     """
     hard = _hard_negatives(labels, mined)
-    job_number, job_texts = _number(jobs, "job_id", pd.concat([labels["job_id"], hard["job_id"]]))
-    resume_number, resume_texts = _number(
-        resumes, "resume_id", pd.concat([labels["resume_id"], hard["resume_id"]])
-    )
-
-    def numbers(rows: pd.DataFrame) -> np.ndarray:
-        return np.column_stack(
-            [job_number.loc[rows["job_id"]], resume_number.loc[rows["resume_id"]]]
-        )
-
-    accepted = numbers(labels[labels["label"] == 1])
-    known = set(map(tuple, accepted))
-    jobs_of, resumes_of = defaultdict(list), defaultdict(list)
-    for job, resume, task in zip(*numbers(hard).T, hard["task"], strict=True):
-        if (job, resume) not in known and task == "rank_resumes":
-            resumes_of[job].append(resume)
-        elif (job, resume) not in known:
-            jobs_of[resume].append(job)
+    accepted = labels[labels["label"] == 1]
+    used_jobs = pd.concat([labels["job_id"], hard["job_id"]])
+    used_resumes = pd.concat([labels["resume_id"], hard["resume_id"]])
+    job_number, job_texts = _number(jobs, "job_id", used_jobs)
+    resume_number, resume_texts = _number(resumes, "resume_id", used_resumes)
+    accepted_jobs = job_number.loc[accepted["job_id"]].to_numpy()
+    accepted_resumes = resume_number.loc[accepted["resume_id"]].to_numpy()
+    positives = set(zip(accepted_jobs, accepted_resumes, strict=True))
+    hard_jobs_of = defaultdict(list)
+    hard_resumes_of = defaultdict(list)
+    for job, resume, task in zip(
+        job_number.loc[hard["job_id"]].to_numpy(),
+        resume_number.loc[hard["resume_id"]].to_numpy(),
+        hard["task"],
+        strict=True,
+    ):
+        if (job, resume) in positives:
+            continue
+        if task == "rank_resumes":
+            hard_resumes_of[job].append(resume)
+        else:
+            hard_jobs_of[resume].append(job)
     rng = np.random.default_rng(seed)
-    hard_jobs, hard_resumes = (
-        _draw(jobs_of, accepted[:, 1], rng),
-        _draw(resumes_of, accepted[:, 0], rng),
-    )
-    rows = np.column_stack([accepted, hard_jobs, hard_resumes]).astype(np.int64)
-    return Pairs(job_texts, resume_texts, rows, np.unique(accepted, axis=0))
+    hard_jobs = _draw(hard_jobs_of, accepted_resumes, rng)
+    hard_resumes = _draw(hard_resumes_of, accepted_jobs, rng)
+    accepted_pairs = np.column_stack([accepted_jobs, accepted_resumes])
+    rows = np.column_stack([accepted_pairs, hard_jobs, hard_resumes]).astype(np.int64)
+    return Pairs(job_texts, resume_texts, rows, np.unique(accepted_pairs, axis=0))
 
 
 def _hard_negatives(labels: pd.DataFrame, mined: pd.DataFrame | None) -> pd.DataFrame:
@@ -151,12 +157,16 @@ def _number(frame: pd.DataFrame, id_column: str, ids: pd.Series) -> tuple[pd.Ser
 
 
 def _draw(
-    options: dict[int, list[int]], queries: np.ndarray, rng: np.random.Generator
+    options: dict[int, list[int]],
+    queries: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """One of each query's options, -1 where it has none."""
-    return np.array(
-        [rng.choice(options[q]) if q in options else -1 for q in queries], dtype=np.int64
-    )
+    drawn = np.full(len(queries), -1, dtype=np.int64)
+    for i, query in enumerate(queries):
+        if query in options:
+            drawn[i] = rng.choice(options[query])
+    return drawn
 
 
 @dataclass
@@ -181,41 +191,54 @@ class PairCollator:
     real_tokens: int = 0
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        rows = np.array([feature["label"] for feature in features])
-        numbers = {column.name: rows[:, i] for i, column in enumerate(self.pairs.columns)}
-        for column in self.pairs.columns:
-            if column.droppable:
-                with_negative = np.flatnonzero(numbers[column.name] >= 0)
-                numbers[column.name][with_negative[self.hard_negatives :]] = -1
-        sides = {column.name: column.side for column in self.pairs.columns if column.side}
-        of_row = [
-            [(side, numbers[name][i]) for name, side in sides.items()] for i in range(len(rows))
-        ]
-        documents = list(
-            dict.fromkeys(document for row in of_row for document in row if document[1] >= 0)
-        )
-        documents.sort(key=lambda document: len(self._text(*document)))
-        place = {document: i for i, document in enumerate(documents)}
-        places = {
-            name: [place.get((side, number), -1) for number in numbers[name]]
-            for name, side in sides.items()
-        }
+        numbers = self._numbers(np.array([feature["label"] for feature in features]))
+        side_of = {column.name: column.side for column in self.pairs.columns if column.side}
+        documents = self._documents(numbers, side_of)
+        place_of = {document: i for i, document in enumerate(documents)}
+        places = {}
+        for name, side in side_of.items():
+            places[name] = torch.tensor(
+                [place_of.get((side, number), -1) for number in numbers[name]]
+            )
         batch = {
             "label": {
-                "place": {name: torch.tensor(found) for name, found in places.items()},
+                "place": places,
                 "number": {name: torch.tensor(column) for name, column in numbers.items()},
             }
         }
         for start in range(0, len(documents), self.chunk_size):
-            texts = [
-                self._text(*document) for document in documents[start : start + self.chunk_size]
-            ]
+            chunk = documents[start : start + self.chunk_size]
+            texts = [self._text(side, number) for side, number in chunk]
             for key, value in self.model.preprocess(texts).items():
                 batch[f"chunk{start:06d}_{key}"] = value
             mask = batch[f"chunk{start:06d}_attention_mask"]
             self.padded_tokens += mask.numel()
             self.real_tokens += int(mask.sum())
         return batch
+
+    def _numbers(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The batch's columns by name, without the hard negatives that are dropped."""
+        numbers = {}
+        for i, column in enumerate(self.pairs.columns):
+            values = rows[:, i]
+            if column.droppable:
+                with_negative = np.flatnonzero(values >= 0)
+                values[with_negative[self.hard_negatives :]] = -1
+            numbers[column.name] = values
+        return numbers
+
+    def _documents(
+        self, numbers: dict[str, np.ndarray], side_of: dict[str, str]
+    ) -> list[tuple[str, int]]:
+        """(side, number) of every document of the batch once, the shortest first."""
+        documents = {}  # a dict keeps the order
+        n_rows = len(next(iter(numbers.values())))
+        for i in range(n_rows):
+            for name, side in side_of.items():
+                number = numbers[name][i]
+                if number >= 0:
+                    documents[side, number] = None
+        return sorted(documents, key=lambda document: len(self._text(*document)))
 
     def _text(self, side: str, number: int) -> str:
         if side == "job":

@@ -1,5 +1,5 @@
-"""What every training of an encoder shares: settings, checkpoints, resuming, the choice of the best
-checkpoint."""
+"""What every training of an encoder shares: settings, checkpoints, resuming, and the choice of the
+best checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.sampler import DefaultBatchSampler
-from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    SentenceEvaluator,
+)
 from torch.utils.data import RandomSampler
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
@@ -73,17 +75,26 @@ class EpochSampler(DefaultBatchSampler):
         yield from super().__iter__()
 
     def __init__(
-        self, dataset, batch_size: int, drop_last: bool, generator: torch.Generator, seed: int, **_
+        self,
+        dataset,
+        batch_size: int,
+        drop_last: bool,
+        generator: torch.Generator,
+        seed: int,
+        **_,
     ):
         super().__init__(
-            RandomSampler(dataset, generator=generator), batch_size=batch_size, drop_last=drop_last
+            RandomSampler(dataset, generator=generator),
+            batch_size=batch_size,
+            drop_last=drop_last,
         )
-        self.generator, self.seed = generator, seed
+        self.generator = generator
+        self.seed = seed
 
 
 class _Trainer(SentenceTransformerTrainer):
     """The trainer without model cards, which quote training texts, and with checkpoints of weights
-    alone: they load into the model being trained, whether or not it wears an adapter."""
+    alone, which load into the model being trained with or without an adapter."""
 
     def add_model_card_callback(self, default_args_dict: dict) -> None:
         pass
@@ -94,7 +105,11 @@ class _Trainer(SentenceTransformerTrainer):
         save_model(self.model, str(folder / WEIGHTS))
 
     def _load_from_checkpoint(self, checkpoint: str) -> None:
-        load_model(self.model, Path(checkpoint) / WEIGHTS, device=str(self.model.device))
+        load_model(
+            self.model,
+            Path(checkpoint) / WEIGHTS,
+            device=str(self.model.device),
+        )
 
 
 def fit(
@@ -111,7 +126,7 @@ def fit(
     """Train `model` in place by `loss` on batches of `pairs`; leave it with the checkpoint that
     validates best.
 
-    The model as it came is evaluated as step 0 but is no checkpoint: training may end below it, and
+    The pretrained model is evaluated as step 0 but is no checkpoint: training may end below it, and
     the log says so. With settings.lora_rank the adapter is merged into the weights at the end, so
     that any loader reads the model.
 
@@ -146,9 +161,7 @@ def fit(
         data_collator=collator,
         evaluator=evaluator,
     )
-    trainer.remove_callback(
-        PrinterCallback
-    )  # the log is returned; a notebook needs no lines of dicts
+    trainer.remove_callback(PrinterCallback)  # the log is returned, not printed
     logger.info(
         "training on %d pairs%s",
         len(pairs.rows),
@@ -165,9 +178,14 @@ def fit(
 
 
 def _add_lora(model: SentenceTransformer, rank: int) -> LoraModel:
-    """Wear a low-rank adapter on every linear layer (LoRA, arXiv 2106.09685; alpha = 2 rank,
+    """Add a low-rank adapter to every linear layer (LoRA, arXiv 2106.09685; alpha = 2 rank,
     dropout .05)."""
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear")
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.05,
+        target_modules="all-linear",
+    )
     return LoraModel(model[0].auto_model, {"default": config}, "default")
 
 
@@ -190,7 +208,10 @@ def _arguments(
             f"batch_size {settings.batch_size} cannot be shared by {processes} processes; "
             f"make it a multiple"
         )
-    steps = max(1, round(settings.num_train_epochs * -(-n_pairs // settings.batch_size)))
+    steps = max(
+        1,
+        round(settings.num_train_epochs * -(-n_pairs // settings.batch_size)),
+    )
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
     if settings.bf16 and (on_cpu or not torch.cuda.is_bf16_supported()):
@@ -198,10 +219,9 @@ def _arguments(
             f"bf16 is set, but training runs on {model.device}, which is no GPU with bfloat16; set "
             f"bf16: false"
         )
-    choose = (
-        {}
-        if evaluator is None
-        else {
+    choice_of_best = {}
+    if evaluator is not None:
+        choice_of_best = {
             "eval_strategy": "steps",
             "eval_steps": every,
             "eval_on_start": last is None,
@@ -209,7 +229,6 @@ def _arguments(
             "greater_is_better": True,
             "metric_for_best_model": f"eval_{evaluator.primary_metric}",
         }
-    )
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         max_steps=steps,
@@ -230,10 +249,11 @@ def _arguments(
         batch_sampler=EpochSampler,
         disable_tqdm=True,
         dataloader_pin_memory=not on_cpu,
-        **choose,
+        **choice_of_best,
     )
     if processes == 1 and arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # else the trainer would spread batches by DataParallel, whose masks see one share only
+        # DataParallel would split batches, and each part would see its own masks only
+        arguments._n_gpu = 1
     return arguments
 
 
@@ -252,7 +272,10 @@ def freeze_layers(model: SentenceTransformer, n: int) -> None:
     """Freeze the embeddings and the lowest `n` transformer layers. Raises ValueError if there are
     fewer."""
     backbone = model[0].auto_model
-    layers = next((m for m in backbone.modules() if isinstance(m, torch.nn.ModuleList)), [])
+    layers = next(
+        (m for m in backbone.modules() if isinstance(m, torch.nn.ModuleList)),
+        [],
+    )
     if n > len(layers):
         raise ValueError(f"frozen_layers is {n}, but the model has {len(layers)} layers")
     frozen = [backbone.get_input_embeddings(), *layers[:n]]
@@ -273,21 +296,28 @@ def _check_best(model: SentenceTransformer, checkpoint: Path) -> None:
 
 
 def _log_row(entry: dict) -> dict:
-    spent = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_loss")
-    measures = {
-        name.removeprefix("eval_"): entry[name]
-        for name in sorted(entry)
-        if name.startswith("eval_") and name not in spent
-    }
-    return {
-        "step": entry["step"],
-        **{name: entry[name] for name in ("loss", "learning_rate") if name in entry},
-        **measures,
-    }
+    not_measures = (
+        "eval_runtime",
+        "eval_samples_per_second",
+        "eval_steps_per_second",
+        "eval_loss",
+    )
+    row = {"step": entry["step"]}
+    for name in ("loss", "learning_rate"):
+        if name in entry:
+            row[name] = entry[name]
+    for name in sorted(entry):
+        if name.startswith("eval_") and name not in not_measures:
+            row[name.removeprefix("eval_")] = entry[name]
+    return row
 
 
 def save_encoder(
-    model: SentenceTransformer, folder: Path, *, prompts: dict[str, str] | None = None, **card: Any
+    model: SentenceTransformer,
+    folder: Path,
+    *,
+    prompts: dict[str, str] | None = None,
+    **card: Any,
 ) -> None:
     """Save a plain sentence-transformers folder, written beside and renamed;
     SentenceTransformer(folder) loads it.
@@ -296,9 +326,7 @@ def save_encoder(
     model card beside the weights says, see `card.write_card`.
     """
     model.prompts |= {name: prompt for name, prompt in (prompts or {}).items() if prompt}
-    if (
-        model.tokenizer.is_fast
-    ):  # else the file keeps how its last text was cut and padded, or that there was none
+    if model.tokenizer.is_fast:  # the file would keep how the last text was cut and padded
         model.tokenizer.backend_tokenizer.no_truncation()
         model.tokenizer.backend_tokenizer.no_padding()
     beside = folder.with_name(folder.name + ".part")

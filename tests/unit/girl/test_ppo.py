@@ -254,7 +254,7 @@ def test_what_cannot_be_learned_from_is_refused(generator, tmp_path):
             checkpoints=tmp_path,
         )
     for value, error, words in (
-        (torch.inf, FloatingPointError, "gives no number"),
+        (torch.inf, FloatingPointError, "reward is not finite"),
         (torch.nan, ValueError, "0% are whole"),
     ):
         with pytest.raises(error, match=words):
