@@ -2,15 +2,17 @@
 
 Channels, kept apart:
   rule       place, area and seniority as structured rules see them (0 or 1)
-  text_fit   how well the documents' contents fit: must-have and nice-to-have coverage, with
-  penalties true_fit   both, plus traits that no document shows
-Recruiter labels are noisy, sparse samples of true_fit among the few people who applied.
+  text_fit   how well the documents' contents fit: coverage of must-haves and nice-to-haves, with
+             penalties
+  true_score both, plus traits that no document shows; a pair above the threshold truly fits
+Recruiter labels are noisy, sparse samples of the true fits among the few people who applied.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -38,7 +40,10 @@ REGIONS = {
     "Scotland": ("Glasgow", "Edinburgh", "Dundee"),
 }
 CITIES = [(city, region) for region, cities in REGIONS.items() for city in cities]
-RULE_WEIGHT, TEXT_WEIGHT = 0.4, 0.6
+RULE_WEIGHT = 0.4
+TEXT_WEIGHT = 0.6
+SHARE_OF_TYPICAL_YEARS = (0.25, 0.75, 1.6, 3.0)
+"""Years that a job asks for, of the occupation's typical ones, by LEVELS."""
 APPLICATION_SPLITS = ("train", "valid", "test", "calibration")
 NAMES_PER_GENDER = 200
 """Given names of a market: the first half for its training and validation resumes, the rest for all
@@ -50,22 +55,19 @@ class MarketConfig:
     """The market's settings; every one is a share or probability unless its comment says otherwise."""
 
     labels_per_job: float = 4.0  # mean number of applicants a job, 1 .. 2 * mean - 1
-    application_selectivity: float = (
-        12.0  # 0: people apply anywhere; higher: only where they think they fit
-    )
+    # 0: people apply anywhere; higher: only where they think they fit (a weight)
+    application_selectivity: float = 12.0
     acceptance_noise: float = 0.1  # decisions replaced by a coin flip
     true_fit_share: float = 0.01  # pairs that truly fit
-    unlabelled_fits: float = (
-        1.0  # true fits among those who did not apply that stay without a label
-    )
+    # true fits among those who did not apply that stay without a label
+    unlabelled_fits: float = 1.0
     alias_gap: float = 0.6  # mentions of skills not in canonical words
     title_gap: float = 0.2  # job titles not in canonical words
     unseen_wording: float = 0.7  # test phrasings drawn from the held-out wording
     detail: int = 0  # filler sentences a document (a count)
     length_ratio: float = 1.0  # filler sentences of a resume for each of a job (a ratio)
-    out_of_scope: float = (
-        0.1  # weight of the traits no document shows (a weight beside 0.4 and 0.6)
-    )
+    # weight of the traits that no document shows (beside 0.4 and 0.6)
+    out_of_scope: float = 0.1
     rule_text_correlation: float = 0.0  # 1: text_fit is the rule
     occupations: int = 112  # occupations in use, the largest of each family first (a count)
     concentration: float = 1.0  # exponent on occupation sizes; 0: all equally common (an exponent)
@@ -76,19 +78,16 @@ class MarketConfig:
 
 
 NULL_WORLDS: dict[str, dict[str, float]] = {
-    "labels": {
-        "application_selectivity": 0.0,
-        "acceptance_noise": 1.0,
-    },  # outcomes say nothing about true_fit
-    "decisions": {"acceptance_noise": 1.0},  # people apply where they fit, recruiters toss a coin
-    "runner_ups": {
-        "unlabelled_fits": 0.0,
-        "acceptance_noise": 0.0,
-    },  # no unlabelled pair fits: the top is safe
-    "wording": {"alias_gap": 0.0, "title_gap": 0.0},  # both sides use the same words
-    "preference": {
-        "rule_text_correlation": 1.0
-    },  # rule and text agree: no preference left to learn
+    # outcomes say nothing about true fits
+    "labels": {"application_selectivity": 0.0, "acceptance_noise": 1.0},
+    # people apply where they fit, recruiters toss a coin
+    "decisions": {"acceptance_noise": 1.0},
+    # no unlabelled pair fits: the top is safe
+    "runner_ups": {"unlabelled_fits": 0.0, "acceptance_noise": 0.0},
+    # both sides use the same words
+    "wording": {"alias_gap": 0.0, "title_gap": 0.0},
+    # rule and text agree: no preference left to learn
+    "preference": {"rule_text_correlation": 1.0},
     "bias": {"gender_bias": 0.0, "gender_proxies": 0.0, "gender_shown": 0.0},
 }
 
@@ -99,16 +98,20 @@ class Market:
 
     def __init__(self, seed: int = 1, **settings: float):
         known = {field.name for field in fields(MarketConfig)}
-        if unknown := sorted(set(settings) - known):
+        unknown = sorted(set(settings) - known)
+        if unknown:
             raise DataError(
                 f"market: unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}"
             )
-        self.seed, self.config = seed, MarketConfig(**settings)
-        self.graphs = {wording: load_graph(wording) for wording in ("seen", "held_out")}
+        self.seed = seed
+        self.config = MarketConfig(**settings)
+        self.graphs = {"seen": load_graph("seen"), "held_out": load_graph("held_out")}
         self.graph = self.graphs["seen"]
         self.occupations = self._largest_occupations()
-        sizes = np.array([o.size for o in self.occupations]) ** self.config.concentration
-        self._occupation_cdf = np.cumsum(sizes / sizes.sum()).tolist()
+        sizes = np.array([occupation.size for occupation in self.occupations])
+        weights = sizes**self.config.concentration
+        probabilities = weights / weights.sum()
+        self._occupation_cdf = np.cumsum(probabilities).tolist()
         self.skill_index = {skill: i for i, skill in enumerate(self.graph.skills)}
         # People name skills by the canonical name in tables, by any wording in texts.
         self.skill_id = {skill.name: skill.id for skill in self.graph.skills.values()}
@@ -116,33 +119,35 @@ class Market:
     def _largest_occupations(self) -> list[Occupation]:
         """The first `occupations` of the graph, taking every family's largest, then every family's
         second, ..."""
-        frame = pd.DataFrame(
-            [(o.id, o.family, -o.size) for o in self.graph.occupations.values()],
-            columns=["id", "family", "order"],
-        ).sort_values(["order", "id"])
-        frame["turn"] = frame.groupby("family").cumcount()
-        chosen = frame.sort_values(["turn", "order", "id"])["id"][: int(self.config.occupations)]
-        return [self.graph.occupations[occupation] for occupation in chosen]
+        by_size = sorted(
+            self.graph.occupations.values(),
+            key=lambda occupation: (-occupation.size, occupation.id),
+        )
+        rank_in_family = {}
+        n_in_family = Counter()
+        for occupation in by_size:
+            rank_in_family[occupation.id] = n_in_family[occupation.family]
+            n_in_family[occupation.family] += 1
+        # sorted() keeps equal ranks in the order of size
+        by_rank = sorted(by_size, key=lambda occupation: rank_in_family[occupation.id])
+        return by_rank[: int(self.config.occupations)]
 
     def given_names(self, split: str) -> dict[str, tuple[str, ...]]:
         """woman and man -> the names of a split's resumes: of each market its own, and in the test
         none of training."""
         drawn = draw_names(f"{VERSION}/{self.seed}/names", NAMES_PER_GENDER)
         half = NAMES_PER_GENDER // 2
-        learned = split in ("train", "valid")
-        return {
-            gender: names[:half] if learned else names[half:] for gender, names in drawn.items()
-        }
+        if split in ("train", "valid"):
+            return {gender: names[:half] for gender, names in drawn.items()}
+        return {gender: names[half:] for gender, names in drawn.items()}
 
     @property
     def fingerprint(self) -> str:
         """Hash of version, seed, settings, names and graph: two markets with equal fingerprints are
         the same."""
-        names = (
-            [self.given_names(split) for split in ("train", "test")]
-            if self.config.gender_shown
-            else []
-        )
+        names = []
+        if self.config.gender_shown:
+            names = [self.given_names("train"), self.given_names("test")]
         world = {
             "version": VERSION,
             "seed": self.seed,
@@ -150,23 +155,28 @@ class Market:
             "names": names,
             "graph": hashlib.sha256(GRAPH_FILE.read_bytes()).hexdigest(),
         }
-        return hashlib.sha256(json.dumps(world, sort_keys=True).encode()).hexdigest()
+        as_json = json.dumps(world, sort_keys=True)
+        return hashlib.sha256(as_json.encode()).hexdigest()
 
     # ---- documents
     # -------------------------------------------------------------------------------------
 
-    def stream_resumes(self, n: int, split: str = "train", *, start: int = 0) -> Iterator[dict]:
+    def stream_resumes(
+        self,
+        n: int,
+        split: str = "train",
+        *,
+        start: int = 0,
+    ) -> Iterator[dict]:
         """Yield resume rows start .. start + n - 1 of a split, each independent of all others."""
         wording = self._wording(split)
+        n_fillers = round(self.config.detail * self.config.length_ratio)
         for i in range(start, start + n):
             rng = Random(f"{VERSION}/{self.seed}/{split}/resume/{i}")
             person = self._person(rng, split)
-            text = wording.resume(
-                person, rng, detail=round(self.config.detail * self.config.length_ratio)
-            )
             yield {
                 "resume_id": f"r-{split}-{i:06d}",
-                "text": text,
+                "text": wording.resume(person, rng, detail=n_fillers),
                 "title": self.graph.occupations[person["occupation"]].name,
                 "occupation": person["occupation"],
                 "industry": person["industry"],
@@ -181,7 +191,13 @@ class Market:
                 "given_name": person["name"],
             }
 
-    def stream_jobs(self, n: int, split: str = "train", *, start: int = 0) -> Iterator[dict]:
+    def stream_jobs(
+        self,
+        n: int,
+        split: str = "train",
+        *,
+        start: int = 0,
+    ) -> Iterator[dict]:
         """Yield job rows start .. start + n - 1 of a split, each independent of all others."""
         wording = self._wording(split)
         for i in range(start, start + n):
@@ -215,30 +231,36 @@ class Market:
     def _wording(self, split: str) -> Wording:
         if split not in APPLICATION_SPLITS:
             raise ValueError(f"split {split!r} is not one of {APPLICATION_SPLITS}")
+        unseen = 0.0
+        if split == "test":
+            unseen = self.config.unseen_wording
         return Wording(
             self.graphs,
             alias_gap=self.config.alias_gap,
             title_gap=self.config.title_gap,
-            unseen=self.config.unseen_wording if split == "test" else 0.0,
+            unseen=unseen,
         )
 
     def _names(self, skills: list[str]) -> str:
-        return "; ".join(self.graph.skills[skill].name for skill in skills)
+        names = [self.graph.skills[skill].name for skill in skills]
+        return "; ".join(names)
 
     def _background(self, rng: Random) -> dict:
         """Occupation, place and degree: what jobs and people have in common."""
         occupation = rng.choices(self.occupations, cum_weights=self._occupation_cdf)[0]
         city, region = rng.choice(CITIES)
-        typical = DEGREES.index(occupation.degree)
-        degree = DEGREES[min(max(typical + rng.choice((-1, 0, 0, 0, 1)), 0), len(DEGREES) - 1)]
+        degree = DEGREES.index(occupation.degree)
+        degree += rng.choice((-1, 0, 0, 0, 1))
+        degree = min(max(degree, 0), len(DEGREES) - 1)
+        is_remote = rng.random() < 0.08
         return {
             "occupation": occupation.id,
             "family": occupation.family,
             "city": city,
             "region": region,
             "industry": self.graph.families[occupation.family]["industry"],
-            "degree": degree,
-            "remote": "yes" if rng.random() < 0.08 else "no",
+            "degree": DEGREES[degree],
+            "remote": "yes" if is_remote else "no",
             "typical_years": occupation.years,
         }
 
@@ -248,37 +270,33 @@ class Market:
         pace = rng.gammavariate(2.0, 0.6)
         person["years"] = round(pace * 2 * occupation.years)
         person["seniority"] = _level(person["years"], occupation.years)
-        essential, optional = list(occupation.essential), list(occupation.optional)
-        chosen = rng.sample(essential, min(len(essential), rng.randint(3, 5)))
-        chosen += rng.sample(optional, min(len(optional), rng.randint(1, 3)))
-        rng.shuffle(chosen)
+        skills = _sample_between(3, 5, occupation.essential, rng)
+        skills += _sample_between(1, 3, occupation.optional, rng)
+        rng.shuffle(skills)
+        person["skills"] = skills
         lean = _uniform(f"lean/{occupation.id}") - 0.5
-        woman = rng.random() < 0.5 + self.config.segregation * lean
-        person["gender"] = "woman" if woman else "man"
-        person["skills"] = chosen
-        shown = rng.random() < self.config.gender_shown
-        person["name"] = rng.choice(self.given_names(split)[person["gender"]]) if shown else ""
-        person["proxy"] = (
-            rng.choice(PROXIES[person["gender"]])
-            if rng.random() < self.config.gender_proxies
-            else ""
-        )
+        share_of_women = 0.5 + self.config.segregation * lean
+        is_woman = rng.random() < share_of_women
+        gender = "woman" if is_woman else "man"
+        person["gender"] = gender
+        person["name"] = ""
+        if rng.random() < self.config.gender_shown:
+            person["name"] = rng.choice(self.given_names(split)[gender])
+        person["proxy"] = ""
+        if rng.random() < self.config.gender_proxies:
+            person["proxy"] = rng.choice(PROXIES[gender])
         return person
 
     def _job(self, rng: Random) -> dict:
         job = self._background(rng)
         occupation = self.graph.occupations[job["occupation"]]
         job["seniority"] = rng.choices(LEVELS, (3, 4, 2, 1))[0]
-        job["min_years"] = round(
-            occupation.years * (0.25, 0.75, 1.6, 3.0)[LEVELS.index(job["seniority"])]
-        )
-        essential = rng.sample(
-            list(occupation.essential), min(len(occupation.essential), rng.randint(2, 4))
-        )
-        optional = rng.sample(
-            list(occupation.optional), min(len(occupation.optional), rng.randint(2, 4))
-        )
-        job["must"], job["nice"] = essential + optional[:1], optional[1:]
+        level = LEVELS.index(job["seniority"])
+        job["min_years"] = round(occupation.years * SHARE_OF_TYPICAL_YEARS[level])
+        essential = _sample_between(2, 4, occupation.essential, rng)
+        optional = _sample_between(2, 4, occupation.optional, rng)
+        job["must"] = essential + optional[:1]
+        job["nice"] = optional[1:]
         return job
 
     # ---- channels
@@ -293,112 +311,135 @@ class Market:
         """rule, text_fit and true_score, each a (J, R) float array; a pair truly fits above
         `threshold`."""
         rule = self.rule.holds(jobs, resumes).astype(float)
-        c = self.config.rule_text_correlation
-        text_fit = (1 - c) * self._coverage(jobs, resumes) + c * rule
-        hidden = self._hidden(jobs["job_id"])[:, :1] * self._hidden(resumes["resume_id"])[:, :1].T
-        hidden = hidden + self._hidden(resumes["resume_id"])[:, 1][None, :]
-        score = RULE_WEIGHT * rule + TEXT_WEIGHT * text_fit + self.config.out_of_scope * hidden
+        weight = self.config.rule_text_correlation
+        text_fit = (1 - weight) * self._coverage(jobs, resumes) + weight * rule
+        job_traits = self._hidden_traits(jobs["job_id"])
+        resume_traits = self._hidden_traits(resumes["resume_id"])
+        hidden = job_traits[:, :1] * resume_traits[:, :1].T
+        hidden = hidden + resume_traits[:, 1][None, :]
+        seen = RULE_WEIGHT * rule + TEXT_WEIGHT * text_fit
+        score = seen + self.config.out_of_scope * hidden
         return {"rule": rule, "text_fit": text_fit, "true_score": score}
 
     def _coverage(self, jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
         """Share of must-haves (.7) and nice-to-haves (.3) covered, less for asking too much or too
         little."""
-        must, nice = self._multi_hot(jobs["skills"]), self._multi_hot(jobs["nice_skills"])
-        has = self._multi_hot(resumes["skills"])
-        n_must, n_nice = must.sum(1, keepdims=True), nice.sum(1, keepdims=True)
-        coverage = 0.7 * (must @ has.T) / np.maximum(n_must, 1) + 0.3 * (nice @ has.T) / np.maximum(
-            n_nice, 1
-        )
-        asked, years = jobs["min_years"].to_numpy()[:, None], resumes["years"].to_numpy()[None, :]
-        too_much = np.clip((asked - years) / np.maximum(asked, 1), 0, 1)
+        must = self._multi_hot(jobs["skills"])
+        nice = self._multi_hot(jobs["nice_skills"])
+        present = self._multi_hot(resumes["skills"])
+        n_must = must.sum(1, keepdims=True)
+        n_nice = nice.sum(1, keepdims=True)
+        must_covered = 0.7 * (must @ present.T) / np.maximum(n_must, 1)
+        nice_covered = 0.3 * (nice @ present.T) / np.maximum(n_nice, 1)
+        coverage = must_covered + nice_covered
+        min_years = jobs["min_years"].to_numpy()[:, None]
+        years = resumes["years"].to_numpy()[None, :]
+        share_missing = (min_years - years) / np.maximum(min_years, 1)
+        too_much = np.clip(share_missing, 0, 1)
         too_little = np.clip(1 - n_must / 3, 0, 1)
         return coverage * (1 - 0.5 * too_much) * (1 - 0.5 * too_little)
 
     def _multi_hot(self, skills: pd.Series) -> np.ndarray:
         hot = np.zeros((len(skills), len(self.skill_index)), dtype=np.float32)
         for row, items in enumerate(skills):
-            hot[
-                row, [self.skill_index[self.skill_id[name]] for name in rules.split_items(items)]
-            ] = 1
+            for name in rules.split_items(items):
+                skill = self.skill_id[name]
+                hot[row, self.skill_index[skill]] = 1
         return hot
 
-    def _hidden(self, ids: pd.Series) -> np.ndarray:
+    def _hidden_traits(self, ids: pd.Series) -> np.ndarray:
         """(n, 2) traits in [-1, 1] that depend on the id alone, so that no column and no text holds
         them."""
-        return np.array([[2 * _uniform(f"{self.seed}/{k}/{i}") - 1 for k in (0, 1)] for i in ids])
+        traits = np.empty((len(ids), 2))
+        for row, document in enumerate(ids):
+            for trait in (0, 1):
+                traits[row, trait] = 2 * _uniform(f"{self.seed}/{trait}/{document}") - 1
+        return traits
 
     @cached_property
     def threshold(self) -> float:
         """The true score above which a pair truly fits, so that true_fit_share of random pairs do."""
-        # Fillers and wording do not enter the score, so any split would do; this one is nobody's
-        # data.
-        scores = self.channels(self.jobs(300, "calibration"), self.resumes(900, "calibration"))[
-            "true_score"
-        ]
+        # Fillers and wording do not enter the score, so any split would do; this one is used for
+        # nothing else.
+        jobs = self.jobs(300, "calibration")
+        resumes = self.resumes(900, "calibration")
+        scores = self.channels(jobs, resumes)["true_score"]
         return float(np.quantile(scores, 1 - self.config.true_fit_share))
 
     def true_fits(
-        self, jobs: pd.DataFrame, resumes: pd.DataFrame, *, block: int = 256
+        self,
+        jobs: pd.DataFrame,
+        resumes: pd.DataFrame,
+        *,
+        block: int = 256,
     ) -> pd.DataFrame:
         """All pairs that truly fit: a frame job_id, resume_id."""
+        resume_ids = resumes["resume_id"].to_numpy()
         found = []
         for start in range(0, len(jobs), block):
             part = jobs.iloc[start : start + block]
-            i, j = np.nonzero(self.channels(part, resumes)["true_score"] > self.threshold)
-            found.append(
-                pd.DataFrame(
-                    {
-                        "job_id": part["job_id"].to_numpy()[i],
-                        "resume_id": resumes["resume_id"].to_numpy()[j],
-                    }
-                )
-            )
+            job_ids = part["job_id"].to_numpy()
+            scores = self.channels(part, resumes)["true_score"]
+            row, column = np.nonzero(scores > self.threshold)
+            pairs = {"job_id": job_ids[row], "resume_id": resume_ids[column]}
+            found.append(pd.DataFrame(pairs))
         return pd.concat(found, ignore_index=True)
 
     # ---- outcomes
     # --------------------------------------------------------------------------------------
 
     def labels(
-        self, jobs: pd.DataFrame, resumes: pd.DataFrame, split: str, *, block: int = 256
+        self,
+        jobs: pd.DataFrame,
+        resumes: pd.DataFrame,
+        split: str,
+        *,
+        block: int = 256,
     ) -> pd.DataFrame:
         """The labels table of one split: who applied where, and the recruiters' decisions (source
         recruiter)."""
         rng = np.random.default_rng([self.seed, APPLICATION_SPLITS.index(split)])
-        woman = (resumes["gender"] == "woman").to_numpy()
+        is_woman = (resumes["gender"] == "woman").to_numpy()
+        penalty = self.config.gender_bias * is_woman
+        max_applicants = round(2 * self.config.labels_per_job)
+        resume_ids = resumes["resume_id"].to_numpy()
         rows = []
         for start in range(0, len(jobs), block):
             part = jobs.iloc[start : start + block]
             channels = self.channels(part, resumes)
             perceived = RULE_WEIGHT * channels["rule"] + TEXT_WEIGHT * channels["text_fit"]
-            wish = self.config.application_selectivity * perceived + rng.gumbel(
-                size=perceived.shape
-            )
-            n_labels = rng.integers(
-                1, max(2, round(2 * self.config.labels_per_job)), size=len(part)
-            )
-            for i, n in enumerate(n_labels):
-                applicants = np.argsort(-wish[i], kind="stable")[:n]
-                score = (
-                    channels["true_score"][i, applicants]
-                    - self.config.gender_bias * woman[applicants]
-                )
-                coin, heads = rng.random((2, len(applicants)))
-                accepted = np.where(
-                    coin < self.config.acceptance_noise, heads < 0.5, score > self.threshold
-                )
+            noise = rng.gumbel(size=perceived.shape)
+            wish = self.config.application_selectivity * perceived + noise
+            n_applicants = rng.integers(1, max(2, max_applicants), size=len(part))
+            for i, job_id in enumerate(part["job_id"]):
+                true_score = channels["true_score"][i]
+                applicants = np.argsort(-wish[i], kind="stable")[: n_applicants[i]]
+                decisions = self._decide((true_score - penalty)[applicants], rng)
+                rows += _labels_of_job(job_id, resume_ids[applicants], decisions)
                 if self.config.unlabelled_fits < 1:
-                    others = np.setdiff1d(
-                        np.flatnonzero(channels["true_score"][i] > self.threshold), applicants
-                    )
-                    others = others[rng.random(len(others)) >= self.config.unlabelled_fits]
-                    applicants = np.concatenate([applicants, others])
-                    accepted = np.concatenate([accepted, np.ones(len(others), dtype=bool)])
-                rows += [
-                    (part["job_id"].iloc[i], resumes["resume_id"].iloc[r], int(a))
-                    for r, a in zip(applicants, accepted, strict=True)
-                ]
-        frame = pd.DataFrame(rows, columns=["job_id", "resume_id", "label"])
-        return frame.assign(split=split, source="recruiter")
+                    others = self._labelled_non_applicants(true_score, applicants, rng)
+                    accepted = np.ones(len(others), dtype=bool)
+                    rows += _labels_of_job(job_id, resume_ids[others], accepted)
+        labels = pd.DataFrame(rows, columns=["job_id", "resume_id", "label"])
+        return labels.assign(split=split, source="recruiter")
+
+    def _decide(self, scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(n,) bool: whom a recruiter accepts, some by the toss of a coin."""
+        is_coin_flip, coin = rng.random((2, len(scores)))
+        is_coin_flip = is_coin_flip < self.config.acceptance_noise
+        return np.where(is_coin_flip, coin < 0.5, scores > self.threshold)
+
+    def _labelled_non_applicants(
+        self,
+        true_score: np.ndarray,
+        applicants: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Positions of true fits that did not apply and get a label all the same."""
+        fits = np.flatnonzero(true_score > self.threshold)
+        others = np.setdiff1d(fits, applicants)
+        is_labelled = rng.random(len(others)) >= self.config.unlabelled_fits
+        return others[is_labelled]
 
     def tables(self, sizes: dict[str, tuple[int, int]]) -> dict[str, pd.DataFrame]:
         """Tables jobs, resumes, labels and truth (job_id, resume_id, split) for sizes {split:
@@ -408,7 +449,8 @@ class Market:
         """
         parts = {"jobs": [], "resumes": [], "labels": [], "truth": []}
         for split, (n_jobs, n_resumes) in sizes.items():
-            jobs, resumes = self.jobs(n_jobs, split), self.resumes(n_resumes, split)
+            jobs = self.jobs(n_jobs, split)
+            resumes = self.resumes(n_resumes, split)
             parts["jobs"].append(jobs.assign(split=split))
             parts["resumes"].append(resumes.assign(split=split))
             parts["labels"].append(self.labels(jobs, resumes, split))
@@ -416,22 +458,39 @@ class Market:
         return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
+def _labels_of_job(job_id: str, resume_ids: np.ndarray, accepted: np.ndarray) -> list[dict]:
+    rows = []
+    for resume_id, label in zip(resume_ids, accepted, strict=True):
+        rows.append({"job_id": job_id, "resume_id": resume_id, "label": int(label)})
+    return rows
+
+
+def _sample_between(
+    least: int,
+    most: int,
+    items: tuple[str, ...],
+    rng: Random,
+) -> list[str]:
+    """least to most of the items, or all where there are fewer."""
+    wanted = rng.randint(least, most)
+    return rng.sample(list(items), min(len(items), wanted))
+
+
 def _level(years: float, typical: float) -> str:
     """Seniority from years, against what is typical for the occupation's middle level."""
-    return LEVELS[
-        int(np.searchsorted((0.6 * typical, 1.5 * typical, 2.8 * typical), years, side="right"))
-    ]
+    ends = (0.6 * typical, 1.5 * typical, 2.8 * typical)
+    level = np.searchsorted(ends, years, side="right")
+    return LEVELS[int(level)]
 
 
 def _uniform(key: str) -> float:
     """A number in [0, 1) that depends on the key alone."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) / 2**64
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
 
 
 def market_of(parameters: Mapping[str, Any]) -> Market | None:
     """The market that the parameters of notebook 01 name; None if its tables come from elsewhere."""
-    return (
-        Market(parameters["seed"], **parameters["market_settings"])
-        if parameters["source"] == "market"
-        else None
-    )
+    if parameters["source"] != "market":
+        return None
+    return Market(parameters["seed"], **parameters["market_settings"])
