@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from matchlib.reports.text import cut_line, show_invisible
 
 PALETTE = ("#2b6cb0", "#dd6b20", "#2f855a", "#805ad5", "#c53030", "#718096")
+MARKERS = "osD^vPX*<>hp"
 MAX_LABEL_CHARACTERS = 50
 
 
@@ -35,26 +39,33 @@ def in_words(figure: Figure) -> str:
     """What a figure shows, from its own labels: panels, axes and series."""
     panels = []
     for axes in figure.axes:
-        below = axes.get_xlabel() or figure.get_supxlabel()
-        what = " against ".join(label for label in (axes.get_ylabel(), below) if label)
-        series = axes.get_legend_handles_labels()[1]
-        panels.append(
-            ": ".join(part for part in (axes.get_title(), what, ", ".join(series)) if part)
-        )
-    return cut_line(f"Figure. {'; '.join(panel for panel in panels if panel)}", max_characters=400)
+        x_label = axes.get_xlabel() or figure.get_supxlabel()
+        y_label = axes.get_ylabel()
+        _, series = axes.get_legend_handles_labels()
+        parts = [
+            axes.get_title(),
+            _join_filled([y_label, x_label], " against "),
+            ", ".join(series),
+        ]
+        panels.append(_join_filled(parts, ": "))
+    words = _join_filled(panels, "; ")
+    return cut_line(f"Figure. {words}", max_characters=400)
+
+
+def _join_filled(parts: list[str], separator: str) -> str:
+    return separator.join(part for part in parts if part)
 
 
 def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
     """Histogram of words a document, one colour a table; the last percent is left out."""
-    words = pd.concat(
-        [
-            pd.DataFrame({"words": text.map(lambda one: len(one.split())), "table": _label(name)})
-            for name, text in texts.items()
-        ],
-        ignore_index=True,
-    )
+    counts = []
+    for name, text in texts.items():
+        n_words = [len(one.split()) for one in text]
+        counts.append(pd.DataFrame({"words": n_words, "table": _label(name)}))
+    words = pd.concat(counts, ignore_index=True)
+    longest = words["words"].quantile(0.99)
+    shown = words[words["words"] <= longest]
     figure, axes = plt.subplots(figsize=(7, 2.8))
-    shown = words[words["words"] <= words["words"].quantile(0.99)]
     sns.histplot(
         shown,
         x="words",
@@ -71,7 +82,8 @@ def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
 
 def plot_labels_per_job(labels: pd.DataFrame) -> Figure:
     """How many jobs have how many labels, by split."""
-    counts = labels.groupby(["split", "job_id"]).size().rename("labels a job").reset_index()
+    by_job = labels.groupby(["split", "job_id"])
+    counts = by_job.size().rename("labels a job").reset_index()
     figure, axes = plt.subplots(figsize=(7, 2.8))
     sns.histplot(
         counts,
@@ -94,16 +106,10 @@ def plot_agreement(pairs: pd.DataFrame) -> Figure:
     reject)."""
     figure, axes = plt.subplots(figsize=(7, 2.8))
     pairs = pairs.assign(kind=pairs["kind"].map(_label))
-    sns.ecdfplot(
-        pairs,
-        x="similarity",
-        hue="kind",
-        ax=axes,
-        hue_order=sorted(pairs["kind"].unique(), reverse=True),
-    )
-    axes.set(
-        xlabel="text similarity of job and resume (TF-IDF cosine)", ylabel="share of pairs below"
-    )
+    kinds = sorted(pairs["kind"].unique(), reverse=True)
+    sns.ecdfplot(pairs, x="similarity", hue="kind", ax=axes, hue_order=kinds)
+    axes.set_xlabel("text similarity of job and resume (TF-IDF cosine)")
+    axes.set_ylabel("share of pairs below")
     return figure
 
 
@@ -111,15 +117,10 @@ def plot_training(log: pd.DataFrame) -> Figure:
     """Training loss and validation nDCG@10 over steps. log: step, loss, ndcg_rank_resumes,
     ndcg_rank_jobs."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    loss = log.dropna(subset=["loss"])
-    left.plot(loss["step"], loss["loss"], marker="o", markersize=3)
-    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    _draw_loss(left, log)
     curve = log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="last")
-    for column, name in (
-        ("ndcg_rank_resumes", "ranking resumes"),
-        ("ndcg_rank_jobs", "ranking jobs"),
-    ):
-        right.plot(curve["step"], curve[column], marker="o", label=name)
+    right.plot(curve["step"], curve["ndcg_rank_resumes"], marker="o", label="ranking resumes")
+    right.plot(curve["step"], curve["ndcg_rank_jobs"], marker="o", label="ranking jobs")
     right.set(xlabel="step (0: before training)", ylabel="validation nDCG@10")
     right.legend()
     return figure
@@ -132,22 +133,27 @@ def plot_path(log: pd.DataFrame, *, floor: float) -> Figure:
     log: step, loss, alignment, ndcg; floor: the nDCG below which no checkpoint is chosen.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    loss, path = (
-        log.dropna(subset=["loss"]),
-        log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="first"),
-    )
-    left.plot(loss["step"], loss["loss"], marker="o", markersize=3)
-    left.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+    _draw_loss(left, log)
+    path = log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="first")
+    stage_1 = path.iloc[0]
     right.plot(path["alignment"], path["ndcg"], marker="o", markersize=4)
-    right.plot(*path.iloc[0][["alignment", "ndcg"]], "X", markersize=9, color=PALETTE[1])
+    right.plot(stage_1["alignment"], stage_1["ndcg"], "X", markersize=9, color=PALETTE[1])
     right.axhline(floor, color="0.5", linestyle=":")
     right.set(xlabel="validation alignment", ylabel="validation nDCG@20")
     right.locator_params(nbins=6)
     return figure
 
 
+def _draw_loss(axes: Axes, log: pd.DataFrame) -> None:
+    loss = log.dropna(subset=["loss"])
+    axes.plot(loss["step"], loss["loss"], marker="o", markersize=3)
+    axes.set(xlabel="step", ylabel="training loss", ylim=(0, None))
+
+
 def plot_frontier(
-    points: pd.DataFrame, limit: pd.DataFrame | None, published: pd.DataFrame
+    points: pd.DataFrame,
+    limit: pd.DataFrame | None,
+    published: pd.DataFrame,
 ) -> Figure:
     """Left, systems and the limit on alignment against nDCG@20; right, the paper's points, axes of
     their own.
@@ -158,19 +164,21 @@ def plot_frontier(
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     if limit is not None:
         left.plot(limit["alignment"], limit["ndcg"], color="0.5", label="limit")
-    for axis, frame, y in ((left, points, "nDCG@20"), (right, published, "ndcg")):
-        for marker, (system, rows) in zip(
-            "osD^vPX*<>hp", frame.groupby("system", sort=False), strict=False
-        ):
-            axis.plot(rows["alignment"], rows[y], marker, label=_label(system))
-        axis.set(xlabel="alignment", ylabel="nDCG@20")
-        axis.legend(fontsize=7)
-    left.hlines(
-        points["nDCG@20"], points["low"], points["high"], color="0.6", linewidth=1, zorder=0
-    )
+    _draw_systems(left, points, y="nDCG@20")
+    _draw_systems(right, published, y="ndcg")
+    interval_style = {"color": "0.6", "linewidth": 1, "zorder": 0}
+    left.hlines(points["nDCG@20"], points["low"], points["high"], **interval_style)
     left.set_title("this test")
     right.set_title("RankPO, other data")
     return figure
+
+
+def _draw_systems(axes: Axes, points: pd.DataFrame, *, y: str) -> None:
+    systems = points.groupby("system", sort=False)
+    for marker, (system, rows) in zip(MARKERS, systems, strict=False):
+        axes.plot(rows["alignment"], rows[y], marker, label=_label(system))
+    axes.set(xlabel="alignment", ylabel="nDCG@20")
+    axes.legend(fontsize=7)
 
 
 def plot_curves(points: pd.DataFrame, start: dict[str, float]) -> Figure:
@@ -180,7 +188,8 @@ def plot_curves(points: pd.DataFrame, start: dict[str, float]) -> Figure:
     points: curve, alignment, ndcg in the order of learning rates; start: alignment, ndcg.
     """
     figure, axes = plt.subplots(figsize=(7, 3.8))
-    for marker, (curve, rows) in zip("osD^vPX*", points.groupby("curve", sort=False), strict=False):
+    curves = points.groupby("curve", sort=False)
+    for marker, (curve, rows) in zip(MARKERS[:8], curves, strict=False):
         axes.plot(
             [start["alignment"], *rows["alignment"]],
             [start["ndcg"], *rows["ndcg"]],
@@ -211,43 +220,51 @@ def plot_policy(log: pd.DataFrame) -> Figure:
     }
     for axis, (column, name) in zip(axes.flat, names.items(), strict=True):
         axis.plot(log["iteration"], log[column], linewidth=1)
-        axis.set(ylabel=name, xlabel="iteration" if axis in axes[1] else "")
+        axis.set_ylabel(name)
         if column in ("length", "whole", "kl", "clipped"):
             axis.set_ylim(0, None)
+    for axis in axes[1]:
+        axis.set_xlabel("iteration")
     return figure
 
 
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
     """Every system's value with its 95% interval, one panel a channel and task."""
-    part = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])
-    panels = part[["channel", "task"]].drop_duplicates().to_numpy()
-    systems = list(dict.fromkeys(part["system"]))
-    width = 2 if len(panels) > 1 else 1
+    part = board[board["measure"] == measure]
+    part = part.drop_duplicates(["channel", "task", "system"])
+    panels = part.groupby(["channel", "task"], sort=False)
+    systems = list(part["system"].unique())
+    n_columns = min(2, len(panels))
+    n_rows = math.ceil(len(panels) / n_columns)
+    panel_height = 0.32 * len(systems) + 1.1
     figure, axes = plt.subplots(
-        -(-len(panels) // width),
-        width,
+        n_rows,
+        n_columns,
         squeeze=False,
         sharex=True,
         sharey=True,
-        figsize=(9, (0.32 * len(systems) + 1.1) * -(-len(panels) // width)),
+        figsize=(9, panel_height * n_rows),
     )
-    for axis, (channel, task) in zip(axes.flat, panels, strict=False):
-        rows = (
-            part[(part["channel"] == channel) & (part["task"] == task)]
-            .set_index("system")
-            .loc[systems[::-1]]
-        )
-        for y, (system, row) in enumerate(rows.iterrows()):
-            colour = PALETTE[1] if system == "stage1" else PALETTE[0]
-            axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
-            axis.plot(row["value"], y, "o", color=colour)
-        axis.set_yticks(range(len(rows)), [_label(name) for name in rows.index])
+    for axis, ((channel, task), rows) in zip(axes.flat, panels, strict=False):
+        n = int(rows["n"].iloc[0])
+        rows = rows.set_index("system").loc[systems[::-1]]
+        _draw_intervals(axis, rows)
         panel = f"{_label(task.replace('_', ' '))}, against {_label(channel)} labels"
-        axis.set_title(f"{panel} (n = {int(rows['n'].iloc[0]):,})", fontsize=10)
+        axis.set_title(f"{panel} (n = {n:,})", fontsize=10)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes[-1]:
         axis.set_xlabel(f"{_label(measure)}, 95% interval")
     return figure
+
+
+def _draw_intervals(axes: Axes, rows: pd.DataFrame) -> None:
+    """One system a line, stage 1 in another colour. rows: value, low, high by system."""
+    for y, (system, row) in enumerate(rows.iterrows()):
+        colour = PALETTE[1] if system == "stage1" else PALETTE[0]
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
+        axes.plot(row["value"], y, "o", color=colour)
+    labels = [_label(system) for system in rows.index]
+    axes.set_yticks(range(len(rows)), labels)
 
 
 def plot_false_negatives(compared: pd.DataFrame) -> Figure:
@@ -258,16 +275,15 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
     """
     miners = list(dict.fromkeys(compared["miner"]))[::-1]
     figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(9, 0.3 * len(miners) + 1.1))
-    for shift, colour, (task, rows) in zip(
-        (-0.12, 0.12), PALETTE, compared.groupby("task"), strict=False
-    ):
+    tasks = compared.groupby("task")
+    for shift, colour, (task, rows) in zip((-0.12, 0.12), PALETTE, tasks, strict=False):
         y = [miners.index(miner) + shift for miner in rows["miner"]]
+        name = _label(task.replace("_", " "))
         left.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
-        left.plot(
-            100 * rows["false_share"], y, "o", color=colour, label=_label(task.replace("_", " "))
-        )
+        left.plot(100 * rows["false_share"], y, "o", color=colour, label=name)
         right.plot(rows["cosine"], y, "o", color=colour)
-    left.set_yticks(range(len(miners)), [_label(miner) for miner in miners])
+    labels = [_label(miner) for miner in miners]
+    left.set_yticks(range(len(miners)), labels)
     left.set_xlabel("truly fit, % of the mined (95% interval)")
     right.set_xlabel("mean cosine")
     left.legend(loc="lower right")
@@ -284,14 +300,15 @@ def plot_classes(shares: pd.DataFrame, published: dict[str, float]) -> Figure:
     """
     classes = list(published)[::-1]
     figure, axis = plt.subplots(figsize=(9, 0.5 * len(classes) + 1.1))
-    for shift, colour, (task, rows) in zip(
-        (0.1, -0.1), PALETTE, shares.groupby("task", sort=False), strict=False
-    ):
+    tasks = shares.groupby("task", sort=False)
+    for shift, colour, (task, rows) in zip((0.1, -0.1), PALETTE, tasks, strict=False):
         y = [classes.index(name) + shift for name in rows["class"]]
+        label = _label(task.replace("_", " "))
         axis.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
-        axis.plot(100 * rows["share"], y, "o", color=colour, label=_label(task.replace("_", " ")))
+        axis.plot(100 * rows["share"], y, "o", color=colour, label=label)
+    published_percent = [100 * published[name] for name in classes]
     axis.plot(
-        [100 * published[name] for name in classes],
+        published_percent,
         range(len(classes)),
         "D",
         color="grey",
@@ -308,30 +325,35 @@ def plot_classes(shares: pd.DataFrame, published: dict[str, float]) -> Figure:
 def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
     """Every system's value in every seed, one panel a world, the best on top. values: world, seed,
     system, value."""
-    worlds = list(dict.fromkeys(values["world"]))
-    order = list(values.groupby("system")["value"].mean().sort_values().index)
-    columns = min(3, len(worlds))
-    lines = -(-len(worlds) // columns)
+    worlds = list(values["world"].unique())
+    mean_value = values.groupby("system")["value"].mean()
+    systems = list(mean_value.sort_values().index)
+    values = values.assign(place=values["system"].map(systems.index))
+    n_columns = min(3, len(worlds))
+    n_rows = math.ceil(len(worlds) / n_columns)
+    panel_height = 0.24 * len(systems) + 1.1
     figure, axes = plt.subplots(
-        lines,
-        columns,
+        n_rows,
+        n_columns,
         squeeze=False,
         sharey=True,
-        figsize=(min(9, 3 + 3 * columns), lines * (0.24 * len(order) + 1.1)),
+        figsize=(min(9, 3 + 3 * n_columns), panel_height * n_rows),
     )
+    line_style = {"linewidth": 0.6, "markersize": 4, "alpha": 0.7}
     for axis, world in zip(axes.flat, worlds, strict=False):
-        for _, rows in values[values["world"] == world].groupby("seed"):
-            rows = rows.assign(place=rows["system"].map(order.index)).sort_values("place")
-            axis.plot(rows["value"], rows["place"], "o-", linewidth=0.6, markersize=4, alpha=0.7)
+        in_world = values[values["world"] == world]
+        for _, rows in in_world.groupby("seed"):
+            rows = rows.sort_values("place")
+            axis.plot(rows["value"], rows["place"], "o-", **line_style)
         axis.set_title(_label(world), fontsize=10)
         axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes.flat[len(worlds) :]:
         axis.set_visible(False)
-    axes[0][0].set_yticks(range(len(order)), [_label(name) for name in order])
-    figure.supxlabel(
-        _label(measure), fontsize="medium"
-    )  # once: a long name would run into the next panel's
+    labels = [_label(system) for system in systems]
+    axes[0][0].set_yticks(range(len(systems)), labels)
+    # one label for all panels: a long name would run into the next panel's
+    figure.supxlabel(_label(measure), fontsize="medium")
     return figure
 
 
@@ -341,13 +363,13 @@ def plot_claims(judged: pd.DataFrame) -> Figure:
     rows = judged[::-1].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.0))
     colours = {"holds": PALETTE[2], "does not": PALETTE[1]}
+    labels = []
     for y, row in enumerate(rows.itertuples()):
-        axes.hlines(y, row.low, row.high, color=colours.get(row.verdict, PALETTE[0]), linewidth=2)
-        axes.plot(row.estimate, y, "o", color=colours.get(row.verdict, PALETTE[0]))
-    names = (
-        rows["system"] + " - " + rows["baseline"] + " (" + rows["world"] + "): " + rows["verdict"]
-    )
-    axes.set_yticks(range(len(rows)), [_label(name) for name in names])
+        colour = colours.get(row.verdict, PALETTE[0])
+        axes.hlines(y, row.low, row.high, color=colour, linewidth=2)
+        axes.plot(row.estimate, y, "o", color=colour)
+        labels.append(_label(f"{row.system} - {row.baseline} ({row.world}): {row.verdict}"))
+    axes.set_yticks(range(len(rows)), labels)
     axes.axvline(0, linestyle=":", color=PALETTE[5])
     axes.set_xlabel("difference, 95% interval over seeds")
     return figure
@@ -365,6 +387,5 @@ def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
 
 def _label(name: object) -> str:
     """A name from the data as matplotlib may show it: one short line without mathematics."""
-    return cut_line(show_invisible(str(name)), max_characters=MAX_LABEL_CHARACTERS).replace(
-        "$", r"\$"
-    )
+    line = cut_line(show_invisible(str(name)), max_characters=MAX_LABEL_CHARACTERS)
+    return line.replace("$", r"\$")
