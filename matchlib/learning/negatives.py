@@ -15,7 +15,6 @@ from matchlib.retrieval.alignment import row_numbers
 from matchlib.retrieval.encoder import Encoder
 from matchlib.stats import share_interval
 
-TOP_BM25 = 10
 MINERS = (
     "runner_ups",
     "sampled_runner_ups",
@@ -116,6 +115,22 @@ def _direction(
     )
 
 
+def describe_directions(part: Sequence[Direction]) -> pd.DataFrame:
+    """One row a direction: task, queries, candidates, masked a query (mean), rejected pairs."""
+    rows = []
+    for direction in part:
+        n_masked = sum(len(mask) for mask in direction.masks)
+        row = {
+            "task": direction.task,
+            "queries": len(direction.query_ids),
+            "candidates": len(direction.candidate_ids),
+            "masked a query": n_masked / len(direction.masks),
+            "rejected pairs": len(direction.rejected),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
     """Raise DataError if further encoders were named for a miner that takes one encoder, or none."""
     if members and miner != "runner_ups":
@@ -125,63 +140,79 @@ def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Band:
+    """Where runner-ups are drawn from; see `mining.runner_ups`.
+
+    low, high: shares of a query's candidates; scope: query, or all pairs together.
+    """
+
+    low: float
+    high: float
+    scope: str = "query"
+
+
+CONFIT_V2_BAND = Band(0.03, 0.04)
+
+
 def mine(
     part: Sequence[Direction],
     miner: str,
     *,
-    low: float = 0.03,
-    high: float = 0.04,
+    band: Band = CONFIT_V2_BAND,
     n: int = 1,
     seed: int = 1,
-    scope: str = "query",
     sample: int = 8192,
+    bm25_top: int = 10,
 ) -> pd.DataFrame:
     """n hard negatives for every query of every direction, by one of MINERS, as the table of
     `mining.as_table`.
 
-    low, high, scope: of runner_ups; sample: of sampled_runner_ups, which takes the first encoder;
-    bm25 draws from the TOP_BM25 best. With several encoders runner_ups take the mean of their
-    percentiles.
+    band: of runner_ups and sampled_runner_ups; sample: candidates of sampled_runner_ups, which
+    takes the first encoder; bm25_top: ranks that bm25 draws from. With several encoders runner_ups
+    take the mean of their percentiles.
     """
     if miner not in MINERS:
         raise DataError(f"miner {miner!r} is not one of {', '.join(MINERS)}")
     rng = np.random.default_rng(seed)
-    name = f"{miner} {100 * low:g}-{100 * high:g}%" if "runner_ups" in miner else miner
+    name = miner
+    if "runner_ups" in miner:
+        name = f"{miner} {100 * band.low:g}-{100 * band.high:g}%"
     tables = []
     for direction in part:
-        band = {
-            "low": low,
-            "high": high,
-            "n": n,
-            "rng": rng,
-            "masks": direction.masks,
-        }
-        vectors = list(
-            zip(
-                direction.query_vectors,
-                direction.candidate_vectors,
-                strict=True,
-            )
-        )
-        by_encoder = [mining.dense_rows(queries, candidates) for queries, candidates in vectors]
+        drawing = {"n": n, "rng": rng, "masks": direction.masks}
+        by_encoder = []
+        for queries, candidates in zip(
+            direction.query_vectors,
+            direction.candidate_vectors,
+            strict=True,
+        ):
+            by_encoder.append(mining.dense_rows(queries, candidates))
         rows = by_encoder[0]
         if miner == "sampled_runner_ups":
-            picks = mining.sampled_runner_ups(*vectors[0], **band, sample=sample)
+            picks = mining.sampled_runner_ups(
+                direction.query_vectors[0],
+                direction.candidate_vectors[0],
+                low=band.low,
+                high=band.high,
+                sample=sample,
+                **drawing,
+            )
         elif miner == "runner_ups":
             if len(by_encoder) > 1:
                 rows = mining.ensemble_rows(by_encoder)
-            picks = mining.runner_ups(rows, **band, scope=scope)
+            picks = mining.runner_ups(
+                rows,
+                low=band.low,
+                high=band.high,
+                scope=band.scope,
+                **drawing,
+            )
         elif miner == "bm25":
             keywords = mining.keyword_rows(direction.query_texts, direction.candidate_texts)
-            picks = mining.top_ranked(
-                keywords,
-                k=TOP_BM25,
-                n=n,
-                rng=rng,
-                masks=direction.masks,
-            )
+            picks = mining.top_ranked(keywords, k=bm25_top, **drawing)
         elif miner == "random":
-            picks = mining.random_candidates(rows, n=n, rng=rng, masks=direction.masks)
+            picks = mining.random_candidates(rows, **drawing)
         else:
             picks = _rejected(direction, rows)
         tables.append(
@@ -256,6 +287,12 @@ def false_negatives(
             }
         )
     return pd.DataFrame(rows)
+
+
+def false_share_over_tasks(compared: pd.DataFrame) -> float:
+    """Share of false negatives in all rows of `false_negatives`, each weighed by its n."""
+    n_false = compared["false_share"] * compared["n"]
+    return float(n_false.sum() / compared["n"].sum())
 
 
 def check_vectors(vectors: np.ndarray, ids: Sequence[str], *, dim: int | None = None) -> np.ndarray:
