@@ -7,6 +7,7 @@ import pytest
 from matchlib.data.schema import DataError
 from matchlib.learning.negatives import (
     MINERS,
+    Band,
     Direction,
     check_vectors,
     directions,
@@ -42,7 +43,7 @@ def pairs_of(mined):
 
 @pytest.mark.parametrize("miner", MINERS)
 def test_every_miner_gives_the_one_table_without_known_positives(part, train, miner):
-    mined = mine(part, miner, low=0.1, high=0.3, n=3)
+    mined = mine(part, miner, band=Band(0.1, 0.3), n=3)
     assert list(mined) == [
         "query_id",
         "candidate_id",
@@ -66,13 +67,13 @@ def test_every_miner_gives_the_one_table_without_known_positives(part, train, mi
         assert mined["percentile"].between(0.1, 0.33).all() and set(mined["miner"]) == {
             "runner_ups 10-30%"
         }
-    pd.testing.assert_frame_equal(mined, mine(part, miner, low=0.1, high=0.3, n=3))
+    pd.testing.assert_frame_equal(mined, mine(part, miner, band=Band(0.1, 0.3), n=3))
 
 
 def test_several_encoders_vote(train, part, tiny_model_folder):
     encoder = Encoder(str(tiny_model_folder), cache_dir=None)
     two = directions(train, [encoder, encoder])
-    alone, voted = (mine(p, "runner_ups", low=0.1, high=0.3, n=1) for p in (part, two))
+    alone, voted = (mine(p, "runner_ups", band=Band(0.1, 0.3), n=1) for p in (part, two))
     assert voted["score"].max() <= 0  # minus a mean percentile
     assert (
         alone["candidate_id"] == voted["candidate_id"]
@@ -142,7 +143,7 @@ def test_an_encoder_that_gives_other_lengths_for_resumes_is_stopped(train):
 
 
 def test_mined_negatives_replace_the_rejected_ones_for_the_side_that_asked(train, part):
-    mined = mine(part, "runner_ups", low=0.1, high=0.3, n=3)
+    mined = mine(part, "runner_ups", band=Band(0.1, 0.3), n=3)
     jobs, resumes, labels = train["jobs"], train["resumes"], train["labels"]
     pairs = build_pairs(jobs, resumes, labels, seed=0, mined=mined)
     text = {**jobs.set_index("job_id")["text"], **resumes.set_index("resume_id")["text"]}
