@@ -4,7 +4,7 @@ reference that limits how far it moves."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +222,16 @@ def refuse_ignored(
             f"objective {objective!r} has no reference, so the reference {reference!r} would be ignored; "
             f"leave it out, or choose an objective that uses one: {_names(uses_reference=True)}"
         )
+
+
+def refuse_taken_names(arms: Iterable[str], objective: str) -> None:
+    """Raise DataError where an arm is called like a system that notebook 05 adds itself."""
+    own = {"bm25", "pretrained", "stage1", objective}
+    for name in arms:
+        if name in own:
+            raise DataError(
+                f"arm_stages: the name {name!r} is taken by a system of this notebook; choose another name"
+            )
 
 
 def _names(*, uses_reference: bool) -> str:

@@ -11,17 +11,17 @@ KEY_FIGURE = "key-figure"
 
 
 def find_question(cells: list[dict]) -> str:
-    """The text after "**Question.**" in a notebook, "" if it asks none."""
+    """The paragraph after "**Question.**" in a notebook, "" if it asks none."""
     return _after("Question", cells)
 
 
 def find_limits(cells: list[dict]) -> str:
-    """The first paragraph after "**Limits.**" in a notebook, "" if it names none."""
+    """The first paragraph or list after "**Limits.**" in a notebook, "" if it names none."""
     return _after("Limits", cells)
 
 
 def _after(word: str, cells: list[dict]) -> str:
-    pattern = re.compile(rf"^\*\*{word}\.\*\*[ \t]+(.+)$", re.MULTILINE)
+    pattern = re.compile(rf"^\*\*{word}\.\*\*\s+(.+?)(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
     for cell in cells:
         if cell["cell_type"] != "markdown":
             continue

@@ -466,9 +466,9 @@ def answer(
         sentence += f", {baseline} in {before['alignment']:.3f}"
     if "nDCG@20" in rows:
         metrics |= _rounded("nDCG@20", of_system.dropna(subset="nDCG@20"))
-        sentence += (
-            f"; nDCG@20 on the rules is {after['nDCG@20']:.3f}, before {before['nDCG@20']:.3f}"
-        )
+        sentence += f"; nDCG@20 on stage 1's labels is {after['nDCG@20']:.3f}"
+        if system != baseline:
+            sentence += f", {baseline}'s {before['nDCG@20']:.3f}"
     if limit is not None and system != baseline:
         best = attainable_alignment(limit[limit["pairs"] == source], after["nDCG@20"])
         gain = after["alignment"] - before["alignment"]

@@ -502,3 +502,10 @@ def test_simrankpo_is_an_arm_beside_rankpo_that_differs_in_the_objective_alone()
     assert losses.preference_loss(own + reference, reference, **settings).item() == pytest.approx(
         with_none.item()
     )
+
+
+@pytest.mark.parametrize("name", ["bm25", "pretrained", "stage1", "rankpo"])
+def test_an_arm_is_not_called_like_a_system_of_the_notebook(name):
+    with pytest.raises(DataError, match=f"'{name}' is taken by a system of this notebook"):
+        rankpo.refuse_taken_names({"replayed": "a", name: "b"}, "rankpo")
+    rankpo.refuse_taken_names(["replayed"], "rankpo")
