@@ -11,7 +11,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from matchlib.data.rules import Rule
 from matchlib.data.words import spaced, token_pattern
 
-MAX_JOBS, MAX_RESUMES = 1_000, 2_000
+MAX_JOBS = 1_000
+MAX_RESUMES = 2_000
 SIMILAR = 0.95
 
 
@@ -33,31 +34,16 @@ def compare_rules_with_texts(
     tables: jobs, resumes, labels and perhaps truth of one split; at most 1,000 jobs and 2,000
     resumes are drawn. Without rules, the labels take their place: accepted against rejected pairs.
     """
-    jobs, resumes = (
-        _draw(tables["jobs"], MAX_JOBS, seed),
-        _draw(tables["resumes"], MAX_RESUMES, seed),
-    )
+    jobs = _draw(tables["jobs"], MAX_JOBS, seed)
+    resumes = _draw(tables["resumes"], MAX_RESUMES, seed)
     similarity = _cosine(jobs["text"], resumes["text"])
-    grid = pd.DataFrame(
-        {
-            "similarity": similarity.ravel(),
-            "job": np.repeat(np.arange(len(jobs)), len(resumes)),
-            "resume": np.tile(np.arange(len(resumes)), len(jobs)),
-        }
-    )
-    grid = grid.assign(
-        job_id=jobs["job_id"].to_numpy()[grid["job"]],
-        resume_id=resumes["resume_id"].to_numpy()[grid["resume"]],
-    )
-    grid = grid.merge(
-        tables["labels"][["job_id", "resume_id", "label"]], on=["job_id", "resume_id"], how="left"
-    )
+    grid = _grid(similarity, jobs, resumes)
+    labels = tables["labels"][["job_id", "resume_id", "label"]]
+    grid = grid.merge(labels, on=["job_id", "resume_id"], how="left")
     if "truth" in tables:
-        grid = grid.merge(
-            tables["truth"][["job_id", "resume_id"]].assign(true_fit=1.0),
-            how="left",
-            on=["job_id", "resume_id"],
-        ).fillna({"true_fit": 0.0})
+        true_fits = tables["truth"][["job_id", "resume_id"]].assign(true_fit=1.0)
+        grid = grid.merge(true_fits, on=["job_id", "resume_id"], how="left")
+        grid["true_fit"] = grid["true_fit"].fillna(0.0)
     rule = list(rules.values())[-1] if rules else None
     if rule:
         fires = rule.holds(jobs, resumes).ravel()
@@ -65,11 +51,27 @@ def compare_rules_with_texts(
     else:
         grid = grid.dropna(subset=["label"])
         grid["kind"] = grid["label"].map({1.0: "accepted", 0.0: "rejected"})
-    grid["texts"] = np.where(
-        grid["similarity"] > np.quantile(similarity, SIMILAR), "similar", "unlike"
-    )
+    is_similar = grid["similarity"] > np.quantile(similarity, SIMILAR)
+    grid["texts"] = np.where(is_similar, "similar", "unlike")
     return Agreement(
-        grid[["similarity", "kind"]], _summary(grid), _examples(grid, jobs, resumes, rule)
+        pairs=grid[["similarity", "kind"]],
+        summary=_summary(grid),
+        examples=_examples(grid, jobs, resumes, rule),
+    )
+
+
+def _grid(similarity: np.ndarray, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.DataFrame:
+    """All pairs: similarity, job and resume (positions), job_id, resume_id."""
+    job = np.repeat(np.arange(len(jobs)), len(resumes))
+    resume = np.tile(np.arange(len(resumes)), len(jobs))
+    return pd.DataFrame(
+        {
+            "similarity": similarity.ravel(),
+            "job": job,
+            "resume": resume,
+            "job_id": jobs["job_id"].to_numpy()[job],
+            "resume_id": resumes["resume_id"].to_numpy()[resume],
+        }
     )
 
 
@@ -78,12 +80,14 @@ def _draw(frame: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
 
 
 def _cosine(jobs: pd.Series, resumes: pd.Series) -> np.ndarray:
-    vectors = TfidfVectorizer(
+    vectorizer = TfidfVectorizer(
         sublinear_tf=True,
         preprocessor=lambda text: spaced(text.lower()),
         token_pattern=token_pattern(),
-    ).fit(pd.concat([jobs, resumes]))
-    return (vectors.transform(jobs) @ vectors.transform(resumes).T).toarray()
+    )
+    vectorizer.fit(pd.concat([jobs, resumes]))
+    cosines = vectorizer.transform(jobs) @ vectorizer.transform(resumes).T
+    return cosines.toarray()
 
 
 def _summary(grid: pd.DataFrame) -> pd.DataFrame:
@@ -103,11 +107,13 @@ def _examples(
     """Three pairs of each disagreement: the first kind with the least alike texts, the other with
     the most alike."""
     ordered = grid.sort_values("similarity", kind="stable")
-    good = ordered["kind"].isin(("rules select", "accepted"))
-    found = pd.concat([ordered[good].head(3), ordered[~good].tail(3)])
+    is_selected = ordered["kind"].isin(("rules select", "accepted"))
+    selected_unlike = ordered[is_selected].head(3)
+    rejected_alike = ordered[~is_selected].tail(3)
     rows = []
-    for pair in found.itertuples():
-        job, resume = jobs.iloc[pair.job], resumes.iloc[pair.resume]
+    for pair in pd.concat([selected_unlike, rejected_alike]).itertuples():
+        job = jobs.iloc[pair.job]
+        resume = resumes.iloc[pair.resume]
         row = {
             "kind": pair.kind,
             "similarity": pair.similarity,
