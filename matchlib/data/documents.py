@@ -67,42 +67,19 @@ def read_documents(
             f"{name}: {found[0]!r} is a protected column and would become text that models read; "
             f"take it out of the text columns"
         )
-    log, rows = RowLog(), []
+    log = RowLog()
+    rows = []
     files = _files(path, log)
     ids = _ids(files, path if path.is_dir() else path.parent)
     for file in files:
-        kind = file.suffix.lower()
-        try:
-            if kind not in TABLES:
-                _check_name(ids[file])
-            _check_size(file)
-            if kind in TABLES:
-                found, spoiled = _read_table(file, key, columns, encoding)
-            else:
-                found, spoiled = [("", {key: ids[file], "text": _read(file, encoding)})], []
-        except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
-            log.saw(file)
-            told = printable(problem).removeprefix(printable(file))  # ": reason" or ":line: reason"
-            line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
-            log.leave_out(file, line, f"the whole file: {reason}" if kind in TABLES else reason)
-            continue
-        log.saw(file, len(found) + len(spoiled))
-        for line, reason in spoiled:
-            log.leave_out(file, line, reason)
-        for line, row in found:
-            document = (
-                row["text"] if isinstance(row["text"], Extract) else strip_markup(row["text"])
-            )
-            for loss in document.missing:
-                log.read_in_part(file, line, loss)
-            rows.append((line, {**row, "text": document.text, "file": printable(file)}))
-    table = pd.DataFrame([row for _, row in rows], index=[line for line, _ in rows], dtype=str)
-    table = _usable(table, key, log) if rows else table
+        rows += _rows_of_file(file, ids[file], key, columns, encoding, log)
+    if not rows:
+        raise _no_document(path, name, len(files), log)
+    lines = [line for line, _ in rows]
+    table = pd.DataFrame([row for _, row in rows], index=lines, dtype=str)
+    table = _usable(table, key, log)
     if table.empty:
-        first = f"; {log.entries[0][0]}: {log.entries[0][2]}" if log.entries else ""
-        raise DataError(
-            f"{printable(path)}: not one of {len(files)} files could be read as {name}{first}"
-        )
+        raise _no_document(path, name, len(files), log)
     return Reading(
         {name: table},
         [f"{name}: {len(table):,} documents from {printable(path)}"],
@@ -114,6 +91,55 @@ def read_documents(
 
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
+
+
+def _rows_of_file(
+    file: Path,
+    document_id: str,
+    key: str,
+    columns: Mapping[str, Any],
+    encoding: str,
+    log: RowLog,
+) -> list[tuple[int | str, dict[str, str]]]:
+    """(line, row) of each row of a table, or the one row of a document; log counts them."""
+    is_table = file.suffix.lower() in TABLES
+    try:
+        if not is_table:
+            _check_name(document_id)
+        _check_size(file)
+        if is_table:
+            found, spoiled = _read_table(file, key, columns, encoding)
+        else:
+            found = [("", {key: document_id, "text": _read(file, encoding)})]
+            spoiled = []
+    except (DataError, OSError) as problem:  # OSError: no right to read it, a broken disk
+        log.saw(file)
+        told = printable(problem).removeprefix(printable(file))  # ": reason" or ":line: reason"
+        line, reason = re.fullmatch(r"(?::(\d+))?(?:: )?(.*)", told, re.DOTALL).groups("")
+        log.leave_out(file, line, f"the whole file: {reason}" if is_table else reason)
+        return []
+    log.saw(file, len(found) + len(spoiled))
+    for line, reason in spoiled:
+        log.leave_out(file, line, reason)
+    rows = []
+    for line, row in found:
+        document = row["text"]
+        if not isinstance(document, Extract):
+            document = strip_markup(document)
+        for loss in document.missing:
+            log.read_in_part(file, line, loss)
+        rows.append((line, {**row, "text": document.text, "file": printable(file)}))
+    return rows
+
+
+def _no_document(path: Path, name: str, n_files: int, log: RowLog) -> DataError:
+    first = ""
+    if log.entries:
+        entry = log.entries[0]
+        first = f"; {entry.file}: {entry.reason}"
+    return DataError(
+        f"{printable(path)}: not one of {n_files} files could be read as {name}{first}"
+    )
 
 
 def _files(path: Path, log: RowLog) -> list[Path]:
