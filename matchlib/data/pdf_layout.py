@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,8 @@ def segments(pieces: Iterable[Piece]) -> list[Segment]:
             continue
         if line and _continues(line[-1], piece, low, high):
             across = _across(line[0], piece)
-            low, high = min(low, across), max(high, across)
+            low = min(low, across)
+            high = max(high, across)
             line.append(piece)
             continue
         found += _split_line(line)
@@ -109,27 +111,34 @@ def _split_line(line: list[Piece]) -> list[Segment]:
 
 
 def _segment(text: str, pieces: list[Piece], *, starts_line: bool) -> Segment:
-    xs = [x for piece in pieces for x in (piece.x, piece.end_x)]
-    size = max(piece.size for piece in pieces)
-    text = re.sub(" {2,}", " ", text).strip()
-    is_level = pieces[0].direction[0] > 0.99
-    return Segment(text, min(xs), max(xs), pieces[0].y, size, starts_line, is_level)
+    return Segment(
+        text=re.sub(" {2,}", " ", text).strip(),
+        x0=min(min(piece.x, piece.end_x) for piece in pieces),
+        x1=max(max(piece.x, piece.end_x) for piece in pieces),
+        y=pieces[0].y,
+        size=max(piece.size for piece in pieces),
+        starts_line=starts_line,
+        is_level=pieces[0].direction[0] > 0.99,
+    )
 
 
 def _right_to_left(line: list[Piece]) -> Segment:
     """A line of Hebrew or Arabic, drawn from left to right as it looks, in the order of reading."""
     ordered = sorted(line, key=lambda piece: min(piece.x, piece.end_x))
-    looks: list[str] = []
-    for last, piece in zip([None, *ordered], ordered, strict=False):
-        if last is not None and piece.x - last.end_x > LEAST_GAP * max(
-            min(last.size, piece.size), 0.1
-        ):
-            looks.append(" ")
-        looks.append(piece.text)
-    text = "".join(looks)
-    runs = re.split("([A-Za-z0-9\u00c0-\u024f][A-Za-z0-9\u00c0-\u024f.,:/@+%-]*)", text)
-    turned = [run if at % 2 else run[::-1].translate(_MIRRORED) for at, run in enumerate(runs)]
+    as_drawn = ordered[0].text
+    for last, piece in pairwise(ordered):
+        size = max(min(last.size, piece.size), 0.1)
+        if piece.x - last.end_x > LEAST_GAP * size:
+            as_drawn += " "
+        as_drawn += piece.text
+    turned: list[str] = []
+    for number, run in enumerate(_LATIN_RUN.split(as_drawn)):
+        is_latin = number % 2 == 1
+        turned.append(run if is_latin else run[::-1].translate(_MIRRORED))
     return _segment("".join(reversed(turned)), line, starts_line=True)
+
+
+_LATIN_RUN = re.compile("([A-Za-z0-9\u00c0-\u024f][A-Za-z0-9\u00c0-\u024f.,:/@+%-]*)")
 
 
 def in_columns(found: list[Segment], width: float) -> list[Segment]:
@@ -172,50 +181,60 @@ def _gutter(found: list[Segment], width: float) -> float | None:
     level = [segment for segment in found if segment.is_level]
     if len(level) < 2 * _LEAST_ROWS or width <= 0:
         return None
-    x0 = np.array([segment.x0 for segment in level])
-    x1 = np.array([segment.x1 for segment in level])
-    lo = np.clip((x0 / width * _BINS).astype(int), 0, _BINS)
-    hi = np.clip(np.ceil(x1 / width * _BINS).astype(int), 0, _BINS)
-    change = np.zeros(_BINS + 2, dtype=int)
-    np.add.at(change, lo, 1)
-    np.add.at(change, np.maximum(hi, lo + 1), -1)
-    crossing = np.cumsum(change)[:_BINS]
-    inside = slice(int(x0.min() / width * _BINS) + 1, max(int(x1.max() / width * _BINS) - 1, 1))
-    choice = crossing[inside]
-    if not len(choice) or choice.min() > 0.25 * len(level):
+    x0 = np.array([segment.x0 for segment in level]) / width * _BINS
+    x1 = np.array([segment.x1 for segment in level]) / width * _BINS
+    first_bin = np.clip(x0.astype(int), 0, _BINS)
+    end_bin = np.clip(np.ceil(x1).astype(int), 0, _BINS)
+    first_inside = int(x0.min()) + 1
+    end_inside = max(int(x1.max()) - 1, 1)
+    inside = slice(first_inside, end_inside)
+    n_crossing = _count_crossing(first_bin, end_bin)[inside]
+    if not len(n_crossing) or n_crossing.min() > 0.25 * len(level):
         return None
-    n_left = np.searchsorted(np.sort(hi), np.arange(_BINS), side="right")[inside]
-    n_right = len(level) - np.searchsorted(np.sort(lo), np.arange(_BINS), side="left")[inside]
-    balance = np.minimum(n_left, n_right) - choice
+    bins = np.arange(_BINS)
+    n_left = np.searchsorted(np.sort(end_bin), bins, side="right")
+    n_not_right = np.searchsorted(np.sort(first_bin), bins, side="left")
+    n_right = len(level) - n_not_right
+    balance = np.minimum(n_left, n_right)[inside] - n_crossing
     best = int(balance.argmax())
     if balance[best] < _LEAST_ROWS:
         return None
-    same = np.flatnonzero(balance == balance[best])
-    place = (
-        int(same[len(same) // 2])
-        if crossing[inside][same[len(same) // 2]] == choice[best]
-        else best
-    )
-    gutter = (inside.start + place + 0.5) / _BINS * width
+    equally_good = np.flatnonzero(balance == balance[best])
+    middle = int(equally_good[len(equally_good) // 2])
+    if n_crossing[middle] == n_crossing[best]:
+        best = middle
+    gutter = (first_inside + best + 0.5) / _BINS * width
     return gutter if _mixes_columns(level, gutter) else None
+
+
+def _count_crossing(first_bin: np.ndarray, end_bin: np.ndarray) -> np.ndarray:
+    """(_BINS,) how many segments each bin of the page's width is part of."""
+    change = np.zeros(_BINS + 2, dtype=int)
+    np.add.at(change, first_bin, 1)
+    np.add.at(change, np.maximum(end_bin, first_bin + 1), -1)
+    return np.cumsum(change)[:_BINS]
 
 
 def _mixes_columns(level: list[Segment], gutter: float) -> bool:
     """Whether lines left and right of a gap take turns and are running text, not the cells of a
     table."""
-    sides = [-1 if segment.x1 <= gutter else 1 if segment.x0 >= gutter else 0 for segment in level]
-    turns = sum(a * b == -1 for a, b in zip(sides, sides[1:], strict=False))
-    left = [segment for segment, side in zip(level, sides, strict=True) if side < 0]
-    right = [segment for segment, side in zip(level, sides, strict=True) if side > 0]
-    if turns < max(2 * _LEAST_ROWS - 2, 1.2 * min(len(left), len(right))):
+    left = [segment for segment in level if segment.x1 <= gutter]
+    right = [segment for segment in level if segment.x1 > gutter and segment.x0 >= gutter]
+    n_turns = 0
+    for last, segment in pairwise(level):
+        to_right = last.x1 <= gutter <= segment.x0 and segment.x1 > gutter
+        to_left = segment.x1 <= gutter <= last.x0 and last.x1 > gutter
+        n_turns += to_right or to_left
+    if n_turns < max(2 * _LEAST_ROWS - 2, 1.2 * min(len(left), len(right))):
         return False
     return _is_running_text(left) and _is_running_text(right)
 
 
 def _is_running_text(column: list[Segment]) -> bool:
-    letters = [sum(map(str.isalpha, segment.text)) for segment in column]
-    labels = sum(segment.text.endswith(":") for segment in column)
-    return float(np.median(letters)) >= _LEAST_LETTERS_A_LINE and labels <= 0.2 * len(column)
+    n_letters = [sum(map(str.isalpha, segment.text)) for segment in column]
+    has_letters = float(np.median(n_letters)) >= _LEAST_LETTERS_A_LINE
+    n_labels = sum(segment.text.endswith(":") for segment in column)
+    return has_letters and n_labels <= 0.2 * len(column)
 
 
 def put_fields(found: list[Segment], fields: list[Segment]) -> list[Segment]:
@@ -248,26 +267,30 @@ def _left_of(new: Segment, found: list[Segment], rows: dict[int, list[int]]) -> 
     """Number of the segment whose end is nearest left of a field on its row, else of a label above
     it; -1: none."""
     middle = math.floor(new.y / _ROW)
-    near = [at for row in range(middle - 2, middle + 4) for at in rows.get(row, [])]
-    best, least = -1, math.inf
-    for at in near:
-        segment = found[at]
-        is_beside = (
-            abs(segment.y - new.y) < 0.8 * max(segment.size, new.size) and segment.x0 <= new.x0 + 2
-        )
-        is_above = (
-            0 < segment.y - new.y < 2.2 * max(segment.size, new.size)
-            and abs(segment.x0 - new.x0) < 30
-        )
-        if is_beside:
-            distance = abs(new.x0 - segment.x1)
-        elif is_above:
-            distance = 200 + segment.y - new.y
-        else:
-            continue
+    near: list[int] = []
+    for row in range(middle - 2, middle + 4):
+        near.extend(rows.get(row, []))
+    best = -1
+    least = math.inf
+    for number in near:
+        distance = _distance_to_field(found[number], new)
         if distance < least:
-            best, least = at, distance
+            best = number
+            least = distance
     return best
+
+
+def _distance_to_field(segment: Segment, new: Segment) -> float:
+    """Smallest where the segment is beside the field, larger where it is above it; else inf."""
+    size = max(segment.size, new.size)
+    height = segment.y - new.y
+    is_left = segment.x0 <= new.x0 + 2
+    if is_left and abs(height) < 0.8 * size:
+        return abs(new.x0 - segment.x1)
+    is_aligned = abs(segment.x0 - new.x0) < 30
+    if is_aligned and 0 < height < 2.2 * size:
+        return 200 + height
+    return math.inf
 
 
 def text_of(found: list[Segment]) -> str:
