@@ -61,7 +61,11 @@ def seconds(work: Callable[[], object]) -> float:
 def write(generator: CausalGenerator, prompts: list[list[int]]) -> int:
     """Write a job for each prompt; the number of tokens written."""
     return sum(
-        int(sample(generator, prompts[start : start + BATCH], max_job_tokens=JOB_TOKENS).answer.sum())
+        int(
+            sample(
+                generator, prompts[start : start + BATCH], max_job_tokens=JOB_TOKENS
+            ).answer.sum()
+        )
         for start in range(0, len(prompts), BATCH)
     )
 
@@ -75,13 +79,17 @@ def peak() -> str:
 
 with tempfile.TemporaryDirectory() as name:
     place = Path(name)
-    generator = load_generator(sys.argv[1] if len(sys.argv) > 1 else str(random_model(place / "model")))
+    generator = load_generator(
+        sys.argv[1] if len(sys.argv) > 1 else str(random_model(place / "model"))
+    )
     market = Market(1)
     prompts, texts = views(
         market.jobs(N, "train"), market.resumes(N, "train"), form="text", max_words=200
     )
     asked = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
-    learned = sum(map(len, asked)) + sum(len(generator.tokenizer(text)["input_ids"]) for text in texts)
+    learned = sum(map(len, asked)) + sum(
+        len(generator.tokenizer(text)["input_ids"]) for text in texts
+    )
     where = torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"girl: {generator.model.num_parameters() / 1e9:.2f} billion parameters in {generator.model.dtype} on {where}"
@@ -94,7 +102,11 @@ with tempfile.TemporaryDirectory() as name:
     )
     for rank in (16, 0):
         training = Training(
-            1e-5, num_train_epochs=1.0, batch_size=max(1, BATCH // 8), lora_rank=rank, max_tokens=2_000
+            1e-5,
+            num_train_epochs=1.0,
+            batch_size=max(1, BATCH // 8),
+            lora_rank=rank,
+            max_tokens=2_000,
         )
         spent = seconds(
             lambda how=training: train_sft(
