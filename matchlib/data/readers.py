@@ -166,7 +166,7 @@ def _read_by_line(
         for line, value in frame["label"].items():
             if value not in allowed:
                 raise DataError(
-                    f"{path}:{line}: label {value!r} is not one of {', '.join(allowed)}"
+                    f"{path}:{line}: label {value[:60]!r} is not one of {', '.join(allowed)}"
                     + (
                         ": write 1 for accepted, 0 for rejected; drop unlabelled pairs"
                         if name == "labels"
