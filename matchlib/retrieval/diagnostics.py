@@ -95,10 +95,10 @@ def answer(hard: pd.DataFrame, *, system: str, measure: str) -> tuple[str, dict[
         n_systems = int((hard["task"] == row.task).sum())
         does = row.task.replace("_", "s ")  # "ranks resumes"
         clauses.append(
-            f"place {row.hard_place} of {n_systems} when it {does} (place {row.random_place} among "
-            f"random ones)"
+            f"{row.hard:.3f} [{row.hard_low:.3f}, {row.hard_high:.3f}] when it {does} (place "
+            f"{row.hard_place} of {n_systems}, among random ones {row.random_place})"
         )
         metrics[f"hard_place.{row.task}"] = int(row.hard_place)
         metrics[f"hard.{row.task}"] = round(row.hard, 4)
-    sentence = f"Among candidates that keywords rank high, {system} is at {' and '.join(clauses)}"
-    return f"{sentence}, by {measure}. One run: it explains this test.", metrics
+    sentence = f"Among candidates that keywords rank high, {system} reaches {measure} "
+    return f"{sentence}{' and '.join(clauses)}. One run: it explains this test.", metrics

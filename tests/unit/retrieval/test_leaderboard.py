@@ -396,3 +396,12 @@ def test_published_figures_are_the_papers():
         == 81.2
     )
     assert len(table) == 12 and table.drop(columns="paper").notna().all(axis=None)
+
+
+def test_the_answer_of_the_diagnostics_has_figure_interval_and_places():
+    row = {"system": "a", "hard": 0.5, "hard_low": 0.4, "hard_high": 0.6}
+    row |= {"hard_place": 2, "random_place": 1, "task": "rank_jobs"}
+    hard = pd.DataFrame([row, row | {"system": "b", "hard_place": 1}])
+    sentence, metrics = diagnostics.answer(hard, system="a", measure="RR")
+    assert "a reaches RR 0.500 [0.400, 0.600] when it ranks jobs (place 2 of 2" in sentence
+    assert metrics == {"hard_place.rank_jobs": 2, "hard.rank_jobs": 0.5}
