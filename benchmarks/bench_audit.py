@@ -25,7 +25,7 @@ from matchlib.analysis.mitigation import (
     fit_eraser,
     rerank_to_shares,
 )
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 
 N_JOBS = 200
 N_RESUMES = 600

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from matchlib.data.documents import WORD
 from matchlib.data.normal import plain
-from matchlib.data.pdf import read_pdf
 from matchlib.data.schema import DataError
-from matchlib.data.word import read_word
+from matchlib.documents.pdf import read_pdf
+from matchlib.documents.read import WORD
+from matchlib.documents.word import read_word
 
 OTHER_READERS = {
     ".pdf": ["pdftotext", "-q", "{}", "-"],

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.retrieval.encoder import Encoder
 
 ROUNDS, CACHED_BAR = 5, 50

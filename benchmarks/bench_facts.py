@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.analysis.facts import extract_facts
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.rules import split_items
 from matchlib.retrieval.encoder import Encoder
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.girl.models import CausalGenerator, load_generator, prompt_ids, sample
 from matchlib.girl.records import views
 from matchlib.girl.sft import Training, train_sft

@@ -30,7 +30,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.trainers import WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.girl.grpo import train_grpo
 from matchlib.girl.models import CausalGenerator, load_generator, prompt_ids, sample
 from matchlib.girl.ppo import PPO, train_ppo

@@ -5,7 +5,7 @@ import hashlib
 import sys
 import time
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 
 BAR, N = 2_000, 20_000
 

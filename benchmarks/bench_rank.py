@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.retrieval.encoder import EmbeddingCache, Encoder
 
 BAR_SECONDS, N_RESUMES, N_JOBS, DIM = 10, 10_000, 100, 384

@@ -17,7 +17,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.learning.preferences import build_preference_pairs, reference_margins
 from matchlib.learning.rankpo import PreferenceObjective, copy_encoder, train_rankpo
 from matchlib.learning.training import Settings, freeze_layers

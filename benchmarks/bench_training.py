@@ -16,7 +16,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.readers import read_rjdb
 from matchlib.learning.contrastive import train_contrastive
 from matchlib.learning.pairs import PairCollator, build_pairs

@@ -11,7 +11,7 @@ import pandas as pd
 from typer.testing import CliRunner
 
 from matchlib.cli import app
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 
 N_FILES = 10_000
 N_OF_EACH = 10

@@ -60,7 +60,7 @@ def tiny_model_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_tables():
     """A market of four occupations: jobs, resumes, labels, truth with a split column."""
-    from matchlib.data.market import Market
+    from matchlib.data.market.simulation import Market
 
     market = Market(3, occupations=4, true_fit_share=0.05)
     return market.tables({"train": (40, 60), "valid": (12, 24), "test": (12, 24)})

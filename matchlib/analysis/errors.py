@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from matchlib.analysis.suitability import PAIR_KEYS, Facts, facts_from_columns, unmet_requirements
-from matchlib.data.market import RULE_WEIGHT, TEXT_WEIGHT, Market
+from matchlib.data.market.config import RULE_WEIGHT, TEXT_WEIGHT
+from matchlib.data.market.simulation import Market
 from matchlib.data.words import UNSPACED, words
 from matchlib.retrieval.corpus import Corpus
 from matchlib.retrieval.metrics import qrels_from_labels, score_queries

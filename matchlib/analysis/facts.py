@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from matchlib.data.market import REGIONS
+from matchlib.data.market.config import REGIONS
+from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
-from matchlib.data.wording import SLOTS
 
 if TYPE_CHECKING:
     from matchlib.retrieval.encoder import Encoder

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.analysis.facts import extract_facts
-from matchlib.data.market import CITIES
+from matchlib.data.market.config import CITIES
 from matchlib.data.rules import split_items
 from matchlib.data.skills import LEVELS
 from matchlib.retrieval.encoder import Encoder

@@ -15,10 +15,10 @@ from matchlib.data.formats.fit import read_fit
 from matchlib.data.formats.rankpo import read_rankpo
 from matchlib.data.formats.rjdb import read_rjdb
 from matchlib.data.formats.talentclef import read_talentclef
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns, redact_tables
-from matchlib.data.reading import Reading, RowLog
+from matchlib.data.row_log import Reading, RowLog
 from matchlib.data.schema import DataError, check_references, check_table
 from matchlib.data.splits import check_splits, split_tables
 

@@ -18,7 +18,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.rules import split_items
 from matchlib.girl.records import in_a_line
 from matchlib.language.llm import Prompt

@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from matchlib.data.market import (
-    CITIES,
-    RULE_WEIGHT,
-    TEXT_WEIGHT,
-    Market,
-)
+from matchlib.data.market.config import CITIES, RULE_WEIGHT, TEXT_WEIGHT
+from matchlib.data.market.simulation import Market
 from matchlib.data.rules import shared_items, split_items
 from matchlib.data.skills import LEVELS
 from matchlib.girl.records import job_record, parse_job

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.files import read_rows
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError, check_table
 from matchlib.language.both_orders import ask_in_both_orders
 from matchlib.language.factory import language_model_from

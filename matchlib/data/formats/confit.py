@@ -10,7 +10,7 @@ import pandas as pd
 
 from matchlib.data.files import read_json, read_objects, read_rows
 from matchlib.data.privacy import protected_columns
-from matchlib.data.reading import Reading, RowLog
+from matchlib.data.row_log import Reading, RowLog
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 from matchlib.data.splits import drop_near_duplicates_across, settle_splits
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from matchlib.data.files import read_rows
-from matchlib.data.reading import Reading, RowLog
+from matchlib.data.row_log import Reading, RowLog
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 
 GRADES = {"No Fit": 0, "Potential Fit": 1, "Good Fit": 2}

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.files import read_objects
-from matchlib.data.reading import Reading, RowLog, Tables
+from matchlib.data.row_log import Reading, RowLog, Tables
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 from matchlib.data.splits import drop_near_duplicates_across, settle_splits
 

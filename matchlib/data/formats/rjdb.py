@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from matchlib.data.files import read_objects
-from matchlib.data.reading import Reading, RowLog, Tables
+from matchlib.data.row_log import Reading, RowLog, Tables
 from matchlib.data.schema import DataError
 from matchlib.data.splits import drop_near_duplicates_across
 

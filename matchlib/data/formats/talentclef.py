@@ -9,7 +9,7 @@ import pandas as pd
 
 from matchlib.data.files import read_fields, read_text
 from matchlib.data.normal import composed
-from matchlib.data.reading import Reading, RowLog, printable
+from matchlib.data.row_log import Reading, RowLog, printable
 from matchlib.data.schema import MAX_CHARACTERS, DataError
 
 LANGUAGES = ("en", "es", "en-es")

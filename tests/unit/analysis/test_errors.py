@@ -7,7 +7,7 @@ import pytest
 from matchlib.analysis import errors
 from matchlib.analysis.annotation import measure_agreement
 from matchlib.analysis.suitability import PAIR_KEYS, Facts, facts_from_columns
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.retrieval.corpus import Corpus
 from matchlib.retrieval.metrics import qrels_from_labels
 

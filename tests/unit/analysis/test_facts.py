@@ -15,9 +15,9 @@ from matchlib.analysis.facts import (
     split_segments,
     tokenize,
 )
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
+from matchlib.data.market.wording import SLOTS
 from matchlib.data.skills import load_graph
-from matchlib.data.wording import SLOTS
 from matchlib.retrieval.encoder import Encoder
 
 ADVERT = """Data analyst in Leeds, remote possible.

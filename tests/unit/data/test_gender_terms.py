@@ -12,7 +12,7 @@ from matchlib.data.gender_terms import (
     swap_gender_terms,
     term_pairs,
 )
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.names import unambiguous_names
 from matchlib.data.schema import DataError
 

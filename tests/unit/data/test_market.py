@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from matchlib.data.market import APPLICATION_SPLITS, NULL_WORLDS, VERSION, Market
+from matchlib.data.market.config import APPLICATION_SPLITS, NULL_WORLDS, VERSION
+from matchlib.data.market.simulation import Market
+from matchlib.data.market.wording import PROXIES, SLOTS
 from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError, check_references, check_table
 from matchlib.data.skills import load_graph
-from matchlib.data.wording import PROXIES, SLOTS
 
 SEEN, HELD_OUT = load_graph("seen"), load_graph("held_out")
 BY_NAME = {skill.name: skill.id for skill in SEEN.skills.values()}
@@ -89,7 +90,7 @@ def test_documents_do_not_depend_on_how_many_are_drawn(market):
 
 def test_the_bytes_do_not_depend_on_the_hash_seed():
     code = (
-        "import hashlib; from matchlib.data.market import Market; t = Market(5, detail=2, gender_shown=.5)"
+        "import hashlib; from matchlib.data.market.simulation import Market; t = Market(5, detail=2, gender_shown=.5)"
         ".tables({'train': (12, 20), 'test': (6, 9)}); "
         "print(hashlib.sha256(chr(0).join(f.to_csv(index=False) for f in t.values()).encode()).hexdigest())"
     )

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
+from matchlib.data.market.wording import PROXIES, SLOTS, Wording
 from matchlib.data.names import unambiguous_names
-from matchlib.data.wording import PROXIES, SLOTS, Wording
 
 FIELD = re.compile(r"\{(\w+)\}")
 

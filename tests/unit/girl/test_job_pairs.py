@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.rules import split_items
 from matchlib.girl.job_pairs import CORRUPTIONS, corrupted_pairs, hard_pairs, outcome_pairs
 from matchlib.girl.records import job_record, parse_job, resume_record

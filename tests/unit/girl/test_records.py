@@ -2,7 +2,7 @@
 
 import pytest
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError
 from matchlib.girl.records import (
     checked,

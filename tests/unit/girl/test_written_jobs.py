@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.girl.records import job_record
 from matchlib.girl.written_jobs import (
     JOB_COLUMNS,

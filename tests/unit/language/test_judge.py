@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from matchlib.data.market import Market
+from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError
 from matchlib.language import judge
 from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from lxml import etree  # comes with python-docx
 
-from matchlib.data.extract import FEW_LETTERS, Extract, count_letters, has_word, say_hidden
-from matchlib.data.markup import decode_page, read_markup
 from matchlib.data.schema import DataError
-from matchlib.data.word_styles import Look, Styles, is_on, is_shaded, local, value
+from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters, has_word, say_hidden
+from matchlib.documents.markup import decode_page, read_markup
+from matchlib.documents.word_styles import Look, Styles, is_on, is_shaded, local, value
 
 MAX_UNPACKED = 100_000_000
 """Bytes of XML that a Word file may hold once unpacked; a larger one is a decompression bomb."""

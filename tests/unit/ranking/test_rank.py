@@ -14,7 +14,7 @@ from matchlib.cli import app
 from matchlib.data.schema import DataError
 from matchlib.learning.card import set_audit
 from matchlib.outputs import check_outputs
-from matchlib.rank import open_ranker, rank_documents, require, write_ranking, write_trec
+from matchlib.ranking.rank import open_ranker, rank_documents, require, write_ranking, write_trec
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import EncoderError
 from matchlib.retrieval.trec import read_run

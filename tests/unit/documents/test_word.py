@@ -5,10 +5,10 @@ import zipfile
 
 import pytest
 
-from matchlib.data import word
-from matchlib.data.documents import read_documents
 from matchlib.data.schema import DataError
-from matchlib.data.word import read_word
+from matchlib.documents import word
+from matchlib.documents.read import read_documents
+from matchlib.documents.word import read_word
 
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 STRICT = "http://purl.oclc.org/ooxml/wordprocessingml/main"

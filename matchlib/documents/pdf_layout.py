@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from matchlib.data.pdf_page import LEAST_GAP, LEAST_OVERLAP, Piece, compose
+from matchlib.documents.pdf_page import LEAST_GAP, LEAST_OVERLAP, Piece, compose
 
 _CELL_GAP = 2.0
 """Font sizes between pieces of a line that are cells of a table, or of two columns."""

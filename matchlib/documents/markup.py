@@ -7,7 +7,7 @@ from html.entities import html5
 
 from lxml import etree
 
-from matchlib.data.extract import Extract, count_letters, say_hidden
+from matchlib.documents.extract import Extract, count_letters, say_hidden
 
 
 def _names(text: str) -> frozenset[str]:

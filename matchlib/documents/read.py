@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from matchlib.data.extract import Extract, has_word
 from matchlib.data.files import read_text
-from matchlib.data.markup import decode_page, read_markup, strip_markup
 from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns
 from matchlib.data.readers import read_columns
-from matchlib.data.reading import Reading, RowLog, printable
+from matchlib.data.row_log import Reading, RowLog, printable
 from matchlib.data.schema import MAX_CHARACTERS, DataError
+from matchlib.documents.extract import Extract, has_word
+from matchlib.documents.markup import decode_page, read_markup, strip_markup
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 WORD = (".docx", ".docm", ".dotx", ".dotm")
@@ -263,11 +263,11 @@ def _read_table(
 def _read(file: Path, encoding: str) -> Extract:
     kind = file.suffix.lower()
     if kind == ".pdf":
-        from matchlib.data.pdf import read_pdf
+        from matchlib.documents.pdf import read_pdf
 
         found = read_pdf(file)
     elif kind in WORD:
-        from matchlib.data.word import read_word
+        from matchlib.documents.word import read_word
 
         found = read_word(file)
     elif kind in PAGES:

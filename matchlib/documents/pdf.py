@@ -17,10 +17,11 @@ from typing import Any
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
 
-from matchlib.data.extract import FEW_LETTERS, Extract, count_letters, has_word
-from matchlib.data.pdf_fonts import UNREADABLE, looks_like_text
-from matchlib.data.pdf_layout import Segment, in_columns, put_fields, segments, text_of
-from matchlib.data.pdf_page import (
+from matchlib.data.schema import DataError
+from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters, has_word
+from matchlib.documents.pdf_fonts import UNREADABLE, looks_like_text
+from matchlib.documents.pdf_layout import Segment, in_columns, put_fields, segments, text_of
+from matchlib.documents.pdf_page import (
     Budget,
     PageContent,
     Piece,
@@ -31,7 +32,6 @@ from matchlib.data.pdf_page import (
     read_page,
     visible_box,
 )
-from matchlib.data.schema import DataError
 
 MAX_PAGES = 100
 MAX_FIELDS = 5_000

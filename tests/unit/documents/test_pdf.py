@@ -6,10 +6,10 @@ import zlib
 
 import pytest
 
-from matchlib.data.documents import read_documents
-from matchlib.data.pdf import read_pdf
-from matchlib.data.pdf_fonts import looks_like_text
 from matchlib.data.schema import DataError
+from matchlib.documents.pdf import read_pdf
+from matchlib.documents.pdf_fonts import looks_like_text
+from matchlib.documents.read import read_documents
 
 HELVETICA = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 FULL_PICTURE = "q 612 0 0 792 0 0 cm /Im Do Q\n"
@@ -440,7 +440,7 @@ def test_forms_that_draw_each_other_end(read):
 
 
 def test_pages_with_too_much_drawing_are_told_of_and_the_others_read(read, monkeypatch):
-    monkeypatch.setattr("matchlib.data.pdf_page.MAX_CONTENT", 2_000)
+    monkeypatch.setattr("matchlib.documents.pdf_page.MAX_CONTENT", 2_000)
     text, missing = read(line(LETTER), "0 0 m 1 1 l S " * 1_000)
     assert text == LETTER and missing == ["page 2: too much drawing to read; print it to a new PDF"]
 

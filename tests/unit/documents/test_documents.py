@@ -11,9 +11,10 @@ from docx import Document
 from docx.oxml import parse_xml
 from pypdf import PdfWriter
 
-from matchlib.data import documents, word
-from matchlib.data.documents import read_documents
 from matchlib.data.schema import DataError
+from matchlib.documents import read as documents
+from matchlib.documents import word
+from matchlib.documents.read import read_documents
 
 
 def write_pdf(path, text, *, encrypt=False):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NullObject, StreamObject
 
-from matchlib.data.pdf_fonts import UNREADABLE, PdfFont
+from matchlib.documents.pdf_fonts import UNREADABLE, PdfFont
 
 MAX_CONTENT = 10_000_000
 """Bytes of drawing operators that a page may have; a drawing of a town has more, a resume has a

@@ -5,8 +5,8 @@ import time
 import pandas as pd
 import pytest
 
-from matchlib.data.documents import read_documents
-from matchlib.data.markup import decode_page, read_markup, strip_markup
+from matchlib.documents.markup import decode_page, read_markup, strip_markup
+from matchlib.documents.read import read_documents
 
 
 @pytest.mark.parametrize(

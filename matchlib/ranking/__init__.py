@@ -1,0 +1,1 @@
+"""Ranked lists of people for a job, or of jobs for a person, with reasons: `matchlib rank`."""
