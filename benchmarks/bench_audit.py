@@ -216,7 +216,7 @@ def main(n_null=400, n_biased=200, occupations=14):
         tables.append(mitigate(1_000 + number, occupations, MITIGATED_BIAS))
     # signed excesses are averaged first, so that their noise is not counted as a gap
     shown = ["gap", "excess", "chance", "value", "cost"]
-    means = pd.concat(tables).groupby(["channel", "mitigation", "strength"])[shown].mean()
+    means = pd.concat(tables).groupby(["judgments", "mitigation", "strength"])[shown].mean()
     untreated = means.xs(UNTREATED, level="mitigation").droplevel("strength")
     untreated_excess = untreated["excess"].reindex(means.index.get_level_values(0))
     means["excess_left"] = means["excess"] / untreated_excess.to_numpy()

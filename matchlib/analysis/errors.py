@@ -401,12 +401,12 @@ def summarise_errors(
             f"; the rules agree with the market's truth in {row.agree:.0%} (kappa {row.kappa:.2f})"
         )
     first_filters = filters[filters["task"] == filters["task"].iloc[0]]
-    has_truth = first_filters["channel"].eq("true_fit").any()
-    channel = "true_fit" if has_truth else "observed"
+    has_truth = first_filters["judgments"].eq("true_fit").any()
+    judgments = "true_fit" if has_truth else "observed"
     systems = []
-    for row in first_filters[first_filters["channel"] == channel].to_dict("records"):
+    for row in first_filters[first_filters["judgments"] == judgments].to_dict("records"):
         systems.append(f"{row['system']} {row['nDCG@10']:.3f}")
-    sentences.append(f"nDCG@10 by {channel}: {', '.join(systems)}")
+    sentences.append(f"nDCG@10 by {judgments}: {', '.join(systems)}")
     sentences.append("One run, no verdict.")
     return ". ".join(sentences)
 

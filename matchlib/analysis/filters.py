@@ -76,7 +76,7 @@ def compare_filters(
 
     rankings: system -> task -> ranking; judgment_sets: name -> judged pairs; facts: source -> facts
     by which candidates are called unsuitable; clusters: task -> query_id -> cluster.
-    Returns task, channel (the judgment set), system, "unsuitable, <source>", nDCG@10, n,
+    Returns task, judgments (the judgment set), system, "unsuitable, <source>", nDCG@10, n,
     n_clusters, low, high, and the difference from the baseline with its interval and p.
     """
     rows = []
@@ -88,7 +88,7 @@ def compare_filters(
             top = ranking[ranking["rank"] <= cutoff]
             task_rankings[system] = ranking
             unsuitable[system] = _unsuitable_shares(top, task, facts)
-        for channel, judged_pairs in judgment_sets.items():
+        for judgments, judged_pairs in judgment_sets.items():
             qrels = qrels_from_labels(judged_pairs, task)
             compared = compare_systems(
                 _ndcg_by_query(task_rankings, qrels),
@@ -97,7 +97,7 @@ def compare_filters(
             )
             for score in compared.to_dict("records"):
                 system = score["system"]
-                row = {"task": task, "channel": channel, "system": system}
+                row = {"task": task, "judgments": judgments, "system": system}
                 row.update(unsuitable[system])
                 row.update(_score_columns(score))
                 rows.append(row)

@@ -25,7 +25,7 @@ from matchlib.retrieval.metrics import compare_systems, qrels_from_labels, score
 
 UNTREATED = "untreated"
 """Name of the ranking that mitigations are compared with."""
-BOARD_COLUMNS = ["system", "task", "measure", "channel", "value"]
+BOARD_COLUMNS = ["system", "task", "measure", "judgments", "value"]
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def compare_mitigations(
     same everywhere, so that the sign of gap - gap_expected can be averaged over seeds; measure: of
     quality; depth: ranks that it sees, no fewer than its cutoff.
 
-    Returns mitigation, strength, channel (the judgment set), group, gap, gap_low, gap_high,
+    Returns mitigation, strength, judgments (the judgment set), group, gap, gap_low, gap_high,
     gap_expected (with groups permuted within strata), excess (gap - gap_expected, signed), chance
     (the mean of |excess| where groups do not matter), p, then measure, value, low, high, change,
     change_low, change_high (paired, against untreated), cost (-change / untreated), n: queries,
@@ -255,16 +255,16 @@ def compare_mitigations(
     if group not in known_groups:
         raise DataError(f"group {group!r} is not in {column}; it has {', '.join(known_groups)}")
     rows = []
-    for channel, judged_pairs in judgment_sets.items():
+    for judgments, judged_pairs in judgment_sets.items():
         qrels = qrels_from_labels(judged_pairs, "rank_resumes")
         quality = _score_treated(treated, qrels, measure, depth, settings.clusters)
         untreated_value = quality.loc[treated[0].label, "value"]
         for one, audit in zip(treated, audits, strict=True):
-            gap = _gap_of(audit, channel, group)
+            gap = _gap_of(audit, judgments, group)
             row = {
                 "mitigation": one.mitigation,
                 "strength": one.strength,
-                "channel": channel,
+                "judgments": judgments,
                 "group": group,
             }
             row.update(_gap_columns(gap))
@@ -294,11 +294,11 @@ def _score_treated(
 
 def _gap_of(
     audit: pd.DataFrame,
-    channel: str,
+    judgments: str,
     group: str,
 ) -> pd.Series:
     """The audit's row of a group's recall gap."""
-    is_gap = audit["measure"] == f"recall gap, {channel}"
+    is_gap = audit["measure"] == f"recall gap, {judgments}"
     return audit[is_gap].set_index("group").loc[group]
 
 
@@ -359,13 +359,13 @@ def _audit_rows(audits: pd.DataFrame) -> list[dict[str, object]]:
         row = {
             "system": test["system"],
             "measure": f"excess of {test['group']}: {test['measure']}",
-            "channel": "audit",
+            "judgments": "audit",
             "value": test["value"] - test["expected"],
         }
         rows.append(row)
     for system, audit in audits.groupby("system", sort=False):
         n_flags = float(count_flags(audit))
-        row = {"system": system, "measure": "flags", "channel": "audit", "value": n_flags}
+        row = {"system": system, "measure": "flags", "judgments": "audit", "value": n_flags}
         rows.append(row)
     return rows
 
@@ -380,13 +380,13 @@ def _mitigation_rows(compared: pd.DataFrame) -> list[dict[str, object]]:
         excess = {
             "system": system,
             "measure": f"excess of {treated['group']}: recall gap",
-            "channel": treated["channel"],
+            "judgments": treated["judgments"],
             "value": treated["excess"],
         }
         quality = {
             "system": system,
             "measure": treated["measure"],
-            "channel": treated["channel"],
+            "judgments": treated["judgments"],
             "value": treated["value"],
         }
         rows.extend([excess, quality])
@@ -402,7 +402,7 @@ def _counterfactual_rows(counterfactual: pd.DataFrame) -> list[dict[str, object]
         row = {
             "system": shift["system"],
             "measure": f"places up when swapped: {shift['group']}",
-            "channel": "swapped",
+            "judgments": "swapped",
             "value": shift["value"],
         }
         rows.append(row)

@@ -372,7 +372,7 @@ def leaderboard_rows(
     win_rates: pd.DataFrame,
     recommender: pd.DataFrame,
 ) -> pd.DataFrame:
-    """What the ledger reads of a run: system, task, measure, channel, value.
+    """What the ledger reads of a run: system, task, measure, judgments, value.
 
     fits: table of `mean_fits`; win_rates: table of `compare_arms_by_fit`; recommender: table of
     `recommend.compare_arms`, whose predictors are the tasks. Each may be empty.
@@ -401,7 +401,7 @@ def leaderboard_rows(
                 row["AUC"],
             )
         )
-    return pd.DataFrame(rows, columns=["system", "task", "measure", "channel", "value"])
+    return pd.DataFrame(rows, columns=["system", "task", "measure", "judgments", "value"])
 
 
 def describe(arms: Mapping[str, pd.DataFrame], resumes: pd.DataFrame) -> pd.DataFrame:

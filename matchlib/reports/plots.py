@@ -229,10 +229,10 @@ def plot_policy(log: pd.DataFrame) -> Figure:
 
 
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
-    """Every system's value with its 95% interval, one panel a channel and task."""
+    """Every system's value with its 95% interval, one panel a set of judgments and task."""
     part = board[board["measure"] == measure]
-    part = part.drop_duplicates(["channel", "task", "system"])
-    panels = part.groupby(["channel", "task"], sort=False)
+    part = part.drop_duplicates(["judgments", "task", "system"])
+    panels = part.groupby(["judgments", "task"], sort=False)
     systems = list(part["system"].unique())
     n_columns = min(2, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
@@ -245,11 +245,11 @@ def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure
         sharey=True,
         figsize=(9, panel_height * n_rows),
     )
-    for axis, ((channel, task), rows) in zip(axes.flat, panels, strict=False):
+    for axis, ((judgments, task), rows) in zip(axes.flat, panels, strict=False):
         n = int(rows["n"].iloc[0])
         rows = rows.set_index("system").loc[systems[::-1]]
         _draw_intervals(axis, rows)
-        panel = f"{_label(task.replace('_', ' '))}, against {_label(channel)} labels"
+        panel = f"{_label(task.replace('_', ' '))}, against {_label(judgments)} labels"
         axis.set_title(f"{panel} (n = {n:,})", fontsize=10)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes[-1]:

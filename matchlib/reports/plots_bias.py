@@ -94,21 +94,21 @@ def plot_mitigations(compared: pd.DataFrame) -> Figure:
     the untreated ranking, the grey band the 95% interval of its gap, the dashed line the gap
     expected with permuted groups.
     """
-    channels = list(compared["channel"].unique())
+    judgment_sets = list(compared["judgments"].unique())
     figure, axes = plt.subplots(
         1,
-        len(channels),
+        len(judgment_sets),
         squeeze=False,
-        figsize=(4.5 * len(channels), 3.2),
+        figsize=(4.5 * len(judgment_sets), 3.2),
     )
-    for axis, channel in zip(axes[0], channels, strict=True):
-        _plot_channel(axis, compared[compared["channel"] == channel])
-        axis.set_title(f"against {_label(channel)}", fontsize=10)
+    for axis, judgments in zip(axes[0], judgment_sets, strict=True):
+        _plot_judgments(axis, compared[compared["judgments"] == judgments])
+        axis.set_title(f"against {_label(judgments)}", fontsize=10)
     axes[0][0].legend(fontsize=7)
     return figure
 
 
-def _plot_channel(axis: Axes, rows: pd.DataFrame) -> None:
+def _plot_judgments(axis: Axes, rows: pd.DataFrame) -> None:
     untreated = rows.iloc[0]
     by_mitigation = rows[1:].groupby("mitigation", sort=False)
     for marker, (name, treated) in zip(MARKERS, by_mitigation, strict=False):

@@ -16,8 +16,8 @@ def compare_with_validation(
     is the choice; that another row is better on the test is what choosing costs.
     """
     part = board[board["measure"].eq(measure) & board["system"].isin(list(arms))]
-    once = part.drop_duplicates(["channel", "system", "task"])
-    means = once.pivot_table(index="system", columns="channel", values="value", sort=False)
+    once = part.drop_duplicates(["judgments", "system", "task"])
+    means = once.pivot_table(index="system", columns="judgments", values="value", sort=False)
     known = pd.DataFrame.from_dict(arms, orient="index").rename_axis("system")
     table = known.join(means.add_prefix("test, "))
     return table.sort_values("validation", ascending=False, kind="stable").reset_index()
@@ -33,20 +33,20 @@ def gain_parts(
 ) -> pd.DataFrame:
     """How much of a system's gain over the untrained encoder a control has that never saw a decision.
 
-    board: of `build_leaderboard`, with `start` and `control` among its baselines. Returns channel,
+    board: of `build_leaderboard`, with `start` and `control` among its baselines. Returns judgments,
     task, the value of all three, by_applying (control - start), by_deciding (system - control),
     deciding_low, deciding_high (95%), p_holm, n (queries), n_clusters.
     """
     part = board[board["measure"] == measure]
-    once = part.drop_duplicates(["channel", "task", "system"])
-    values = once.pivot(index=["channel", "task"], columns="system", values="value")
+    once = part.drop_duplicates(["judgments", "task", "system"])
+    values = once.pivot(index=["judgments", "task"], columns="system", values="value")
     decided = part[part["system"].eq(system) & part["baseline"].eq(control)]
     rows = []
     for row in decided.itertuples():
-        by_system = values.loc[(row.channel, row.task)]
+        by_system = values.loc[(row.judgments, row.task)]
         rows.append(
             {
-                "channel": row.channel,
+                "judgments": row.judgments,
                 "task": row.task,
                 start: by_system[start],
                 control: by_system[control],
@@ -64,16 +64,16 @@ def gain_parts(
 
 
 def seed_variance(board: pd.DataFrame, *, measure: str) -> pd.DataFrame:
-    """What the training seed alone changes: one row a channel, task and system trained several times.
+    """What the training seed alone changes, for each system that was trained several times.
 
-    Trainings of one system are named system, system@2, system@3, ... Returns channel, task, system,
-    trainings, mean, lowest, highest, and queries: the mean width of their intervals over queries,
-    to compare the spread with.
+    Trainings of one system are named system, system@2, system@3, ... Returns one row a set of
+    judgments, task and system: judgments, task, system, trainings, mean, lowest, highest, and
+    queries: the mean width of their intervals over queries, to compare the spread with.
     """
-    once = board[board["measure"] == measure].drop_duplicates(["channel", "task", "system"])
+    once = board[board["measure"] == measure].drop_duplicates(["judgments", "task", "system"])
     trained = once["system"].str.split("@").str[0]
     once = once.assign(system=trained, width=once["high"] - once["low"])
-    by_system = once.groupby(["channel", "task", "system"], sort=False)
+    by_system = once.groupby(["judgments", "task", "system"], sort=False)
     table = by_system.agg(
         trainings=("value", "size"),
         mean=("value", "mean"),

@@ -29,7 +29,7 @@ COMPLETE = ("true_fit",)
 
 SCHEMA = pa.DataFrameSchema(
     {
-        "channel": pa.Column(str),
+        "judgments": pa.Column(str),
         "system": pa.Column(str),
         "task": pa.Column(str, pa.Check.isin(TASKS)),
         "measure": pa.Column(str),
@@ -46,9 +46,9 @@ SCHEMA = pa.DataFrameSchema(
         "p_holm": pa.Column(float, pa.Check.in_range(0, 1), nullable=True),
     }
 )
-"""leaderboard.csv: one row a set of judgments (channel), system, task, measure and baseline; the
+"""leaderboard.csv: one row a set of judgments, system, task, measure and baseline; the
 difference and its test are empty where the system is the baseline itself."""
-KEY = ["channel", "system", "task", "measure", "baseline"]
+KEY = ["judgments", "system", "task", "measure", "baseline"]
 """Columns that tell the rows of a leaderboard apart."""
 
 
@@ -87,7 +87,7 @@ def build_leaderboard(
             groups = None if clusters is None else clusters[task]
             for baseline in baselines:
                 table = compare_systems(scores, baseline=baseline, clusters=groups)
-                tables.append(table.assign(channel=name, task=task, baseline=baseline))
+                tables.append(table.assign(judgments=name, task=task, baseline=baseline))
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     return adjust_for_multiplicity(board)[[*facts, *SCHEMA.columns]]
 
@@ -118,7 +118,7 @@ def adjust_for_multiplicity(board: pd.DataFrame) -> pd.DataFrame:
 
     All pairs of a system and a baseline are one family; a pair of two baselines counts once.
     """
-    family = ["channel", "task", "measure"]
+    family = ["judgments", "task", "measure"]
     pairs = [sorted(pair) for pair in zip(board["system"], board["baseline"], strict=True)]
     board = board.assign(pair=[" and ".join(pair) for pair in pairs])
     tests = board.dropna(subset="p").drop_duplicates([*family, "pair"])
@@ -143,7 +143,7 @@ def alignment_rows(
 ) -> pd.DataFrame:
     """Rows of the leaderboard with alignment as the measure: agreement with preferences, a job a query.
 
-    preferences: name of the set of pairs -> preferences. The channel is "judge", the measure
+    preferences: name of the set of pairs -> preferences. The judgments are "judge", the measure
     "alignment, <name>".
     """
     part = {"jobs": corpus.jobs, "resumes": corpus.resumes}
@@ -159,7 +159,7 @@ def alignment_rows(
             table = compare_systems(pd.concat(scores), baseline=baseline, clusters=groups)
             tables.append(table.assign(baseline=baseline))
     board = pd.concat(tables, ignore_index=True)
-    return adjust_for_multiplicity(board.assign(**facts, channel="judge", task="rank_resumes"))
+    return adjust_for_multiplicity(board.assign(**facts, judgments="judge", task="rank_resumes"))
 
 
 def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFrame:
@@ -171,7 +171,7 @@ def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFra
     rows = kept.rename(columns={"curve": "system", "ndcg": "value"})[["system", "value"]]
     return rows.assign(
         **facts,
-        channel="rule",
+        judgments="rule",
         task="rank_resumes",
         measure=[f"nDCG@20 at equal alignment: {first} and {second}" for first, second in pairs],
     )
@@ -182,7 +182,7 @@ def overview(
 ) -> pd.DataFrame:
     """One row a system, for reading: each measure's value with its interval, the first one's test, n."""
     part = board[
-        board["channel"].eq(judgments) & board["task"].eq(task) & board["baseline"].eq(baseline)
+        board["judgments"].eq(judgments) & board["task"].eq(task) & board["baseline"].eq(baseline)
     ]
     measures = [measure for measure in measures if measure in set(part["measure"])]
     systems = list(dict.fromkeys(part["system"]))
@@ -199,7 +199,7 @@ def overview(
 
 def primary_judgments(board: pd.DataFrame) -> str:
     """The set of judgments furthest from the labels that a leaderboard has."""
-    present = set(board["channel"])
+    present = set(board["judgments"])
     return next(name for name in JUDGMENT_LABELS if name in present)
 
 
@@ -207,7 +207,7 @@ def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> st
     """The answer in words: a system against every baseline, by task, on `primary_judgments`."""
     judgments = primary_judgments(board)
     part = board[
-        board["system"].eq(system) & board["measure"].eq(measure) & board["channel"].eq(judgments)
+        board["system"].eq(system) & board["measure"].eq(measure) & board["judgments"].eq(judgments)
     ]
     clauses = []
     for task, rows in part[part["baseline"] != system].groupby("task", sort=False):
@@ -231,7 +231,7 @@ def _interval(low: float, high: float, sign: str = "") -> str:
 
 def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
     """{"<system>.<task>": value} of one measure on `primary_judgments`; stage 1 and its rivals first."""
-    part = board[board["measure"].eq(measure) & board["channel"].eq(primary_judgments(board))]
+    part = board[board["measure"].eq(measure) & board["judgments"].eq(primary_judgments(board))]
     once = part.drop_duplicates(["system", "task"])
     values = once.set_index(["system", "task"])["value"]
     present = list(dict.fromkeys(once["system"]))

@@ -30,25 +30,27 @@ STATUSES = ("preregistered", "exploratory")
 
 
 def seed_values(
-    boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, channel: str
+    boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, judgments: str
 ) -> pd.DataFrame:
     """One row a world, seed and system: the mean of the tasks that have the measure (both, or
     rank_resumes alone).
 
     boards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure give no
     row.
-    Returns world, seed, system, measure, channel, value. Raises DataError if no board has the
+    Returns world, seed, system, measure, judgments, value. Raises DataError if no board has the
     measure.
     """
     rows = []
     for (world, seed), board in boards.items():
-        part = board[board["measure"].eq(measure) & board["channel"].eq(channel)]
+        part = board[board["measure"].eq(measure) & board["judgments"].eq(judgments)]
         values = part.drop_duplicates(["system", "task"]).groupby("system")["value"].mean()
-        rows += [(world, seed, system, measure, channel, value) for system, value in values.items()]
+        rows += [
+            (world, seed, system, measure, judgments, value) for system, value in values.items()
+        ]
     if not rows:
         known = sorted({name for board in boards.values() for name in board["measure"]})
-        raise DataError(f"no board has {measure} against {channel}; they have {', '.join(known)}")
-    return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "channel", "value"])
+        raise DataError(f"no board has {measure} against {judgments}; they have {', '.join(known)}")
+    return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "judgments", "value"])
 
 
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +62,7 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
       baselines     systems it is compared with, or `against`, a number
       kind          "above" (default), "below" or "not below"
       baseline_world  where the baselines stand in another world of the same seeds
-      measure, channel  where values hold several
+      measure, judgments  where values hold several
       margin        smallest difference that matters, in the measure's unit; .01 where the measure
       is nDCG status, since "preregistered" or "exploratory", and the date from which the claim has
       stood null_world    the world in which the effect must vanish, or "none"
@@ -176,9 +178,9 @@ def _check_null_world(claim: Mapping[str, Any], values: pd.DataFrame) -> None:
 
 
 def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system: str) -> pd.Series:
-    """seed -> value of a system in a world, by the claim's measure and channel."""
+    """seed -> value of a system in a world, by the claim's measure and judgments."""
     chosen = values["world"] == world
-    for key in ("measure", "channel"):
+    for key in ("measure", "judgments"):
         chosen &= values[key] == claim.get(key, values[key].iloc[0])
     own = values[chosen & values["system"].eq(system)]
     if own.empty:

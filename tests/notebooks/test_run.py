@@ -157,12 +157,12 @@ def test_pages_of_a_run_hold_in_a_browser(smoke, browser, page):
     assert browser.evaluate("document.scripts.length") == 0
 
 
-def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
+def test_leaderboard_has_every_system_both_ways_by_both_sets_of_judgments(smoke):
     board = pd.read_csv(smoke / "11_leaderboard" / "leaderboard.csv")
     assert {
         "dataset",
         "label_source",
-        "channel",
+        "judgments",
         "system",
         "task",
         "measure",
@@ -174,7 +174,7 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
         "baseline",
         "p",
     } <= set(board.columns)
-    judged, curves = (board[board["channel"] == channel] for channel in ("judge", "rule"))
+    judged, curves = (board[board["judgments"] == name] for name in ("judge", "rule"))
     assert (
         set(judged["system"]) == SYSTEMS and len(judged) == len(SYSTEMS) * 2 * BASELINES
     )  # top and uniform
@@ -183,9 +183,9 @@ def test_leaderboard_has_every_system_both_ways_on_both_channels(smoke):
     points = pd.read_csv(smoke / "11_leaderboard" / "frontier.csv")
     assert points["curve"].tolist() == ["rankpo sigmoid with replay held to 10%"]
     assert points["alignment"].between(0, 1).all()
-    board = board[board["channel"].isin(["observed", "true_fit"])]
+    board = board[board["judgments"].isin(["observed", "true_fit"])]
     assert set(board["system"]) == SYSTEMS
-    cells = board[["system", "task", "channel", "measure", "baseline"]]
+    cells = board[["system", "task", "judgments", "measure", "baseline"]]
     assert (
         len(cells.drop_duplicates()) == len(board) == len(SYSTEMS) * 2 * (4 + 3) * BASELINES
     )  # Judged@10: observed

@@ -23,7 +23,7 @@ def figures(text):
     yield plots.plot_agreement(
         pd.DataFrame({"similarity": [0.1, 0.2], "kind": [text, "rules select"]})
     )
-    values |= dict.fromkeys(("channel", "task", "system"), text)
+    values |= dict.fromkeys(("judgments", "task", "system"), text)
     yield plots.plot_leaderboard(pd.DataFrame([values]), measure=text)
     yield plots.plot_weights(
         pd.DataFrame({"weight": [0, 1], "ndcg": [0.1, 0.2], "system": text}), 0.5

@@ -89,8 +89,8 @@ def test_every_mitigation_starts_at_the_untreated_ranking():
         gap_high=-0.2,
         measure="nDCG@10",
     )
-    channels = [compared.assign(channel=channel) for channel in ("observed", FORMULA)]
-    figure = plots_bias.plot_mitigations(pd.concat(channels))
+    parts = [compared.assign(judgments=name) for name in ("observed", FORMULA)]
+    figure = plots_bias.plot_mitigations(pd.concat(parts))
     figure.canvas.draw()
     assert len(figure.axes) == 2
     erasure = figure.axes[0].lines[0]

@@ -286,7 +286,7 @@ def test_the_headline_names_the_classes_and_every_filter():
     filters = pd.DataFrame(
         {
             "task": "rank_resumes",
-            "channel": "true_fit",
+            "judgments": "true_fit",
             "system": ["encoder", "place"],
             "nDCG@10": [0.4, 0.5],
         }

@@ -340,7 +340,7 @@ COMPARED = pd.DataFrame(
     {
         "mitigation": ["untreated", "erasure"],
         "strength": [0.0, 0.5],
-        "channel": "true_fit",
+        "judgments": "true_fit",
         "group": "woman",
         "excess": [-0.2, np.nan],
         "measure": "nDCG@10",
@@ -358,7 +358,7 @@ SWAPPED = pd.DataFrame(
 
 
 @pytest.mark.parametrize(
-    ("measure", "channel", "expected"),
+    ("measure", "judgments", "expected"),
     [
         ("excess of woman: share", "audit", {"stage1": pytest.approx(-0.1), "pretrained": 0.0}),
         ("flags", "audit", {"stage1": 1.0, "pretrained": 0.0}),
@@ -367,9 +367,9 @@ SWAPPED = pd.DataFrame(
         ("places up when swapped: woman", "swapped", {"pretrained": 3.0}),
     ],
 )
-def test_the_ledger_reads_audits_and_mitigations(measure, channel, expected):
+def test_the_ledger_reads_audits_and_mitigations(measure, judgments, expected):
     boards = {("shown", "1"): leaderboard_rows(AUDITS, COMPARED, SWAPPED)}
-    values = seed_values(boards, measure=measure, channel=channel)
+    values = seed_values(boards, measure=measure, judgments=judgments)
     assert values.set_index("system")["value"].to_dict() == expected
 
 

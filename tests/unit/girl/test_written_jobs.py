@@ -210,7 +210,7 @@ def finished_run(policy="ppo"):
 def test_the_ledger_reads_a_run():
     boards = {("market", "1"): leaderboard_rows(*finished_run())}
     read = {
-        m: seed_values(boards, measure=m, channel=c).set_index("system")["value"].to_dict()
+        m: seed_values(boards, measure=m, judgments=c).set_index("system")["value"].to_dict()
         for m, c in (
             ("true fit", "true_fit"),
             ("net win rate of ppo greedy over sft greedy", "true_fit"),
@@ -244,7 +244,7 @@ def test_every_claim_says_what_it_is_and_reads_what_a_run_writes():
         has = leaderboard_rows(*finished_run(policy))
         has = has[
             has["measure"].eq(claim.get("measure", settings["measure"]))
-            & has["channel"].eq(claim.get("channel", settings["channel"]))
+            & has["judgments"].eq(claim.get("judgments", settings["judgments"]))
         ]
         assert {claim["system"], *claim.get("baselines", [])} <= set(has["system"]), name
         compared = [claim["system"], *claim.get("baselines", [])]
@@ -266,11 +266,11 @@ def test_the_ledger_judges_the_claims_on_what_runs_write():
         policy = (changes or {}).get("06_girl", {}).get("optimizer", "ppo")
         boards |= {(world, str(seed)): leaderboard_rows(*finished_run(policy)) for seed in range(6)}
     wanted = {
-        (claim.get("measure", settings["measure"]), claim.get("channel", settings["channel"]))
+        (claim.get("measure", settings["measure"]), claim.get("judgments", settings["judgments"]))
         for claim in settings["claims"]
     }
     values = pd.concat(
-        [seed_values(boards, measure=m, channel=c) for m, c in sorted(wanted, reverse=True)]
+        [seed_values(boards, measure=m, judgments=c) for m, c in sorted(wanted, reverse=True)]
     )
     judged = judge(settings["claims"], values)
     assert len(judged) == len(settings["claims"]) and set(judged["verdict"]) <= {

@@ -164,10 +164,10 @@ def board(corpus, labels) -> pd.DataFrame:
         "stage1": planted(corpus, right=40, seed=2),
     }
     rankings = {name: corpus.rank(hits) for name, hits in systems.items()}
-    channels = {"observed": labels.iloc[:4], "true_fit": labels.drop(columns="label")}
+    judgments = {"observed": labels.iloc[:4], "true_fit": labels.drop(columns="label")}
     return lb.build_leaderboard(
         rankings,
-        channels,
+        judgments,
         measures=["nDCG@10", "RR"],
         baselines=["pretrained", "stage1"],
         clusters=corpus.clusters("occupation"),
@@ -179,7 +179,7 @@ def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
     assert list(board.columns) == [
         "dataset",
         "seed",
-        "channel",
+        "judgments",
         "system",
         "task",
         "measure",
@@ -195,7 +195,7 @@ def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
         "p",
         "p_holm",
     ]
-    key = ["channel", "system", "task", "measure", "baseline"]
+    key = ["judgments", "system", "task", "measure", "baseline"]
     assert len(board) == 2 * 3 * 2 * 2 * 2 and not board.duplicated(key).any()
     own = board["system"] == board["baseline"]
     tested = ["difference", "difference_low", "difference_high", "p", "p_holm"]
@@ -205,7 +205,7 @@ def test_leaderboard_has_its_columns_and_one_row_a_baseline(board):
 
 
 def test_leaderboard_values(board):
-    cell = board.set_index(["channel", "system", "task", "measure", "baseline"])
+    cell = board.set_index(["judgments", "system", "task", "measure", "baseline"])
     best = cell.loc[("true_fit", "stage1", "rank_resumes", "nDCG@10", "pretrained")]
     assert best["value"] == 1.0 and best["difference"] > 0
     assert (best["n"], best["n_clusters"]) == (6, 3)
@@ -225,7 +225,7 @@ def test_p_is_adjusted_within_a_table_with_every_pair_once():
         {"system": list("abcc"), "baseline": list("baab"), "p": [0.01, 0.01, 0.02, 0.5]}
     )
     found = lb.adjust_for_multiplicity(
-        board.assign(channel="observed", task="rank_jobs", measure="RR")
+        board.assign(judgments="observed", task="rank_jobs", measure="RR")
     )
     assert found["p_holm"].tolist() == pytest.approx(
         [0.03, 0.03, 0.04, 0.5]
@@ -336,7 +336,7 @@ def test_headline_and_key_figures_rest_on_the_truth_in_whatever_order_the_rows_a
         assert "Judged by who truly fits" in sentence and "not a verdict" in sentence
         figures = lb.key_figures(rows, measure="RR")
         assert figures["stage1.rank_resumes"] == 1.0 and len(figures) == 6
-    assert lb.primary_judgments(board[board["channel"] == "observed"]) == "observed"
+    assert lb.primary_judgments(board[board["judgments"] == "observed"]) == "observed"
 
 
 def test_a_leaderboard_is_checked_before_it_is_written(board, tmp_path):
@@ -372,7 +372,7 @@ def test_alignment_is_a_measure_of_the_board(corpus):
         facts={"seed": 1},
     )
     own = rows[rows["system"] == "stage1"].iloc[0]
-    assert own[["measure", "channel", "task"]].tolist() == [
+    assert own[["measure", "judgments", "task"]].tolist() == [
         "alignment, top",
         "judge",
         "rank_resumes",

@@ -19,7 +19,7 @@ def table(**systems):
         for seed in range(len(values))
     ]
     frame = pd.DataFrame(rows, columns=["world", "seed", "system", "value"])
-    return frame.assign(measure="nDCG@10", channel="true_fit")
+    return frame.assign(measure="nDCG@10", judgments="true_fit")
 
 
 def claim(system, *baselines, kind="above"):
@@ -100,23 +100,23 @@ def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
             "system": ["a", "a", "a"],
             "task": ["rank_resumes", "rank_jobs", "rank_jobs"],
             "measure": ["nDCG@10"] * 3,
-            "channel": ["true_fit"] * 3,
+            "judgments": ["true_fit"] * 3,
             "value": [0.2, 0.4, 0.4],
         }
     )
-    values = seed_values({("market", "1"): board}, measure="nDCG@10", channel="true_fit")
+    values = seed_values({("market", "1"): board}, measure="nDCG@10", judgments="true_fit")
     assert values.to_dict("records") == [
         {
             "world": "market",
             "seed": "1",
             "system": "a",
             "measure": "nDCG@10",
-            "channel": "true_fit",
+            "judgments": "true_fit",
             "value": pytest.approx(0.3),
         }
     ]
     with pytest.raises(DataError, match="no board has RR against true_fit; they have nDCG@10"):
-        seed_values({("market", "1"): board}, measure="RR", channel="true_fit")
+        seed_values({("market", "1"): board}, measure="RR", judgments="true_fit")
     with pytest.raises(DataError, match="'z' was not run in the world 'market', which has a, b"):
         judge([claim("z", "b")], table(a=BASE, b=BASE))
     with pytest.raises(DataError, match="kind 'better' is not one of"):
