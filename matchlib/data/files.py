@@ -19,7 +19,7 @@ from matchlib.data.schema import DataError
 
 csv.field_size_limit(
     2**31 - 1
-)  # a field of any length is read; schema.MAX_CHARACTERS then says what is too long
+)  # a field of any length is read; document_check.MAX_CHARACTERS then says what is too long
 
 
 Spoiled = Callable[[int, str], None]

@@ -5,12 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pandera.pandas as pa
 
-MAX_CHARACTERS = 1_000_000
-"""Longest text a table may hold; a longer one is a file that was pasted whole, not a document."""
-
-ROUNDED_ID = r"\d(?:[.,]\d+)?E\+\d+"
-"""What spreadsheets make of a long number: 9912140633506421 becomes 9.91214E+15, as do others like
-it."""
+from matchlib.data.document_check import ID_FAULTS, TEXT_FAULTS, Fault
 
 SPLITS = ("train", "valid", "test")
 SOURCES = ("rule", "recruiter", "file")
@@ -28,44 +23,21 @@ def _name() -> pa.Column:
 
 
 def _id(unique: bool = False) -> pa.Column:
-    return pa.Column(
-        str,
-        [
-            pa.Check(
-                lambda column: column.str.strip() != "", error="an empty id; give every row an id"
-            ),
-            pa.Check(
-                lambda column: ~column.str.contains(r"\s"),
-                error="an id with a space, which TREC runs cannot hold; replace it by _",
-            ),
-            pa.Check(
-                lambda column: ~column.str.fullmatch(ROUNDED_ID),
-                error="an id that a spreadsheet has rounded; format the column as text and export it again",
-            ),
-        ],
-        unique=unique,
-        report_duplicates="exclude_first",
-    )
+    return pa.Column(str, _checks(ID_FAULTS), unique=unique, report_duplicates="exclude_first")
 
 
 def _text() -> pa.Column:
-    return pa.Column(
-        str,
-        [
-            pa.Check(
-                lambda column: column.str.strip() != "",
-                error="an empty text; drop the row or fill it",
-            ),
-            pa.Check(
-                lambda column: ~column.str.contains("\0", regex=False),
-                error="a null byte in the text; the file is binary or damaged, export it again",
-            ),
-            pa.Check(
-                lambda column: column.str.len() <= MAX_CHARACTERS,
-                error=f"a text of more than {MAX_CHARACTERS:,} characters; cut it to the document itself",
-            ),
-        ],
-    )
+    return pa.Column(str, _checks(TEXT_FAULTS))
+
+
+def _checks(faults: list[Fault]) -> list[pa.Check]:
+    return [
+        pa.Check(
+            lambda column, is_faulty=is_faulty: ~column.map(lambda value: bool(is_faulty(value))),
+            error=reason,
+        )
+        for is_faulty, reason in faults
+    ]
 
 
 def _one_of(values: tuple) -> pa.Column:

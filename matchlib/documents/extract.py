@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-
-from matchlib.data.normal import plain
 
 FEW_LETTERS = 100
 """A page that is a picture, or drawn as curves, and has fewer letters beside it holds no usable
@@ -19,12 +16,6 @@ class Extract:
 
     text: str
     missing: list[str] = field(default_factory=list)
-
-
-def has_word(text: str) -> bool:
-    """Whether anything is left to read but signs, spaces and what is not drawn."""
-    # a Hangul filler is a letter, but not drawn
-    return any(plain(letter[0]) for letter in re.finditer(r"[^\W_]", text))
 
 
 def count_letters(text: str) -> int:

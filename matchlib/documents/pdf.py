@@ -17,8 +17,9 @@ from typing import Any
 from pypdf import PdfReader
 from pypdf.generic import ArrayObject, DictionaryObject
 
+from matchlib.data.document_check import has_word
 from matchlib.data.schema import DataError
-from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters, has_word
+from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters
 from matchlib.documents.pdf_fonts import UNREADABLE, looks_like_text
 from matchlib.documents.pdf_layout import Segment, in_columns, put_fields, segments, text_of
 from matchlib.documents.pdf_page import (

@@ -17,16 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from matchlib.data.document_check import why_no_document
 from matchlib.data.files import read_text
 from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns
 from matchlib.data.readers import read_columns
 from matchlib.data.row_log import Reading, RowLog, printable
-from matchlib.data.schema import MAX_CHARACTERS, DataError
-from matchlib.documents.extract import Extract, has_word
+from matchlib.data.schema import DataError
+from matchlib.documents.extract import Extract
 from matchlib.documents.markup import decode_page, read_markup, strip_markup
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -209,31 +209,17 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
     """The rows with a text and an id of their own; the others go to the log."""
     table = table.fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
-    text = table["text"]
-    bare = ~text.map(has_word).astype(bool)
-    reasons = pd.Series("", index=range(len(table)))
-    for faulty, reason in (
-        (table[key] == "", "no id; give the row one"),
-        (
-            text.str.len() > MAX_CHARACTERS,
-            f"more than {MAX_CHARACTERS:,} characters; cut it to the document",
-        ),
-        (
-            text.str.contains("\0", regex=False),
-            "a null byte in the text; the file is binary or damaged",
-        ),
-        (bare, "no text: not one letter or digit"),
-    ):
-        reasons[faulty.to_numpy()] = reason
-    good = (reasons == "").to_numpy()
-    taken = table.loc[good, key].duplicated().to_numpy()
-    reasons[np.flatnonzero(good)[taken]] = (
-        "its id is taken by an earlier document; rename one of them"
-    )
-    for line, file, reason in zip(table.index, table["file"], reasons, strict=True):
+    is_good = []
+    taken: set[str] = set()
+    rows = zip(table.index, table[key], table["text"], table["file"], strict=True)
+    for line, name, text, file in rows:
+        reason = why_no_document(name, text, taken)
         if reason:
             log.leave_out(file, line, reason)
-    return table[(reasons == "").to_numpy()].reset_index(drop=True)
+        else:
+            taken.add(name)
+        is_good.append(not reason)
+    return table[is_good].reset_index(drop=True)
 
 
 def _read_table(

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from lxml import etree  # comes with python-docx
 
+from matchlib.data.document_check import has_word
 from matchlib.data.schema import DataError
-from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters, has_word, say_hidden
+from matchlib.documents.extract import FEW_LETTERS, Extract, count_letters, say_hidden
 from matchlib.documents.markup import decode_page, read_markup
 from matchlib.documents.word_styles import Look, Styles, is_on, is_shaded, local, value
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from matchlib.data.document_check import why_no_document
 from matchlib.data.files import read_json, read_objects, read_rows
 from matchlib.data.privacy import protected_columns
 from matchlib.data.row_log import Reading, RowLog
-from matchlib.data.schema import MAX_CHARACTERS, DataError
+from matchlib.data.schema import DataError
 from matchlib.data.splits import drop_near_duplicates_across, settle_splits
 
 FILES = {
@@ -112,7 +113,7 @@ def _documents(
             for column, value in row.items()
             if value.strip() and column != key and column not in hidden
         )
-        if reason := _misfit(row[key], text, seen):
+        if reason := why_no_document(row[key], text, seen):
             log.leave_out(path, line, reason)
             continue
         seen.add(row[key])
@@ -128,17 +129,6 @@ def _documents(
             f"{path}:1: no row can be used ({len(log.entries):,} left out); give rows an id and a text"
         )
     return pd.DataFrame(rows)
-
-
-def _misfit(name: str, text: str, seen: set[str]) -> str:
-    """Why a document cannot be used; "" if it can."""
-    if not name or any(character.isspace() for character in name):
-        return "the id is empty or holds a space"
-    if name in seen:
-        return "the id comes a second time; the first row is kept"
-    if not text.strip():
-        return "all fields are empty"
-    return f"longer than {MAX_CHARACTERS:,} characters" if len(text) > MAX_CHARACTERS else ""
 
 
 def _labels(files: dict[str, Path], known: dict[str, set[str]], log: RowLog) -> pd.DataFrame:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from matchlib.data.document_check import TEXT_FAULTS, first_fault
 from matchlib.data.files import read_rows
 from matchlib.data.row_log import Reading, RowLog
-from matchlib.data.schema import MAX_CHARACTERS, DataError
+from matchlib.data.schema import DataError
 
 GRADES = {"No Fit": 0, "Potential Fit": 1, "Good Fit": 2}
 COLUMNS = ("resume_text", "job_description_text", "label")
@@ -84,10 +85,8 @@ def _misfit(row: dict[str, str], potential_fit: str) -> str:
     """Why a row cannot be used; "" if it can."""
     label = row["label"].strip()
     for column in COLUMNS[:2]:
-        if not row[column].strip():
-            return f"{column} is empty"
-        if len(row[column]) > MAX_CHARACTERS or "\0" in row[column]:
-            return f"{column} is longer than {MAX_CHARACTERS:,} characters or holds a null byte"
+        if reason := first_fault(TEXT_FAULTS, row[column]):
+            return f"{column}: {reason}"
     if label not in GRADES:
         return f"label {label[:30]!r} is none of the three grades"
     return (

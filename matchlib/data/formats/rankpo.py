@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from matchlib.data.document_check import why_no_document
 from matchlib.data.files import read_objects
 from matchlib.data.row_log import Reading, RowLog, Tables
-from matchlib.data.schema import MAX_CHARACTERS, DataError
+from matchlib.data.schema import DataError
 from matchlib.data.splits import drop_near_duplicates_across, settle_splits
 
 FIELDS = ("keyword", "title", "abstract")
@@ -166,14 +167,12 @@ class _Texts:
                 if fields
                 else {"text": strip_tags(raw)}
             )
-        if not columns["text"].strip() or len(columns["text"]) > MAX_CHARACTERS or "\0" in raw:
-            raise ValueError(
-                f"a text that is empty, longer than {MAX_CHARACTERS:,} characters or holds a null byte"
-            )
         if name is None:
             name = f"{side}-{hashlib.sha256(raw.encode()).hexdigest()[:12]}"
-        if not isinstance(name, str) or not name or re.search(r"\s", name):
-            raise ValueError(f"id {str(name)[:40]!r} is empty or holds a space")
+        if not isinstance(name, str):
+            raise ValueError(f"id {str(name)[:40]!r} is no text")
+        if reason := why_no_document(name, columns["text"]):
+            raise ValueError(reason)
         if name in self.names[side]:
             raise ValueError(f"id {name[:60]!r} has another text elsewhere")
         self.names[side].add(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from matchlib.data.document_check import TEXT_FAULTS, first_fault
 from matchlib.data.files import read_objects
 from matchlib.data.row_log import Reading, RowLog, Tables
 from matchlib.data.schema import DataError
@@ -26,15 +27,17 @@ def read_rjdb(path: Path, *, rows: Mapping[str, int]) -> Reading:
     log, found = RowLog(), []
     for line, row in read_objects(path):
         log.saw(path)
-        empty = [
-            name for name in fields if not isinstance(row.get(name), str) or not row[name].strip()
+        texts = [row.get(name) for name in fields]
+        reasons = [
+            first_fault(TEXT_FAULTS, text if isinstance(text, str) else "") for text in texts
         ]
-        if empty:
-            log.leave_out(path, line, f"{empty[0]} is missing or empty")
+        if any(reasons):
+            at = next(i for i, reason in enumerate(reasons) if reason)
+            log.leave_out(path, line, f"{fields[at]}: {reasons[at]}")
         elif len(found) == len(splits):
             log.leave_out(path, line, "beyond the rows asked for")
         else:
-            found.append((f"{len(found):05d}", splits[len(found)], *(row[name] for name in fields)))
+            found.append((f"{len(found):05d}", splits[len(found)], *texts))
     if not found:
         raise DataError(f"{path}:1: no row with {', '.join(fields)}; is this a file of RJDB?")
     if len(found) < len(splits):

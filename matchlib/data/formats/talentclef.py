@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from matchlib.data.document_check import why_no_document
 from matchlib.data.files import read_fields, read_text
 from matchlib.data.normal import composed
 from matchlib.data.row_log import Reading, RowLog, printable
-from matchlib.data.schema import MAX_CHARACTERS, DataError
+from matchlib.data.schema import DataError
 
 LANGUAGES = ("en", "es", "en-es")
 GENDERS = {"m": "male", "f": "female", "n": "neutral"}
@@ -63,16 +64,10 @@ def _documents(folder: Path, id_column: str, log: RowLog) -> pd.DataFrame:
         except (DataError, OSError) as problem:
             log.leave_out(folder, file.name, printable(problem).removeprefix(f"{printable(file)}:"))
             continue
-        if not text.strip() or len(text) > MAX_CHARACTERS:
-            log.leave_out(
-                folder,
-                file.name,
-                f"the document is empty or longer than {MAX_CHARACTERS:,} characters",
-            )
-        elif any(character.isspace() for character in file.name):
-            log.leave_out(folder, file.name, "its name, which is its id, holds a space")
-        elif printable(file.name) != file.name:
+        if printable(file.name) != file.name:
             log.leave_out(folder, printable(file.name), "its name, which is its id, is not UTF-8")
+        elif reason := why_no_document(file.name, text):
+            log.leave_out(folder, file.name, reason)
         else:
             rows.append((composed(file.name), text, "test"))
     if not rows:

@@ -208,7 +208,10 @@ def test_confit_keeps_pools_apart_and_age_out_of_the_text(tmp_path, ids):
     assert find_leaks(reading.tables) == []
     lines = set(map(tuple, reading.left_out[["line", "reason"]].to_numpy()))
     assert ("j3[3]", "the candidate is in no row of the resumes file") in lines
-    assert ("10", "the id comes a second time; the first row is kept") in lines
+    assert (
+        "10",
+        "its id is taken by an earlier document, which is kept; rename one of them",
+    ) in lines
     asked = read_confit(tmp_path / "c", protected_in_text=True)
     assert "## 年龄\n41" in asked.tables["resumes"]["text"].iloc[0]
 

@@ -277,7 +277,7 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "empty id": (
         "a.csv",
         "job_id,text\n1,a\n ,b\n",
-        ":3: job_id = ' ': an empty id; give every row an id",
+        ":3: job_id = ' ': no id; give every row one",
     ),
     "id with a space": (
         "a.csv",
@@ -292,12 +292,12 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "empty text": (
         "a.csv",
         "job_id,text\n1,a\n2,\n",
-        ":3: text = '': an empty text; drop the row or fill it",
+        ":3: text = '': no text, not one letter or digit; fill it or drop the row",
     ),
     "empty text in JSON": (
         "a.jsonl",
         '{"job_id": 1, "text": "a"}\n\n{"job_id": 2}\n',
-        ":3: text = '': .*; drop",
+        ":3: text = '': .*drop",
     ),
     "missing column": (
         "a.csv",
@@ -605,7 +605,11 @@ def test_a_broken_rjdb_row_is_left_out_by_line(tmp_path, broken):
     path = write(tmp_path / "a.jsonl", rows)
     reading = read_rjdb(path, rows={"train": 4})
     assert reading.left_out.to_dict("records") == [
-        {"file": str(path), "line": "3", "reason": "Resume-matched is missing or empty"}
+        {
+            "file": str(path),
+            "line": "3",
+            "reason": "Resume-matched: no text, not one letter or digit; fill it or drop the row",
+        }
     ]
     assert reading.files[["rows", "read", "left out"]].to_numpy().tolist() == [[5, 4, 1]]
     path.write_text(path.read_text().replace("\n", "\n{", 1))

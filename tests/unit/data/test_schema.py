@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from matchlib.data import schema
+from matchlib.data import document_check
 from matchlib.data.schema import DataError, check_references, check_table
 
 TABLES = {
@@ -66,11 +66,11 @@ def test_every_column_is_needed(name, column):
     [
         ("jobs", "job_id", "1", "a duplicate; keep one"),
         ("resumes", "resume_id", "1", "a duplicate; keep one"),
-        ("jobs", "job_id", " ", "an empty id"),
+        ("jobs", "job_id", " ", "no id"),
         ("jobs", "job_id", "a b", "an id with a space"),
         ("jobs", "job_id", None, "a missing value"),
         ("jobs", "text", None, "a missing value"),
-        ("jobs", "text", " \n", "an empty text"),
+        ("jobs", "text", " \n", "no text"),
         ("jobs", "text", "a\0b", "a null byte"),
         ("jobs", "text", "x" * 1_000_001, "more than 1,000,000 characters"),
         ("labels", "resume_id", "1", "a duplicate; keep one"),
@@ -104,16 +104,16 @@ def test_ids_that_are_numbers_are_a_wrong_type():
 
 
 def test_a_text_of_the_largest_size_passes():
-    check_table("jobs", pd.DataFrame({"job_id": ["1"], "text": ["x" * schema.MAX_CHARACTERS]}))
+    check_table(
+        "jobs", pd.DataFrame({"job_id": ["1"], "text": ["x" * document_check.MAX_CHARACTERS]})
+    )
 
 
 def test_lines_of_a_file_are_named_instead_of_rows_and_all_are_counted():
     frame = pd.DataFrame(
         {"job_id": ["1", "", ""], "text": ["a", "b", "c"]}, index=pd.Index([2, 7, 9], name="line")
     )
-    with pytest.raises(
-        DataError, match=r"^jobs.csv:7: job_id = '': an empty id.*\(2 rows in all\)$"
-    ):
+    with pytest.raises(DataError, match=r"^jobs.csv:7: job_id = '': no id.*\(2 rows in all\)$"):
         check_table("jobs", frame, source="jobs.csv")
 
 

@@ -232,7 +232,7 @@ def test_files_that_differ_in_the_ending_alone_keep_it(tmp_path):
     assert set(reading.tables["resumes"]["resume_id"]) >= {"cv.txt", "cv.md", "other"}
     assert reading.tables["resumes"]["resume_id"].is_unique
     assert list(reasons(reading).values()) == [
-        "its id is taken by an earlier document; rename one of them"
+        "its id is taken by an earlier document, which is kept; rename one of them"
     ]
 
 
@@ -342,7 +342,8 @@ def test_a_text_that_shows_no_word_is_left_out(tmp_path, text):
     (tmp_path / "a.txt").write_text(text)
     (tmp_path / "good.txt").write_text("Welder")
     assert (
-        reasons(read_documents(tmp_path, "resumes"))["a.txt"] == "no text: not one letter or digit"
+        reasons(read_documents(tmp_path, "resumes"))["a.txt"]
+        == "no text, not one letter or digit; fill it or drop the row"
     )
 
 
