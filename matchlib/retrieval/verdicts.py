@@ -27,30 +27,60 @@ NDCG_MARGIN = 0.01
 """The margin of claims about nDCG; those about any other measure name their own."""
 KINDS = ("above", "below", "not below")
 STATUSES = ("preregistered", "exploratory")
+VERDICTS = ["does not", "too few seeds", "undecided", "holds", "a setting"]
+"""The worst first."""
+
+
+def claimed_values(
+    leaderboards: Mapping[tuple[str, str], pd.DataFrame],
+    claims: Sequence[Mapping[str, Any]],
+    *,
+    measure: str,
+    judgments: str,
+) -> pd.DataFrame:
+    """`seed_values` of every measure and set of judgments that a claim is about.
+
+    leaderboards: see `seed_values`; measure, judgments: of claims that name none. They come first,
+    as `judge` expects.
+    """
+    wanted = [(measure, judgments)]
+    for claim in claims:
+        about = (claim.get("measure", measure), claim.get("judgments", judgments))
+        if about not in wanted:
+            wanted.append(about)
+    tables = []
+    for claimed_measure, judged_by in wanted:
+        tables.append(seed_values(leaderboards, measure=claimed_measure, judgments=judged_by))
+    return pd.concat(tables, ignore_index=True)
 
 
 def seed_values(
-    boards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, judgments: str
+    leaderboards: Mapping[tuple[str, str], pd.DataFrame], *, measure: str, judgments: str
 ) -> pd.DataFrame:
     """One row a world, seed and system: the mean of the tasks that have the measure (both, or
     rank_resumes alone).
 
-    boards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure give no
-    row.
-    Returns world, seed, system, measure, judgments, value. Raises DataError if no board has the
-    measure.
+    leaderboards: (world, seed) -> leaderboard of `build_leaderboard`; those without the measure
+    give no row.
+    Returns world, seed, system, measure, judgments, value. Raises DataError if no leaderboard has
+    the measure, or if there is none.
     """
-    rows = []
-    for (world, seed), board in boards.items():
+    if not leaderboards:
+        raise DataError("no leaderboard was given; name stages in leaderboard_stages")
+    tables = []
+    for (world, seed), board in leaderboards.items():
         part = board[board["measure"].eq(measure) & board["judgments"].eq(judgments)]
-        values = part.drop_duplicates(["system", "task"]).groupby("system")["value"].mean()
-        rows += [
-            (world, seed, system, measure, judgments, value) for system, value in values.items()
-        ]
-    if not rows:
-        known = sorted({name for board in boards.values() for name in board["measure"]})
-        raise DataError(f"no board has {measure} against {judgments}; they have {', '.join(known)}")
-    return pd.DataFrame(rows, columns=["world", "seed", "system", "measure", "judgments", "value"])
+        by_task = part.drop_duplicates(["system", "task"])
+        values = by_task.groupby("system")["value"].mean().reset_index()
+        tables.append(values.assign(world=world, seed=seed))
+    found = pd.concat(tables, ignore_index=True)
+    if found.empty:
+        known = sorted({name for board in leaderboards.values() for name in board["measure"]})
+        raise DataError(
+            f"no leaderboard has {measure} against {judgments}; they have {', '.join(known)}"
+        )
+    found = found.assign(measure=measure, judgments=judgments)
+    return found[["world", "seed", "system", "measure", "judgments", "value"]]
 
 
 def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataFrame:
@@ -62,12 +92,13 @@ def judge(claims: Sequence[Mapping[str, Any]], values: pd.DataFrame) -> pd.DataF
       baselines     systems it is compared with, or `against`, a number
       kind          "above" (default), "below" or "not below"
       baseline_world  where the baselines stand in another world of the same seeds
-      measure, judgments  where values hold several
+      measure, judgments  where they are not those of the first row of values
       margin        smallest difference that matters, in the measure's unit; .01 where the measure
-      is nDCG status, since "preregistered" or "exploratory", and the date from which the claim has
-      stood null_world    the world in which the effect must vanish, or "none"
+                    is nDCG
+      status, since  "preregistered" or "exploratory", and the date from which the claim has stood
+      null_world    the world in which the effect must vanish, or "none"
       could_fail    false where a setting enforces it (default true): listed with the verdict "a
-      setting", not tested
+                    setting", not tested
     Returns claim, world, system, baseline, kind, margin, estimate, low, high, p, p_holm, seeds,
     verdict (holds, does not, undecided, too few seeds, a setting), status, since, null_world.
     Raises DataError if a claim lacks one of these or names what was not run, or not for the same
@@ -191,17 +222,12 @@ def _of_seeds(values: pd.DataFrame, claim: Mapping[str, Any], world: str, system
     return own.set_index("seed")["value"]
 
 
-def verdicts(judged: pd.DataFrame) -> pd.DataFrame:
+def worst_verdicts(judged: pd.DataFrame) -> pd.DataFrame:
     """One verdict a claim: the worst that it got against its baselines."""
-    order = ["does not", "too few seeds", "undecided", "holds", "a setting"]
-    worst = judged.assign(order=judged["verdict"].map(order.index)).sort_values(
-        "order", kind="stable"
-    )
-    return (
-        worst.drop_duplicates("claim")
-        .sort_index()[["claim", "world", "verdict"]]
-        .reset_index(drop=True)
-    )
+    ranked = judged.assign(badness=judged["verdict"].map(VERDICTS.index))
+    worst = ranked.sort_values("badness", kind="stable").drop_duplicates("claim")
+    in_order = worst.sort_index()
+    return in_order[["claim", "world", "verdict"]].reset_index(drop=True)
 
 
 def _verdict(row) -> str:

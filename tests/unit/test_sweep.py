@@ -19,7 +19,7 @@ BANDS = {
 }
 
 
-def test_arms_share_what_does_not_vary_and_one_board_collects_them():
+def test_arms_share_what_does_not_vary_and_one_leaderboard_collects_them():
     plan = {
         stage.name: stage
         for stage in plan_run(unfold(BASE | {"sweep": [BANDS]}, source="p")).stages

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.verdicts import judge, seed_values, verdicts
+from matchlib.retrieval.verdicts import claimed_values, judge, seed_values, worst_verdicts
 from matchlib.stats import holm, paired_difference
 
 SEEDS = range(6)
@@ -77,7 +77,7 @@ def test_noise_is_undecided_and_few_seeds_are_too_few():
 def test_a_claim_must_beat_all_its_baselines():
     values = table(a=BASE + 0.05 + WIGGLE, b=BASE, c=BASE + 0.2 - WIGGLE)
     judged = judge([claim("a", "b", "c"), claim("c", "b")], values)
-    assert verdicts(judged)["verdict"].tolist() == ["does not", "holds"]
+    assert worst_verdicts(judged)["verdict"].tolist() == ["does not", "holds"]
 
 
 def test_difference_is_the_textbook_t_interval():
@@ -115,8 +115,32 @@ def test_values_are_the_mean_of_both_tasks_and_what_is_absent_is_named():
             "value": pytest.approx(0.3),
         }
     ]
-    with pytest.raises(DataError, match="no board has RR against true_fit; they have nDCG@10"):
+    with pytest.raises(
+        DataError, match="no leaderboard has RR against true_fit; they have nDCG@10"
+    ):
         seed_values({("market", "1"): board}, measure="RR", judgments="true_fit")
+    with pytest.raises(DataError, match="no leaderboard was given; name stages in leaderboard_s"):
+        seed_values({}, measure="RR", judgments="true_fit")
+
+
+def test_values_are_those_of_the_default_and_of_every_claim_once():
+    board = pd.DataFrame(
+        {
+            "system": ["a"] * 3,
+            "task": ["rank_resumes"] * 3,
+            "measure": ["nDCG@10", "RR", "R@10"],
+            "judgments": ["true_fit", "observed", "observed"],
+            "value": [0.2, 0.4, 0.6],
+        }
+    )
+    claims = [{}, {"measure": "RR", "judgments": "observed"}] * 2
+    leaderboards = {("market", "1"): board, ("market", "2"): board}
+    values = claimed_values(leaderboards, claims, measure="nDCG@10", judgments="true_fit")
+    assert values["measure"].tolist() == ["nDCG@10", "nDCG@10", "RR", "RR"]
+    assert values["seed"].tolist() == ["1", "2", "1", "2"]
+
+
+def test_claims_that_name_what_was_not_run_are_refused():
     with pytest.raises(DataError, match="'z' was not run in the world 'market', which has a, b"):
         judge([claim("z", "b")], table(a=BASE, b=BASE))
     with pytest.raises(DataError, match="kind 'better' is not one of"):
