@@ -23,13 +23,6 @@ from matchlib.retrieval.metrics import qrels_from_labels, score_queries
 from matchlib.stats import mean_interval, share_interval
 
 ERROR_CLASSES = ("unsuitable", "less competent", "out of scope", "potentially suitable")
-PUBLISHED_SHARES = {
-    "unsuitable": 5 / 30,
-    "less competent": 10 / 30,
-    "out of scope": 13 / 30,
-    "potentially suitable": 2 / 30,
-}
-"""Shares of the paper's thirty pairs, read by hand, on its own data."""
 RIVAL_KEYS = ["rival_job", "rival_resume"]
 QUERY_KEYS = {"rank_resumes": "job_id", "rank_jobs": "resume_id"}
 CANDIDATE_KEYS = {"rank_resumes": "resume_id", "rank_jobs": "job_id"}

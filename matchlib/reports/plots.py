@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -159,13 +160,13 @@ def plot_frontier(
     their own.
 
     points: system, alignment, low, high, nDCG@20; limit: alignment, ndcg, or None; published:
-    system, alignment, ndcg.
+    system, alignment, nDCG@20.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     if limit is not None:
         left.plot(limit["alignment"], limit["ndcg"], color="0.5", label="limit")
     _draw_systems(left, points, y="nDCG@20")
-    _draw_systems(right, published, y="ndcg")
+    _draw_systems(right, published, y="nDCG@20")
     interval_style = {"color": "0.6", "linewidth": 1, "zorder": 0}
     left.hlines(points["nDCG@20"], points["low"], points["high"], **interval_style)
     left.set_title("this test")
@@ -292,7 +293,7 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_classes(shares: pd.DataFrame, published: dict[str, float]) -> Figure:
+def plot_classes(shares: pd.DataFrame, published: Mapping[str, float]) -> Figure:
     """Share of each class of errors with its 95% interval, by task, beside published shares
     (diamonds).
 

@@ -29,24 +29,6 @@ Part = Mapping[str, pd.DataFrame]
 PAIR = ["job_id", "resume_a", "resume_b"]
 
 
-PUBLISHED = pd.DataFrame(
-    [
-        ("start", "", 0.46, 0.706),
-        ("sft", "5e-7", 0.56, 0.69),
-        ("rankpo sigmoid", "5e-7", 0.54, 0.70),
-        ("sft", "5e-6", 0.65, 0.18),
-        ("simrankpo hinge", "5e-6", 0.66, 0.30),
-        ("rankpo sigmoid", "5e-6", 0.60, 0.47),
-        ("rankpo hinge", "5e-6", 0.64, 0.50),
-        ("sft", "1e-5", 0.66, 0.05),
-        ("rankpo sigmoid", "1e-5", 0.64, 0.31),
-    ],
-    columns=["system", "learning_rate", "alignment", "ndcg"],
-)
-"""RankPO's figure: alignment with the language model and nDCG@20 by its repository, one seed, other
-data."""
-
-
 @dataclass(frozen=True)
 class PairSet:
     """Pairs of resumes to judge. source: top (from stage 1's best candidates), uniform (from all

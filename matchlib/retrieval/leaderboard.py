@@ -127,11 +127,6 @@ def adjust_for_multiplicity(board: pd.DataFrame) -> pd.DataFrame:
     return board.merge(tests, how="left", on=[*family, "pair"]).drop(columns="pair")
 
 
-def published() -> pd.DataFrame:
-    """What papers report of their systems on their own data, in percent: paper, system, measures."""
-    return pd.read_csv(Path(__file__).with_name("published.csv"))
-
-
 def alignment_rows(
     systems: Mapping[str, HitsByTask],
     corpus: Corpus,

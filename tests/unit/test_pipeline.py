@@ -306,7 +306,7 @@ def test_code_hash_changes_with_a_code_cell_and_with_the_data_files_that_a_modul
 @pytest.mark.parametrize(
     "module, file",
     [
-        ("retrieval/leaderboard.py", "retrieval/published.csv"),
+        ("published.py", "published.csv"),
         ("language/prompts.py", "language/prompts.toml"),
         ("data/privacy.py", "data/privacy.json"),
         ("data/skills.py", "data/skills.json"),

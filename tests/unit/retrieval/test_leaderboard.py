@@ -387,17 +387,6 @@ def test_alignment_is_a_measure_of_the_board(corpus):
     assert lb.frontier_rows(kept.head(0), {"seed": 1}).empty  # a run with one stage 2
 
 
-def test_published_figures_are_the_papers():
-    table = lb.published().set_index("system")
-    assert (
-        table.loc["+ RUM = v2", "AliYun jobs nDCG@10"]
-        == 68.0
-        < table.loc["+ HyRE", "AliYun jobs R@10"]
-        == 81.2
-    )
-    assert len(table) == 12 and table.drop(columns="paper").notna().all(axis=None)
-
-
 def test_the_answer_of_the_diagnostics_has_figure_interval_and_places():
     row = {"system": "a", "hard": 0.5, "hard_low": 0.4, "hard_high": 0.6}
     row |= {"hard_place": 2, "random_place": 1, "task": "rank_jobs"}
