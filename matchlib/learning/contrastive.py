@@ -9,16 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.evaluation import (
-    SentenceEvaluator,
-)
 
 from matchlib.data.schema import DataError
 from matchlib.learning.losses import ConFitLoss
 from matchlib.learning.pairs import Pairs
 from matchlib.learning.training import Settings, fit
+from matchlib.learning.validation import TwoSidedEvaluator
 from matchlib.retrieval.alignment import row_numbers, score_all
-from matchlib.retrieval.encoder import Encoder, embed
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.metrics import (
     qrels_from_labels,
     rank,
@@ -26,28 +24,25 @@ from matchlib.retrieval.metrics import (
 )
 from matchlib.retrieval.search import search_dense
 
+MIN_TRAIN_PAIRS = 16
+"""With fewer accepted pairs a validation figure after training is chance."""
 
-def why_untrainable(
-    encoder: Encoder,
-    pairs: Pairs,
-    valid_labels: pd.DataFrame,
-    *,
-    min_train_pairs: int,
-) -> str:
+
+def why_untrainable(encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame) -> str:
     """Why nothing can be trained, in a sentence; "" if it can."""
     if encoder.is_endpoint:
         return f"{encoder.model_name_or_path} runs elsewhere, so it cannot be trained here."
-    if len(pairs.rows) < max(min_train_pairs, 2):
+    if len(pairs.rows) < MIN_TRAIN_PAIRS:
         return (
-            f"{len(pairs.rows):,} accepted training pairs are fewer than the {min_train_pairs:,} that training asks "
-            f"for (min_train_pairs)."
+            f"{len(pairs.rows):,} accepted training pairs are fewer than the {MIN_TRAIN_PAIRS} that "
+            f"training needs."
         )
     if not (valid_labels["label"] == 1).any():
         return "There is no accepted validation pair to choose a model by."
     return ""
 
 
-class RankingEvaluator(SentenceEvaluator):
+class RankingEvaluator(TwoSidedEvaluator):
     """Validation nDCG@10, the mean of both directions, on the accepted pairs of the validation
     split."""
 
@@ -60,60 +55,29 @@ class RankingEvaluator(SentenceEvaluator):
         job_prompt: str = "",
         resume_prompt: str = "",
     ):
-        super().__init__()
-        self.primary_metric = "ndcg"
         self.jobs = jobs[jobs["job_id"].isin(labels["job_id"])]
         self.resumes = resumes[resumes["resume_id"].isin(labels["resume_id"])]
-        self.labels, self.prompts = labels, (job_prompt, resume_prompt)
+        self.labels = labels
+        super().__init__(
+            self.jobs["text"],
+            self.resumes["text"],
+            job_prompt=job_prompt,
+            resume_prompt=resume_prompt,
+        )
+        self.primary_metric = "ndcg"
 
-    def __call__(
-        self,
-        model,
-        output_path=None,
-        epoch: float = -1,
-        steps: int = -1,
-    ) -> dict[str, float]:
-        job_vectors = embed(
-            model,
-            [self.prompts[0] + text for text in self.jobs["text"]],
-        )
-        resume_vectors = embed(
-            model,
-            [self.prompts[1] + text for text in self.resumes["text"]],
-        )
-        sides = {
-            "rank_resumes": (
-                self.jobs["job_id"],
-                job_vectors,
-                self.resumes["resume_id"],
-                resume_vectors,
-            ),
-            "rank_jobs": (
-                self.resumes["resume_id"],
-                resume_vectors,
-                self.jobs["job_id"],
-                job_vectors,
-            ),
-        }
+    def measure(self, job_vectors: np.ndarray, resume_vectors: np.ndarray) -> dict[str, float]:
+        """ndcg_rank_resumes, ndcg_rank_jobs, and ndcg, their mean."""
+        job_ids = list(self.jobs["job_id"])
+        resume_ids = list(self.resumes["resume_id"])
+        hits = search_dense(job_vectors, resume_vectors)
+        rankings = {"rank_resumes": rank(job_ids, resume_ids, hits.positions, hits.scores)}
+        hits = search_dense(resume_vectors, job_vectors)
+        rankings["rank_jobs"] = rank(resume_ids, job_ids, hits.positions, hits.scores)
         scores = {}
-        for task, (
-            queries,
-            query_vectors,
-            candidates,
-            candidate_vectors,
-        ) in sides.items():
-            hits = search_dense(query_vectors, candidate_vectors)
-            ranking = rank(
-                list(queries),
-                list(candidates),
-                hits.positions,
-                hits.scores,
-            )
-            values = score_queries(
-                ranking,
-                qrels_from_labels(self.labels, task),
-                ["nDCG@10"],
-            )
+        for task, ranking in rankings.items():
+            qrels = qrels_from_labels(self.labels, task)
+            values = score_queries(ranking, qrels, ["nDCG@10"])
             scores[f"ndcg_{task}"] = float(values["value"].mean())
         scores["ndcg"] = float(np.mean(list(scores.values())))
         return scores

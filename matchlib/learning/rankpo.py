@@ -13,9 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.evaluation import (
-    SentenceEvaluator,
-)
 
 from matchlib.data import rules
 from matchlib.data.schema import DataError
@@ -30,6 +27,7 @@ from matchlib.learning.preferences import (
     reference_margins,
 )
 from matchlib.learning.training import Settings, fit
+from matchlib.learning.validation import TwoSidedEvaluator
 from matchlib.retrieval.alignment import (
     Part,
     by_job,
@@ -37,7 +35,7 @@ from matchlib.retrieval.alignment import (
     decided,
     strict_ndcg,
 )
-from matchlib.retrieval.encoder import Encoder, embed
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import load_model
 
 
@@ -77,8 +75,8 @@ def stage1_training_pairs(train: Part, parameters: Mapping[str, Any]) -> pd.Data
     )
 
 
-class AlignmentEvaluator(SentenceEvaluator):
-    """Validation during training: alignment with the annotator, and nDCG@20 on stage 1's labels.
+class AlignmentEvaluator(TwoSidedEvaluator):
+    """Alignment with the annotator, and nDCG@20 on stage 1's labels.
 
     part: jobs and resumes of the validation split; preferences: judged pairs of it; labels: the
     pairs that count as accepted for stage 1. floor: the nDCG below which a checkpoint is not chosen
@@ -96,33 +94,23 @@ class AlignmentEvaluator(SentenceEvaluator):
         job_prompt: str = "",
         resume_prompt: str = "",
     ):
-        super().__init__()
+        super().__init__(
+            part["jobs"]["text"],
+            part["resumes"]["text"],
+            job_prompt=job_prompt,
+            resume_prompt=resume_prompt,
+        )
         self.primary_metric = "score"
         self.part = part
         self.preferences = preferences
         self.labels = labels
         self.floor = floor
-        self.job_prompt = job_prompt
-        self.resume_prompt = resume_prompt
 
-    def __call__(
-        self,
-        model,
-        output_path=None,
-        epoch: float = -1,
-        steps: int = -1,
-    ) -> dict[str, float]:
-        jobs = embed(
-            model,
-            [self.job_prompt + text for text in self.part["jobs"]["text"]],
-        )
-        resumes = embed(
-            model,
-            [self.resume_prompt + text for text in self.part["resumes"]["text"]],
-        )
-        return self.measure(jobs @ resumes.T)
+    def measure(self, job_vectors: np.ndarray, resume_vectors: np.ndarray) -> dict[str, float]:
+        """alignment, ndcg and score."""
+        return self.measure_scores(job_vectors @ resume_vectors.T)
 
-    def measure(self, scores: np.ndarray) -> dict[str, float]:
+    def measure_scores(self, scores: np.ndarray) -> dict[str, float]:
         """alignment, ndcg and score of (J, R) scores."""
         alignment = by_job(compare_with(self.preferences, scores, self.part)).mean()
         ndcg = strict_ndcg(scores, self.part, self.labels)["value"].mean()
