@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -26,24 +27,49 @@ def code_hash(notebook: Path) -> str:
     """
     root = find_root()
     source = code_cells(root / notebook)
-    digest = hashlib.sha256(_meaning(source).encode())
-    for module in sorted(_imported_modules(source, root, set())):
-        module_source = module.read_text(encoding="utf-8")
-        digest.update(_meaning(module_source).encode())
+    digest = hashlib.sha256(_parse(source).meaning.encode())
+    for module, module_source in sorted(_imported_modules(source, root, {}).items()):
+        digest.update(_parse(module_source).meaning.encode())
         for file in sorted(data_files(module, module_source)):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _meaning(source: str) -> str:
-    """The syntax tree of a source as text, without docstrings and strings that stand alone (notes
-    on a constant)."""
+@dataclass(frozen=True)
+class _Source:
+    """What a file of code says: its meaning (a hash), the modules that it imports, and its strings
+    that are file names, as (stem, suffix)."""
+
+    meaning: str
+    imports: tuple[str, ...]
+    file_names: tuple[tuple[str, str], ...]
+
+
+@cache  # every notebook reaches the same modules
+def _parse(source: str) -> _Source:
     tree = ast.parse(source)
+    imports: list[str] = []
+    file_names: list[tuple[str, str]] = []
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports += _imported_names(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            match = _FILE_NAME.fullmatch(node.value)
+            file_names += [match.groups()] if match else []
+        # docstrings, and notes below a constant, are no part of the meaning
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [statement for statement in body if not _is_lone_string(statement)]
-    return ast.dump(tree)
+    meaning = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Source(meaning, tuple(imports), tuple(file_names))
+
+
+def _imported_names(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not node.module:
+        return []
+    return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
 
 
 def _is_lone_string(statement: ast.stmt) -> bool:
@@ -52,42 +78,27 @@ def _is_lone_string(statement: ast.stmt) -> bool:
     return isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
 
 
-def _imported_modules(source: str, root: Path, seen: set[Path]) -> set[Path]:
-    """Files of the matchlib modules that a source imports, directly or not.
+def _imported_modules(source: str, root: Path, seen: dict[Path, str]) -> dict[Path, str]:
+    """Files and sources of the matchlib modules that a source imports, directly or not.
 
     Reports are left out: how a page looks changes no result.
     """
-    for name in _imported_names(source):
+    for name in _parse(source).imports:
         path = root / (name.replace(".", "/") + ".py")
         is_ours = name.startswith("matchlib.") and not name.startswith("matchlib.reports")
-        if is_ours and path.exists() and path not in seen:
-            seen.add(path)
-            _imported_modules(path.read_text(encoding="utf-8"), root, seen)
+        if is_ours and path not in seen and path.exists():
+            seen[path] = path.read_text(encoding="utf-8")
+            _imported_modules(seen[path], root, seen)
     return seen
-
-
-def _imported_names(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}"
 
 
 def data_files(module: Path, source: str) -> Iterator[Path]:
     """The files beside a module that it names: "skills.json", or ".toml" for the one of its own
     name."""
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-            continue
-        if match := _FILE_NAME.fullmatch(node.value):
-            stem, suffix = match.groups()
-            file = module.with_name(f"{stem or module.stem}{suffix}")
-            if file.is_file():
-                yield file
+    for stem, suffix in _parse(source).file_names:
+        file = module.with_name(f"{stem or module.stem}{suffix}")
+        if file.is_file():
+            yield file
 
 
 def git_state() -> tuple[str | None, bool | None]:

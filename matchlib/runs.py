@@ -94,6 +94,9 @@ def start(
         sections[stage.name] = _for_file(stage)
     _write_if_other(resolved, f"{ORIGIN}{origin}\n{yaml.safe_dump(sections)}")
     forced = [f"{folder}/manifest.json" for folder in outdated] + _stale_index(plan)
+    if not forced:
+        say(f"nothing has changed: {len(plan.stages)} stages and their pages are as they were made")
+        return Status(0)
     command = _snakemake(resolved, forced, cores=cores, profile=profile)
     started = time.time()
     environment = os.environ | {RUN_MARK: str(plan.folder.resolve())}
@@ -108,8 +111,7 @@ def _snakemake(resolved: Path, forced: list[str], *, cores: int, profile: Path) 
     command += ["--nolock"]  # our lock outlives no kill; Snakemake's would
     command += ["--rerun-triggers", "software-env"]  # none of them: no rule names an environment
     command += ["--config", f"params={resolved}", "started_by=matchlib run"]
-    if forced:
-        command += ["--forcerun", *forced]
+    command += ["--forcerun", *forced]
     return command
 
 
