@@ -50,19 +50,6 @@ def keyword_rows(queries: Sequence[str], candidates: Sequence[str], **options: s
     return lambda: bm25_rows(queries, candidates, **options)
 
 
-def ensemble_rows(members: Sequence[Rows]) -> Rows:
-    """Minus the mean percentile that several encoders give a candidate: no encoder's scale of
-    scores counts."""
-
-    def rows() -> Iterator[np.ndarray]:
-        iterators = [member() for member in members]
-        for scores in zip(*iterators, strict=True):
-            ranks = [ranks_of(row) for row in scores]
-            yield -np.mean(ranks, axis=0) / len(scores[0])
-
-    return rows
-
-
 def runner_ups(
     rows: Rows,
     *,

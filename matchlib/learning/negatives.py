@@ -28,9 +28,8 @@ MINERS = (
 class Direction:
     """One task's queries and candidates of the training split.
 
-    query_vectors, candidate_vectors: one (n, dim) matrix an encoder; masks: (Q,) candidates that
-    are no negatives;
-    rejected: (query, candidate) positions of the rejected pairs.
+    query_vectors, candidate_vectors: (n, dim) by the encoder that mines; masks: (Q,) candidates
+    that are no negatives; rejected: (query, candidate) positions of the rejected pairs.
     """
 
     task: str
@@ -38,13 +37,13 @@ class Direction:
     candidate_ids: Sequence[str]
     query_texts: list[str]
     candidate_texts: list[str]
-    query_vectors: list[np.ndarray]
-    candidate_vectors: list[np.ndarray]
+    query_vectors: np.ndarray
+    candidate_vectors: np.ndarray
     masks: list[np.ndarray]
     rejected: np.ndarray
 
 
-def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -> list[Direction]:
+def directions(train: Mapping[str, pd.DataFrame], encoder: Encoder) -> list[Direction]:
     """Both tasks on jobs, resumes and labels of the training split; only documents that a label
     names ask.
 
@@ -56,16 +55,13 @@ def directions(train: Mapping[str, pd.DataFrame], encoders: Sequence[Encoder]) -
         "resumes": train["resumes"].reset_index(drop=True),
     }
     jobs, resumes = documents["jobs"], documents["resumes"]
-    vectors = {"jobs": [], "resumes": []}
-    for encoder in encoders:
-        of_jobs = check_vectors(encoder.encode_jobs(list(jobs["text"])), jobs["job_id"])
-        of_resumes = check_vectors(
-            encoder.encode_resumes(list(resumes["text"])),
-            resumes["resume_id"],
-            dim=of_jobs.shape[1],
-        )
-        vectors["jobs"].append(of_jobs)
-        vectors["resumes"].append(of_resumes)
+    job_vectors = check_vectors(encoder.encode_jobs(list(jobs["text"])), jobs["job_id"])
+    resume_vectors = check_vectors(
+        encoder.encode_resumes(list(resumes["text"])),
+        resumes["resume_id"],
+        dim=job_vectors.shape[1],
+    )
+    vectors = {"jobs": job_vectors, "resumes": resume_vectors}
     return [
         _direction(
             "rank_resumes",
@@ -91,7 +87,7 @@ def _direction(
     query_side: str,
     candidate_side: str,
     documents: Mapping[str, pd.DataFrame],
-    vectors: Mapping[str, list[np.ndarray]],
+    vectors: Mapping[str, np.ndarray],
     labels: pd.DataFrame,
 ) -> Direction:
     query_id = query_side.removesuffix("s") + "_id"
@@ -108,7 +104,7 @@ def _direction(
         candidate_ids=list(candidates[candidate_id]),
         query_texts=list(queries["text"]),
         candidate_texts=list(candidates["text"]),
-        query_vectors=[matrix[labelled] for matrix in vectors[query_side]],
+        query_vectors=vectors[query_side][labelled],
         candidate_vectors=vectors[candidate_side],
         masks=mining.known_positives(queries, query_id, candidates, candidate_id, labels),
         rejected=np.column_stack([rejected_queries, rejected_candidates]),
@@ -131,15 +127,6 @@ def describe_directions(part: Sequence[Direction]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def refuse_ignored(miner: str, members: Mapping[str, str]) -> None:
-    """Raise DataError if further encoders were named for a miner that takes one encoder, or none."""
-    if members and miner != "runner_ups":
-        raise DataError(
-            f"member_stages names {', '.join(members)}, but the miner {miner!r} does not read them, so "
-            f"they would be ignored; set member_stages: {{}}, or miner: runner_ups"
-        )
-
-
 @dataclass(frozen=True)
 class Band:
     """Where runner-ups are drawn from; see `mining.runner_ups`.
@@ -153,6 +140,10 @@ class Band:
 
 
 CONFIT_V2_BAND = Band(0.03, 0.04)
+COMPARED_BANDS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.2, 0.4)
+"""Ends of the bands that notebook 04 compares; the fourth is the paper's."""
+BM25_TOP = 10
+"""Ranks from which bm25 draws."""
 
 
 def mine(
@@ -162,15 +153,11 @@ def mine(
     band: Band = CONFIT_V2_BAND,
     n: int = 1,
     seed: int = 1,
-    sample: int = 8192,
-    bm25_top: int = 10,
 ) -> pd.DataFrame:
     """n hard negatives for every query of every direction, by one of MINERS, as the table of
     `mining.as_table`.
 
-    band: of runner_ups and sampled_runner_ups; sample: candidates of sampled_runner_ups, which
-    takes the first encoder; bm25_top: ranks that bm25 draws from. With several encoders runner_ups
-    take the mean of their percentiles.
+    band: of runner_ups and sampled_runner_ups.
     """
     if miner not in MINERS:
         raise DataError(f"miner {miner!r} is not one of {', '.join(MINERS)}")
@@ -181,26 +168,16 @@ def mine(
     tables = []
     for direction in part:
         drawing = {"n": n, "rng": rng, "masks": direction.masks}
-        by_encoder = []
-        for queries, candidates in zip(
-            direction.query_vectors,
-            direction.candidate_vectors,
-            strict=True,
-        ):
-            by_encoder.append(mining.dense_rows(queries, candidates))
-        rows = by_encoder[0]
+        rows = mining.dense_rows(direction.query_vectors, direction.candidate_vectors)
         if miner == "sampled_runner_ups":
             picks = mining.sampled_runner_ups(
-                direction.query_vectors[0],
-                direction.candidate_vectors[0],
+                direction.query_vectors,
+                direction.candidate_vectors,
                 low=band.low,
                 high=band.high,
-                sample=sample,
                 **drawing,
             )
         elif miner == "runner_ups":
-            if len(by_encoder) > 1:
-                rows = mining.ensemble_rows(by_encoder)
             picks = mining.runner_ups(
                 rows,
                 low=band.low,
@@ -210,7 +187,7 @@ def mine(
             )
         elif miner == "bm25":
             keywords = mining.keyword_rows(direction.query_texts, direction.candidate_texts)
-            picks = mining.top_ranked(keywords, k=bm25_top, **drawing)
+            picks = mining.top_ranked(keywords, k=BM25_TOP, **drawing)
         elif miner == "random":
             picks = mining.random_candidates(rows, **drawing)
         else:
@@ -233,8 +210,7 @@ def false_negatives(
     part: Sequence[Direction],
     clusters: Mapping[str, pd.Series] | None = None,
 ) -> pd.DataFrame:
-    """How many of the mined negatives truly fit, and how hard they are for the first encoder of
-    `part`.
+    """How many of the mined negatives truly fit, and how hard they are for the encoder of `part`.
 
     truth: job_id, resume_id of every true fit; clusters: task -> query_id -> cluster, where queries
     are alike; without it the negatives of one query are one. Returns miner, task, n, n_clusters,
@@ -242,37 +218,25 @@ def false_negatives(
     miner scored by), percentile (mean of the miner's), one row a miner and task.
     """
     fits = set(zip(truth["job_id"], truth["resume_id"], strict=True))
-    rows, vectors = [], {}
+    rows = []
+    query_vectors, candidate_vectors = {}, {}
     for direction in part:
-        vectors[direction.task] = (
-            dict(
-                zip(
-                    direction.query_ids,
-                    direction.query_vectors[0],
-                    strict=True,
-                )
-            ),
-            dict(
-                zip(
-                    direction.candidate_ids,
-                    direction.candidate_vectors[0],
-                    strict=True,
-                )
-            ),
+        task = direction.task
+        query_vectors[task] = dict(zip(direction.query_ids, direction.query_vectors, strict=True))
+        candidate_vectors[task] = dict(
+            zip(direction.candidate_ids, direction.candidate_vectors, strict=True)
         )
     for (miner, task), picks in mined.groupby(["miner", "task"], sort=False):
-        job_side, resume_side = (
-            ("query_id", "candidate_id") if task == "rank_resumes" else ("candidate_id", "query_id")
-        )
+        job_side, resume_side = "query_id", "candidate_id"
+        if task == "rank_jobs":
+            job_side, resume_side = resume_side, job_side
         pairs = zip(picks[job_side], picks[resume_side], strict=True)
         false = np.array([pair in fits for pair in pairs], dtype=float)
         alike = picks["query_id"] if clusters is None else picks["query_id"].map(clusters[task])
         interval = share_interval(false, alike.to_numpy())
-        asking, asked = vectors[task]
-        cosines = [
-            asking[q] @ asked[c]
-            for q, c in zip(picks["query_id"], picks["candidate_id"], strict=True)
-        ]
+        cosines = []
+        for query, candidate in zip(picks["query_id"], picks["candidate_id"], strict=True):
+            cosines.append(query_vectors[task][query] @ candidate_vectors[task][candidate])
         rows.append(
             {
                 "miner": miner,

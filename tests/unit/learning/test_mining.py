@@ -11,7 +11,6 @@ from matchlib.learning import mining
 from matchlib.learning.mining import (
     band,
     dense_rows,
-    ensemble_rows,
     keyword_rows,
     runner_ups,
     sampled_runner_ups,
@@ -194,18 +193,6 @@ def test_what_cannot_be_mined_is_refused():
         sampled_runner_ups(ones, broken, low=0.0, high=0.5, **how)
     with pytest.raises(ValueError, match="query 0 has a score that is not finite"):
         runner_ups(lambda: iter([np.array([1, np.nan, 2])]), low=0.0, high=0.5, **how)
-
-
-def test_an_ensemble_is_the_mean_percentile():
-    rng = np.random.default_rng(1)
-    queries, candidates = (rng.standard_normal((n, 4)).astype(np.float32) for n in (5, 40))
-    one = dense_rows(queries, candidates)
-    how = {"low": 0.1, "high": 0.5, "n": 40}
-    alone = runner_ups(one, **how, rng=rng)
-    twice = runner_ups(ensemble_rows([one, dense_rows(100 * queries, candidates)]), **how, rng=rng)
-    assert alone["candidate"].tolist() == twice["candidate"].tolist()
-    contrary = runner_ups(ensemble_rows([one, dense_rows(-queries, candidates)]), **how, rng=rng)
-    assert contrary["score"].nunique() == 1  # what one ranks first the other ranks last
 
 
 def test_keywords_top_is_the_searchs():

@@ -13,7 +13,6 @@ from matchlib.learning.negatives import (
     directions,
     false_negatives,
     mine,
-    refuse_ignored,
 )
 from matchlib.learning.pairs import build_pairs
 from matchlib.retrieval.encoder import Encoder
@@ -26,7 +25,7 @@ def train(small_tables):
 
 @pytest.fixture(scope="module")
 def part(train, tiny_model_folder):
-    return directions(train, [Encoder(str(tiny_model_folder), cache_dir=None)])
+    return directions(train, Encoder(str(tiny_model_folder), cache_dir=None))
 
 
 def pairs_of(mined):
@@ -70,16 +69,6 @@ def test_every_miner_gives_the_one_table_without_known_positives(part, train, mi
     pd.testing.assert_frame_equal(mined, mine(part, miner, band=Band(0.1, 0.3), n=3))
 
 
-def test_several_encoders_vote(train, part, tiny_model_folder):
-    encoder = Encoder(str(tiny_model_folder), cache_dir=None)
-    two = directions(train, [encoder, encoder])
-    alone, voted = (mine(p, "runner_ups", band=Band(0.1, 0.3), n=1) for p in (part, two))
-    assert voted["score"].max() <= 0  # minus a mean percentile
-    assert (
-        alone["candidate_id"] == voted["candidate_id"]
-    ).mean() > 0.9  # but for scores that round to equal
-
-
 def test_false_negatives_are_counted_by_hand():
     vectors = {"j1": [1, 0], "j2": [0, 1], "r1": [0.6, 0.8], "r2": [0.8, 0.6]}
     part = [
@@ -89,8 +78,8 @@ def test_false_negatives_are_counted_by_hand():
             asked,
             [],
             [],
-            [np.array([vectors[i] for i in asking])],
-            [np.array([vectors[i] for i in asked])],
+            np.array([vectors[i] for i in asking]),
+            np.array([vectors[i] for i in asked]),
             [],
             np.empty((0, 2), int),
         )
@@ -139,7 +128,7 @@ def test_an_encoder_that_gives_other_lengths_for_resumes_is_stopped(train):
     with pytest.raises(
         DataError, match=r"embeddings of length 5 for \d+ documents and length 4; clear the cache"
     ):
-        directions(train, [Uneven()])
+        directions(train, Uneven())
 
 
 def test_mined_negatives_replace_the_rejected_ones_for_the_side_that_asked(train, part):
@@ -187,13 +176,3 @@ def test_a_mined_pair_that_is_accepted_is_never_a_hard_negative(train):
 def test_an_unknown_miner_is_refused(part):
     with pytest.raises(DataError, match="miner 'best' is not one of runner_ups, "):
         mine(part, "best")
-
-
-def test_further_encoders_that_the_miner_does_not_read_are_refused():
-    refuse_ignored("runner_ups", {"other": "02_contrastive"})
-    refuse_ignored("bm25", {})
-    with pytest.raises(
-        DataError,
-        match="member_stages names other, but the miner 'bm25' does not read them, .*; set",
-    ):
-        refuse_ignored("bm25", {"other": "02_contrastive"})
