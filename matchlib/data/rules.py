@@ -272,30 +272,6 @@ def hard_constraints(*, column: str = "hard_constraints") -> Rule:
     return Rule("hard constraints", holds, why)
 
 
-def select_pairs(
-    rule: Rule,
-    jobs: pd.DataFrame,
-    resumes: pd.DataFrame,
-    *,
-    block: int = 512,
-) -> pd.DataFrame:
-    """Every pair for which the rule fires: a frame job_id, resume_id, why. Memory is bounded by
-    `block` jobs."""
-    rows = []
-    for start in range(0, len(jobs), block):
-        part = jobs.iloc[start : start + block]
-        for i, j in np.argwhere(rule.holds(part, resumes)):
-            job = part.iloc[i]
-            resume = resumes.iloc[j]
-            row = {
-                "job_id": job["job_id"],
-                "resume_id": resume["resume_id"],
-                "why": rule.why(job, resume),
-            }
-            rows.append(row)
-    return pd.DataFrame(rows, columns=["job_id", "resume_id", "why"])
-
-
 BY_NAME: dict[str, Callable[[], Rule]] = {
     "place": same_place,
     "skills": lambda: area_overlap(minimum=2),

@@ -7,7 +7,6 @@ import logging
 import math
 from array import array
 from dataclasses import dataclass
-from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -101,26 +100,6 @@ def _say_if_long(texts: list[str]) -> None:
         )
 
 
-def near_duplicate_pairs(texts: list[str], *, threshold: float = JACCARD) -> list[tuple[int, int]]:
-    """All pairs i < j of texts whose 3-word shingles have a Jaccard similarity of at least
-    `threshold`.
-
-    Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri,
-    Ganti, Kaushik, ICDE 2006), so only texts that meet there are compared.
-    """
-    sets = ShingleSets.of(texts)
-    positions: list[list[int]] = [[] for _ in range(len(sets))]
-    for i, own in enumerate(sets.set_of_text):
-        positions[own].append(i)
-    pairs = []
-    for identical in positions:
-        pairs.extend(combinations(identical, 2))
-    for a, b in _near_sets(sets, threshold):
-        for i, j in product(positions[a], positions[b]):
-            pairs.append((min(i, j), max(i, j)))
-    return sorted(pairs)
-
-
 def _near_sets(
     sets: ShingleSets,
     threshold: float,
@@ -130,6 +109,8 @@ def _near_sets(
     """(n, 2) numbers of all pairs of different sets whose Jaccard similarity is at least
     `threshold`.
 
+    Exact: two sets that similar must share one of their rarest shingles (prefix filter; Chaudhuri,
+    Ganti, Kaushik, ICDE 2006), so only texts that meet there are compared.
     It stops once one set has over `most` neighbours: boilerplate, whose pairs would be quadratic.
     """
     ranks, starts = _shared_shingles(sets)

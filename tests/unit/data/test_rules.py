@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from matchlib.data import rules
+from matchlib.data.rules import BY_NAME
 from matchlib.data.schema import DataError
 
 PLACES = {"city": "", "region": "", "remote": "no"}
@@ -251,24 +252,25 @@ def test_composed_rules_say_why():
     assert (a & b).name == "same place and degree" and (a | b).name == "(same place or degree)"
 
 
-@pytest.mark.parametrize("name", ALL_RULES)
+@pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("block", [1, 5, 512])
-def test_select_pairs_equals_brute_force(name, block):
-    rule, sides = ALL_RULES[name], random_sides(1, 9, 11)
+def test_labels_by_rule_equal_brute_force(name, block):
+    rule, sides = BY_NAME[name](), random_sides(1, 9, 11)
     expected = [
-        (job["job_id"], resume["resume_id"], rule.why(job, resume))
+        (job["job_id"], resume["resume_id"])
         for _, job in sides[0].iterrows()
         for _, resume in sides[1].iterrows()
         if rule.fires(job, resume)
     ]
-    found = rules.select_pairs(rule, *sides, block=block)
-    assert list(found.itertuples(index=False, name=None)) == expected
+    found = rules.label_by_rules([name], *sides, block=block)
+    assert list(zip(found["job_id"], found["resume_id"], strict=True)) == expected
     assert 0 < len(expected) < 9 * 11
 
 
-def test_select_pairs_without_a_match_is_an_empty_frame():
-    found = rules.select_pairs(rules.same_place(), jobs({"city": "a"}), resumes({"city": "b"}))
-    assert found.empty and list(found.columns) == ["job_id", "resume_id", "why"]
+def test_no_pair_of_a_rule_is_an_empty_frame():
+    sides = jobs({"city": "a"}), resumes({"city": "b"})
+    found = rules.label_by_rules(["place"], *sides)
+    assert found.empty and list(found.columns) == ["job_id", "resume_id", "label", "source"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from near_copies import near_duplicate_pairs
 
 from matchlib.data import splits
 from matchlib.data.schema import DataError
@@ -37,7 +38,7 @@ few_words = st.lists(st.sampled_from(["a", "b", "c", "!"]), max_size=9).map(" ".
 @settings(max_examples=150, deadline=None)
 @given(st.lists(few_words, max_size=14), st.sampled_from([0.3, 0.5, 0.55, 0.8, 1.0]))
 def test_near_duplicates_equal_brute_force_on_very_short_texts(texts, threshold):
-    assert splits.near_duplicate_pairs(texts, threshold=threshold) == brute_force(texts, threshold)
+    assert near_duplicate_pairs(texts, threshold=threshold) == brute_force(texts, threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.55, 0.8, 0.95])
@@ -51,7 +52,7 @@ def test_near_duplicates_equal_brute_force_on_edited_texts(threshold):
         words = words.copy()
         words[rng.integers(0, len(words), size=rng.integers(0, 4))] = "edited"
         texts.append(" ".join(words))
-    found = splits.near_duplicate_pairs(texts, threshold=threshold)
+    found = near_duplicate_pairs(texts, threshold=threshold)
     assert found == brute_force(texts, threshold)
     assert 5 < len(found) < 72 * 71 / 2
 
@@ -209,7 +210,7 @@ def test_a_split_keeps_near_copies_together_and_leaks_nothing(seed):
         sides = after["labels"][key].map(frame.set_index(key)["split"])
         assert (sides == after["labels"]["split"]).all()
     assert splits.find_leaks(after) == []
-    assert splits.near_duplicate_pairs(
+    assert near_duplicate_pairs(
         after["jobs"]["text"].tolist()
     )  # there was something to keep together
     assert notes[1] == "near-duplicates kept on one side: 12 jobs, 15 resumes"

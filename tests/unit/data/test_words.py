@@ -1,9 +1,9 @@
 import sys
 
 import pytest
+from near_copies import near_duplicate_pairs
 
 from matchlib.data.schema import DataError
-from matchlib.data.splits import near_duplicate_pairs
 from matchlib.data.words import cut_at_words, spaced, words
 from matchlib.retrieval.search import search_bm25
 
