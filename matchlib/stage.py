@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib import __version__
+from matchlib.manifest import read_manifest
 from matchlib.pipeline import (
     ParameterError,
     RunPlan,
@@ -68,27 +69,10 @@ class UnfinishedError(StageError):
 def is_finished(folder: Path) -> bool:
     """True if a folder holds a manifest of a stage; another tool's manifest.json is none."""
     try:
-        _read_manifest(folder)
+        read_manifest(folder)
     except (OSError, ValueError):
         return False
     return True
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """A stage's manifest. Raises ValueError if it is torn, or another tool's."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except RecursionError:
-        raise ValueError("not a stage's manifest") from None
-    sections = ("parameters", "inputs", "files")
-    if not isinstance(manifest, dict) or not all(
-        isinstance(manifest.get(section), dict) for section in sections
-    ):
-        raise ValueError("not a stage's manifest")
-    for facts in manifest["files"].values():
-        if not isinstance(facts, dict) or not {"bytes", "sha256"} <= facts.keys():
-            raise ValueError("not a stage's manifest")
-    return manifest
 
 
 class Finished:
@@ -102,7 +86,7 @@ class Finished:
                 f"{self.folder} is not a finished stage; {how_to_make(self.folder)}"
             )
         try:
-            self.manifest = _read_manifest(self.folder)
+            self.manifest = read_manifest(self.folder)
         except ValueError:
             raise UnfinishedError(
                 f"{manifest_file} ({manifest_file.stat().st_size} bytes) is damaged or no manifest "
@@ -378,7 +362,7 @@ def _own_files(folder: Path) -> set[str]:
     stage, *names = lines or [""]  # of zero bytes after a kill or on a full disk
     if stage == folder.name:
         own |= {*names, "manifest.json"}
-    if is_finished(folder) and (manifest := _read_manifest(folder)).get("stage") == folder.name:
+    if is_finished(folder) and (manifest := read_manifest(folder)).get("stage") == folder.name:
         own |= {*(Path(name).parts[0] for name in manifest["files"]), "manifest.json"}
     own |= {f"{name}.part" for name in own}  # what a kill leaves
     others = sorted(
@@ -407,7 +391,7 @@ def prepare_run(plan: RunPlan) -> None:
         if not is_finished(folder):
             continue
         if not (folder / JOURNAL).exists():
-            manifest = _read_manifest(folder)
+            manifest = read_manifest(folder)
             names = sorted({Path(name).parts[0] for name in manifest["files"]})
             _write_journal(folder, [str(manifest.get("stage")), *names])
         if (folder / "manifest.json").stat().st_mtime > time.time():

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import nbformat
 from PIL import Image
 
+from matchlib.manifest import read_manifest
 from matchlib.reports.answer import find_key_figure, find_question
-from matchlib.reports.page import read_manifest, show_value, write_page
+from matchlib.reports.page import show_value, write_page
 from matchlib.reports.text import cut_line
 
 THUMBNAIL_PIXELS = (480, 360)
@@ -99,12 +100,9 @@ def find_damage(run_dir: Path) -> list[str]:
 
 def _damaged_files(folder: Path, manifest: dict) -> list[str]:
     """What is wrong with the files that a stage's manifest lists, by size first, then by content."""
-    files = manifest.get("files")
     found = []
-    for name, facts in (files if isinstance(files, dict) else {}).items():
+    for name, facts in manifest["files"].items():
         path = folder / name
-        if not isinstance(facts, dict) or not {"bytes", "sha256"} <= facts.keys():
-            continue  # of another tool or version: nothing to compare with
         if not path.is_file():
             found.append(f"{name} is missing")
         elif path.stat().st_size != facts["bytes"]:
@@ -247,8 +245,7 @@ def _manifests(run_dir: Path) -> dict[str, dict]:
             manifest = read_manifest(folder)
         except (OSError, ValueError):
             continue
-        if manifest is not None:
-            found[folder.name] = manifest
+        found[folder.name] = manifest
     return found
 
 

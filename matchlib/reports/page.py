@@ -1,5 +1,4 @@
-"""The page that all reports share: template environment, style, content policy, manifests, small
-formats."""
+"""The page that all reports share: template environment, style, content policy, small formats."""
 
 import base64
 import hashlib
@@ -20,13 +19,6 @@ from matchlib.reports.text import cut_text, show_invisible
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_VALUE_CHARACTERS = 400
 MAX_HEADLINE_CHARACTERS = 1_000
-SECTIONS = ("parameters", "inputs", "metrics", "code")
-_UNSAID = {
-    "headline": None,
-    "seconds": None,
-    "device": "device unknown",
-    "finished_at": "time unknown",
-}
 
 
 @lru_cache(maxsize=1)
@@ -72,29 +64,6 @@ def write_page(path: Path, template: str, **content: object) -> Path:
     beside.write_text(page, encoding="utf-8")
     beside.replace(path)
     return path
-
-
-def read_manifest(stage_dir: Path) -> dict | None:
-    """A stage's manifest with what it leaves unsaid filled in, or None where there is none.
-
-    A broken one raises ValueError with its name.
-    """
-    path = Path(stage_dir).resolve() / "manifest.json"
-    if not path.is_file():
-        return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); rerun the stage") from error
-    if not isinstance(manifest, dict):
-        raise ValueError(
-            f"{path}: expected an object, got {type(manifest).__name__}; rerun the stage"
-        )
-    for section in SECTIONS:
-        manifest[section] = manifest.get(section) or {}
-        if not isinstance(manifest[section], dict):
-            raise ValueError(f"{path}: {section} should be an object; rerun the stage")
-    return _UNSAID | {"stage": path.parent.name, "run": path.parent.parent.name} | manifest
 
 
 def show_value(value: object) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
+from matchlib.manifest import MANIFEST, read_manifest
 from matchlib.reports.answer import find_key_figure, find_limits
 from matchlib.reports.cells import has_tag, parameter_rows, shown_outputs
 from matchlib.reports.clean import clean_html
@@ -23,7 +24,7 @@ from matchlib.reports.overview import (
     render_index,
     zip_pages,
 )
-from matchlib.reports.page import environment, read_manifest, write_page
+from matchlib.reports.page import environment, write_page
 from matchlib.reports.text import cut_line, cut_text
 
 __all__ = [
@@ -116,6 +117,7 @@ def render_notebook(notebook: Path, html: Path) -> Path:
     if content is None:
         raise FileNotFoundError(f"there is no notebook {notebook}; run the stage first")
     rows = parameter_rows(content.cells)
+    has_manifest = (notebook.parent / MANIFEST).is_file()
     body, _ = ReportExporter().from_notebook_node(content, resources={"parameter_rows": rows})
     title, headings, body = _outline(body)
     return write_page(
@@ -126,7 +128,7 @@ def render_notebook(notebook: Path, html: Path) -> Path:
         body=body,
         key_figure=find_key_figure(content.cells),
         limits=_inline_html(find_limits(content.cells)),
-        manifest=read_manifest(notebook.parent),
+        manifest=read_manifest(notebook.parent) if has_manifest else None,
     )
 
 

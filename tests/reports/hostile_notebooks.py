@@ -97,6 +97,7 @@ def hostile_manifest(stage_dir: Path, text: str) -> None:
         "notebook": text,
         "parameters": {text: text, "list": [text]},
         "inputs": {text: {"stage": text, "path": text, "id": text}},
+        "files": {},
         "metrics": {text: text, "score": 0.5},
         "code": {"version": text, "commit": text, "dirty": True},
         "device": text,

@@ -22,6 +22,7 @@ def finish_stage(run_dir, stage, *, metrics, parameters, **entries):
         "metrics": metrics,
         "parameters": parameters,
         "inputs": {"data": {"stage": "01_data_rules"}},
+        "files": {},
         "seconds": 30.0,
         **entries,
     }

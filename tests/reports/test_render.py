@@ -86,6 +86,9 @@ def report(tmp_path):
     manifest = {
         "stage": "02_contrastive",
         "run": "demo",
+        "parameters": {},
+        "inputs": {},
+        "files": {},
         "finished_at": "2026-11-21T09:00:00+00:00",
         "seconds": 200,
         "device": "cpu",
@@ -294,7 +297,8 @@ def test_a_page_opens_with_headline_figure_and_limits(tmp_path):
         new_markdown_cell("**Limits.** One run <script>alert(1)</script> only.\n\nMore."),
     ]
     write_notebook(tmp_path / "a.ipynb", cells)
-    (tmp_path / "manifest.json").write_text(json.dumps({"headline": "It helps."}))
+    manifest = {"stage": "a", "parameters": {}, "inputs": {}, "files": {}, "headline": "It helps."}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     html = render_notebook(tmp_path / "a.ipynb", tmp_path / "a.html")
     page = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
     header = page.select_one("header")

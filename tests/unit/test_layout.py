@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "girl": {"data", "stats", "retrieval", "language", "learning"},
     "analysis": {"data", "stats", "retrieval", "language", "learning"},
     "ranking": {"data", "documents", "retrieval", "learning", "analysis", "outputs", "stage"},
-    "reports": set(),
+    "reports": {"manifest"},
 }
 
 
