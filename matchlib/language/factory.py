@@ -9,7 +9,6 @@ from matchlib.language.llm import (
     Budget,
     LanguageModel,
     LanguageModelError,
-    Prices,
     Sampling,
 )
 from matchlib.language.local import Local
@@ -23,14 +22,12 @@ def language_model_from(
     adapter: str = "",
     sampling: Sampling | None = None,
     budget: Budget | None = None,
-    prices: Prices | None = None,
 ) -> LanguageModel | None:
     """The language model that a notebook's parameters name: few_shot and service ask a service,
     local runs one here; all else needs none: None.
 
-    budget: one for all models of the notebook; prices: this model's own, if they differ from the
-    budget's. Answers are kept in $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the
-    working folder.
+    budget: one for all models of the notebook, with their prices. Answers are kept in
+    $MATCHLIB_CACHE/answers.sqlite, or .cache/answers.sqlite in the working folder.
     """
     if generator not in ("few_shot", "service", "local"):
         return None
@@ -46,5 +43,5 @@ def language_model_from(
         sampling=sampling,
         cache=cache,
         budget=budget,
-        prices=prices,
+        prices=budget.prices_of(name) if budget else None,
     )

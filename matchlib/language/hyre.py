@@ -67,12 +67,10 @@ SIDES = {
 }
 
 
-@dataclass(frozen=True)
-class Examples:
-    """The accepted pairs that a language model is shown: how many, and the words of each document."""
-
-    n: int = 3
-    max_words: int = 300
+EXAMPLE_WORDS = 300
+"""Longer documents are cut in a language model's prompt."""
+ANSWER_TOKENS = 512
+"""A hypothetical text that does not end within these is truncated, and not used."""
 
 
 def generate(
@@ -82,15 +80,13 @@ def generate(
     *,
     encoder: Encoder,
     model: LanguageModel | None = None,
-    examples: Examples | None = None,
-    group: str = "occupation",
+    n_examples: int = 3,
     seed: int = 1,
 ) -> pd.DataFrame:
     """The hypothetical text of every document of one side, by a name of GENERATORS, UPPER_BOUNDS or
     CONTROLS.
 
-    encoder: for knn and the upper bounds; model, examples: see `written`; group: see
-    `random_of_group`.
+    encoder: for knn and the upper bounds; model, n_examples: see `written`.
     Raises DataError on an unknown name and, but for UPPER_BOUNDS, if a held-out candidate's text is
     inside a text.
     """
@@ -105,15 +101,9 @@ def generate(
     if generator in ("few_shot", "local"):
         if model is None:
             raise DataError(f"generator {generator!r} needs a language model; set language_model")
-        found = written(
-            tables,
-            side,
-            model,
-            examples=examples or Examples(),
-            seed=seed,
-        )
+        found = written(tables, side, model, n_examples=n_examples, seed=seed)
     elif generator == "random_same_occupation":
-        found = random_of_group(tables, side, group, seed=seed)
+        found = random_of_group(tables, side, "occupation", seed=seed)
     else:
         found = nearest_accepted(tables, side, _encode(encoder, tables, side.own))
         if generator == "repeat":
@@ -229,10 +219,11 @@ def written(
     side: Side,
     model: LanguageModel,
     *,
-    examples: Examples,
+    n_examples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """HyRE: a language model is shown accepted training pairs and writes the hypothetical document.
+    """HyRE: a language model is shown n_examples accepted training pairs and writes the hypothetical
+    document.
 
     All queries are shown the same pairs, but none its own pair, nor a candidate that has a label
     with it, nor a near copy of either: the next pairs drawn replace them. Refused, truncated and
@@ -240,9 +231,9 @@ def written(
     too few examples.
     """
     accepted = _accepted_in_training(tables["labels"])
-    if len(accepted) < examples.n:
+    if len(accepted) < n_examples:
         raise DataError(
-            f"{len(accepted)} accepted training pairs are fewer than the {examples.n} examples asked for"
+            f"{len(accepted)} accepted training pairs are fewer than the {n_examples} examples asked for"
         )
     drawn = accepted.sample(frac=1, random_state=seed)
     pairs = list(zip(drawn[side.own_id], drawn[side.other_id], strict=True))
@@ -252,13 +243,13 @@ def written(
     prompts = []
     for query, text in own.items():
         allowed = (pair for pair in pairs if copies.allow(pair, query))
-        shown = [(own[a], other[b]) for a, b in islice(allowed, examples.n)]
-        if len(shown) < examples.n:
+        shown = [(own[a], other[b]) for a, b in islice(allowed, n_examples)]
+        if len(shown) < n_examples:
             raise DataError(
-                f"{query!r} is left with {len(shown)} examples of the {examples.n} asked for, because "
+                f"{query!r} is left with {len(shown)} examples of the {n_examples} asked for, because "
                 f"the other accepted training pairs hold its own answer; lower examples, or bring more"
             )
-        prompts.append(few_shot(side.prompt, shown, text, max_words=examples.max_words))
+        prompts.append(few_shot(side.prompt, shown, text, max_words=EXAMPLE_WORDS))
     rows = []
     for query, answer in zip(own.index, model.complete(prompts), strict=True):
         rows.append((query, "", "" if answer.problem else answer.text.strip()))

@@ -8,7 +8,7 @@ import logging
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -92,7 +92,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens of prompts and of answers cost; both 0: no prices are given.
+    """What a million tokens of prompts (price_in) and of answers (price_out) cost; both 0: nothing.
 
     Raises DataError if only one is given, since the cost would be too low, or one is negative.
     """
@@ -103,18 +103,14 @@ class Prices:
     def __post_init__(self) -> None:
         if min(self.price_in, self.price_out) < 0:
             raise DataError(
-                f"price_in {self.price_in} and price_out {self.price_out}: a price is negative; give what "
-                f"a million tokens cost"
+                f"the prices {self.price_in} and {self.price_out}: a price is negative; give what a "
+                f"million tokens cost"
             )
         if (self.price_in == 0) != (self.price_out == 0):
             raise DataError(
-                f"price_in is {self.price_in} and price_out {self.price_out}: with one price the cost "
-                f"would be counted too low; give both, of a million tokens of prompts and of answers"
+                f"the prices {self.price_in} and {self.price_out}: with one price the cost would be "
+                f"counted too low; give both, of a million tokens of prompts and of answers"
             )
-
-    @property
-    def given(self) -> bool:
-        return self.price_in > 0
 
 
 @dataclass
@@ -155,48 +151,60 @@ class Usage:
             "requests with estimated tokens": self.estimated,
             "cost": round(self.cost, 4),
         }
-        return counts | {
-            f"{problem} answers": self.problems[problem]
-            for problem in ("refused", "truncated", "empty")
-        }
+        for problem in ("refused", "truncated", "empty"):
+            counts[f"{problem} answers"] = self.problems[problem]
+        return counts
 
 
 class Budget:
     """The account that all language models of a notebook share: what they may spend together, and
     what they spent.
 
-    requests, cost: the limits, 0 for none; price_in, price_out: of a million tokens, in the
-    currency of cost, for every model that has no prices of its own. Requests under way when the
-    limit is reached are finished and paid, so the cost may pass the limit by as many requests as a
-    service answers at once (8).
-    Raises DataError on a limit of the cost without prices, which would never stop, and on a
-    negative limit.
+    cost: the limit, 0 for none; prices: model -> what a million tokens of its prompts and of its
+    answers cost, in the currency of cost. Requests under way when the limit is reached are finished
+    and paid, so the cost may pass the limit by as many requests as a service answers at once (8).
+    Raises DataError on a negative limit, and on one without prices, which would never stop.
     """
 
     def __init__(
         self,
         *,
-        requests: int = 0,
         cost: float = 0.0,
-        price_in: float = 0.0,
-        price_out: float = 0.0,
+        prices: Mapping[str, Sequence[float]] | None = None,
     ):
-        self.requests, self.cost, self.prices = (
-            requests,
-            cost,
-            Prices(price_in, price_out),
-        )
-        self.spent, self._lock = Usage(), Lock()
-        if requests < 0 or cost < 0:
+        self.cost = cost
+        self.prices = {}
+        for name, both in (prices or {}).items():
+            if len(both) != 2:
+                raise DataError(
+                    f"prices of {name!r} are {both}; give two, of a million tokens of prompts and "
+                    f"of answers"
+                )
+            self.prices[name] = Prices(*both)
+        self.spent = Usage()
+        self._lock = Lock()
+        if cost < 0:
+            raise DataError(f"limit_cost {cost}: a limit is negative; 0 sets none")
+        if cost and not any(prices.price_in for prices in self.prices.values()):
             raise DataError(
-                f"limit_requests {requests} and limit_cost {cost}: a limit is negative; 0 sets none"
+                f"limit_cost is {cost}, but prices names no model that costs anything, so the limit "
+                f"would never stop anything; set prices: {{<model>: [<of a million prompt tokens>, "
+                f"<of a million tokens of answers>]}}, or limit_cost: 0"
             )
-        if cost and not self.prices.given:
+
+    def prices_of(self, name: str) -> Prices:
+        """The prices of a model; nothing where no prices were given at all.
+
+        Raises DataError where those of other models were.
+        """
+        if not self.prices:
+            return Prices()
+        if name not in self.prices:
             raise DataError(
-                f"limit_cost is {cost}, but price_in and price_out are 0, so no cost would be counted and "
-                f"the limit would never stop anything; set both to the price of a million tokens, or "
-                f"limit_cost: 0"
+                f"prices names {', '.join(self.prices)}, but not {name!r}, whose cost would not be "
+                f"counted; add it, with [0, 0] if it costs nothing"
             )
+        return self.prices[name]
 
     def pay(
         self,
@@ -215,22 +223,18 @@ class Budget:
                 estimated=estimated,
             )
 
-    def allowed_requests(self) -> int | None:
-        """How many requests are left; None without a limit."""
-        return max(0, self.requests - self.spent.requests) if self.requests else None
-
     def is_spent(self) -> bool:
         """True once the limit of the cost is reached."""
         return bool(self.cost) and self.spent.cost >= self.cost
 
     def state(self) -> str:
-        """What was spent of what, e.g. "120 requests (limit 500) at a cost of 0.4131 (limit 5)"."""
-        requests = f" (limit {self.requests:,})" if self.requests else ""
-        cost = f" (limit {self.cost:g})" if self.cost else ""
-        estimated = (
-            f", tokens of {self.spent.estimated:,} estimated" if self.spent.estimated else ""
-        )
-        return f"{self.spent.requests:,} requests{requests} at a cost of {round(self.spent.cost, 4):g}{cost}{estimated}"
+        """What was spent of what, e.g. "120 requests at a cost of 0.4131 (limit 5)"."""
+        told = f"{self.spent.requests:,} requests at a cost of {round(self.spent.cost, 4):g}"
+        if self.cost:
+            told += f" (limit {self.cost:g})"
+        if self.spent.estimated:
+            told += f", tokens of {self.spent.estimated:,} estimated"
+        return told
 
 
 BYTES_PER_TOKEN = 3
@@ -247,11 +251,8 @@ def estimate_tokens(text: str) -> int:
 
 
 class LanguageModel:
-    """A backend with its cache, its bill, and the budget that it shares with the notebook's other
-    models.
-
-    prices: the model's own; without them the budget's.
-    """
+    """A backend with its cache, its prices, its bill, and the budget that it shares with the
+    notebook's other models."""
 
     def __init__(
         self,
@@ -262,16 +263,12 @@ class LanguageModel:
         budget: Budget | None = None,
         prices: Prices | None = None,
     ):
-        self.backend, self.sampling, self.budget = (
-            backend,
-            sampling or Sampling(),
-            budget or Budget(),
-        )
-        self.prices = prices if prices and prices.given else self.budget.prices
-        self.cache, self.usage = (
-            AnswerCache(cache) if cache else None,
-            Usage(),
-        )
+        self.backend = backend
+        self.sampling = sampling or Sampling()
+        self.budget = budget or Budget()
+        self.prices = prices or Prices()
+        self.cache = AnswerCache(cache) if cache else None
+        self.usage = Usage()
 
     def complete(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """One answer a prompt, in order; equal prompts are asked once. Look at `problem` before
@@ -283,24 +280,21 @@ class LanguageModel:
         """
         keys = [self._key(prompt) for prompt in prompts]
         known = self.cache.read(keys) if self.cache else {}
-        missing = list(
-            {
-                key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known
-            }.items()
-        )
-        allowed = missing[: self.budget.allowed_requests()]
+        prompt_of_key = dict(zip(keys, prompts, strict=True))
+        missing = [(key, prompt) for key, prompt in prompt_of_key.items() if key not in known]
         self.usage.prompts += len(prompts)
         lock = Lock()
 
         def keep(position: int, answer: Answer) -> None:
+            key, prompt = missing[position]
             with lock:
-                known[missing[position][0]] = answer
+                known[key] = answer
                 if self.cache:
-                    self.cache.write(missing[position][0], answer)
-                self._pay(missing[position][1], answer)
+                    self.cache.write(key, answer)
+                self._pay(prompt, answer)
 
         self.backend.generate(
-            [prompt for _, prompt in allowed],
+            [prompt for _, prompt in missing],
             self.sampling,
             self.budget.is_spent,
             keep,
@@ -385,24 +379,3 @@ class AnswerCache:
                 )
 
         use_cache(self.path, self.CREATE, insert)
-
-
-@dataclass(frozen=True)
-class Canned:
-    """Answers from a function, for tests and demonstrations."""
-
-    answer: Callable[[Prompt], Answer]
-    key: str = "canned"
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        sampling: Sampling,
-        stop: Callable[[], bool],
-        keep: Keep,
-    ) -> None:
-        """Answers at once, in order."""
-        for position, prompt in enumerate(prompts):
-            if stop():
-                return
-            keep(position, self.answer(prompt))

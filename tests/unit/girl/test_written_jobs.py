@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from canned import Canned
 
 from matchlib.data.market.simulation import Market
 from matchlib.girl.records import job_record
@@ -23,7 +24,7 @@ from matchlib.girl.written_jobs import (
     true_fit,
     win_rate,
 )
-from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError
+from matchlib.language.llm import Answer, LanguageModel, LanguageModelError
 from matchlib.retrieval.verdicts import judge, seed_values
 
 MARKET = Market(1, occupations=3)

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from canned import Canned
 
 from matchlib.data.schema import DataError
 from matchlib.language import hyre
 from matchlib.language.hyre import SIDES
-from matchlib.language.llm import Answer, Canned, LanguageModel
+from matchlib.language.llm import Answer, LanguageModel
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_written_texts_are_in_order_and_bad_answers_are_left_out(tables):
         return bad.get(len(asked) - 1, Answer(f"resume {len(asked) - 1}"))
 
     model = LanguageModel(Canned(answer))
-    found = hyre.written(tables, SIDES["jobs"], model, examples=hyre.Examples(2, 500), seed=1)
+    found = hyre.written(tables, SIDES["jobs"], model, n_examples=2, seed=1)
     assert found["text"].tolist() == [
         f"resume {i}" if i not in bad else "" for i in range(len(found))
     ]
@@ -152,7 +153,7 @@ def test_written_texts_are_in_order_and_bad_answers_are_left_out(tables):
     )
     assert hyre.enrich(jobs, SIDES["jobs"], found, alone=True)["text"][0] == "resume 0"
     with pytest.raises(DataError, match="fewer than the 5000 examples"):
-        hyre.written(tables, SIDES["jobs"], model, examples=hyre.Examples(5_000, 50), seed=1)
+        hyre.written(tables, SIDES["jobs"], model, n_examples=5_000, seed=1)
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_no_query_is_shown_a_resume_that_it_accepted_nor_a_near_copy(shared_resu
         shared_resume,
         SIDES["jobs"],
         LanguageModel(Canned(answer)),
-        examples=hyre.Examples(1, 500),
+        n_examples=1,
         seed=seed,
     )
     job_j = asked[
@@ -235,7 +236,7 @@ def test_no_query_is_shown_a_resume_that_it_accepted_nor_a_near_copy(shared_resu
 def test_too_few_examples_for_a_query_are_an_error(shared_resume):
     model = LanguageModel(Canned(lambda prompt: Answer("a resume")))
     with pytest.raises(DataError, match="'j' is left with 1 examples of the 2 asked for"):
-        hyre.written(shared_resume, SIDES["jobs"], model, examples=hyre.Examples(2, 500), seed=1)
+        hyre.written(shared_resume, SIDES["jobs"], model, n_examples=2, seed=1)
 
 
 def test_controls_hold_what_they_claim(tables):

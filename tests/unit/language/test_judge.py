@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from canned import Canned
 
 from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError
 from matchlib.language import judge
-from matchlib.language.llm import Answer, Canned, LanguageModel, LanguageModelError
+from matchlib.language.llm import Answer, LanguageModel, LanguageModelError
 
 PAIRS = pd.DataFrame(
     {

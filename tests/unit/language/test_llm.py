@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from canned import Canned
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from matchlib.data.schema import DataError
+from matchlib.language.factory import language_model_from
 from matchlib.language.llm import (
     Answer,
     Budget,
-    Canned,
     LanguageModel,
     LanguageModelError,
     Prices,
@@ -50,9 +51,7 @@ assert texts == [f"answer to question {i}" for i in range(30)], texts
 
 def test_answers_are_in_order_cached_and_counted(server, tmp_path):
     server.delay = 0.01
-    model = LanguageModel(
-        Service("m"), cache=tmp_path / "a.sqlite", budget=Budget(price_in=1.0, price_out=10.0)
-    )
+    model = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", prices=Prices(1.0, 10.0))
     asked = [*PROMPTS, PROMPTS[0]]
     assert [answer.text for answer in model.complete(asked)] == [
         f"answer to {prompt.user}" for prompt in asked
@@ -149,26 +148,22 @@ def test_a_killed_run_pays_no_prompt_twice(server, tmp_path, how):
 
 
 def test_limits_stop_and_keep(server, tmp_path):
-    few = LanguageModel(Service("m"), cache=tmp_path / "a.sqlite", budget=Budget(requests=5))
-    with pytest.raises(
-        LanguageModelError,
-        match=r"25 prompts are left after 5 requests \(limit 5\) .*raise the limit",
-    ):
-        few.complete(PROMPTS)
-    assert sum(server.received.values()) == 5
+    budget = Budget(cost=0.0039, prices={"m": [0.9, 1.0]})
     dear = LanguageModel(
         Service("m", concurrency=2),
         cache=tmp_path / "a.sqlite",
-        budget=Budget(cost=0.0039, price_in=0.9, price_out=1.0),
+        budget=budget,
+        prices=budget.prices_of("m"),
     )
     with pytest.raises(
-        LanguageModelError, match=r"prompts are left after \d requests at a cost of 0.00\d+ \(limit"
+        LanguageModelError,
+        match=r"prompts are left after \d requests at a cost of 0.00\d+ \(limit.*raise the limit",
     ):
         dear.complete(PROMPTS)
-    paid = sum(server.received.values()) - 5
+    paid = sum(server.received.values())
     assert 4 <= paid <= 6  # what was under way is kept
-    assert LanguageModel(Service("m"), cache=tmp_path / "a.sqlite").complete(PROMPTS[: 5 + paid])
-    assert sum(server.received.values()) == 5 + paid
+    assert LanguageModel(Service("m"), cache=tmp_path / "a.sqlite").complete(PROMPTS[:paid])
+    assert sum(server.received.values()) == paid
 
 
 @pytest.mark.parametrize(
@@ -176,18 +171,20 @@ def test_limits_stop_and_keep(server, tmp_path):
     [
         (
             {"cost": 5.0},
-            "limit_cost is 5.0, but price_in and price_out are 0, .* never stop anything; set both",
+            "limit_cost is 5.0, but prices names no model that costs .* never stop .*; set prices",
         ),
+        ({"cost": 5.0, "prices": {"m": [0, 0]}}, "names no model that costs anything"),
         (
-            {"cost": 5.0, "price_in": 1.0},
-            "price_in is 1.0 and price_out 0.0: with one price .* too low; give both",
+            {"cost": 5.0, "prices": {"m": [1.0, 0.0]}},
+            "prices 1.0 and 0.0: with one price .* too low; give both",
         ),
-        ({"price_out": 1.0}, "price_in is 0.0 and price_out 1.0: with one price"),
+        ({"prices": {"m": [0.0, 1.0]}}, "prices 0.0 and 1.0: with one price"),
+        ({"prices": {"m": [1.0]}}, r"prices of 'm' are \[1.0\]; give two"),
         (
-            {"cost": -1.0, "price_in": 1.0, "price_out": 1.0},
+            {"cost": -1.0, "prices": {"m": [1.0, 1.0]}},
             "limit_cost -1.0: a limit is negative; 0 sets none",
         ),
-        ({"price_in": -1.0, "price_out": 1.0}, "a price is negative"),
+        ({"prices": {"m": [-1.0, 1.0]}}, "a price is negative"),
     ],
 )
 def test_a_limit_that_could_not_stop_is_refused(limits, sentence):
@@ -197,10 +194,12 @@ def test_a_limit_that_could_not_stop_is_refused(limits, sentence):
 
 def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
     """The two annotators had a limit each, so that twice the limit was spent."""
-    budget = Budget(cost=0.011, price_in=0.9, price_out=1.0)  # 0.001 a request
-    models = [
-        LanguageModel(Service(name, concurrency=1), budget=budget) for name in ("training", "test")
-    ]
+    both = {"training": [0.9, 1.0], "test": [0.9, 1.0]}  # 0.001 a request
+    budget = Budget(cost=0.011, prices=both)
+    models = []
+    for name in both:
+        service = Service(name, concurrency=1)
+        models.append(LanguageModel(service, budget=budget, prices=budget.prices_of(name)))
     models[0].complete(PROMPTS[:8])
     with pytest.raises(
         LanguageModelError,
@@ -211,26 +210,28 @@ def test_all_models_of_a_notebook_pay_from_one_budget(server, tmp_path):
     assert sum(server.received.values()) == 11
     assert [model.usage.requests for model in models] == [8, 3] and budget.spent.requests == 11
     assert budget.spent.cost == pytest.approx(sum(model.usage.cost for model in models))
-    few = Budget(requests=10)
-    LanguageModel(Service("training"), budget=few).complete(PROMPTS[:8])
-    with pytest.raises(
-        LanguageModelError, match=r"28 prompts are left after 10 requests \(limit 10\)"
-    ):
-        LanguageModel(Service("test"), budget=few).complete(PROMPTS)
 
 
-def test_a_model_may_have_prices_of_its_own():
-    budget = Budget(price_in=1.0, price_out=1.0)
+def test_every_model_has_its_own_prices():
+    budget = Budget(prices={"cheap": [1.0, 1.0], "dear": [100.0, 200.0]})
+    backend = Canned(lambda _: Answer("x", "stop", 1000, 1000))
     cheap, dear = (
-        LanguageModel(
-            Canned(lambda _: Answer("x", "stop", 1000, 1000)), budget=budget, prices=prices
-        )
-        for prices in (Prices(), Prices(100.0, 200.0))
+        LanguageModel(backend, budget=budget, prices=budget.prices_of(name))
+        for name in ("cheap", "dear")
     )
     cheap.complete(PROMPTS[:1])
     dear.complete(PROMPTS[:1])
     assert (cheap.usage.cost, dear.usage.cost) == (0.002, 0.3)
     assert budget.spent.cost == pytest.approx(0.302)
+
+
+def test_a_model_without_prices_beside_models_with_some_is_refused():
+    budget = Budget(prices={"gpt": [1.0, 2.0], "here": [0, 0]})
+    assert budget.prices_of("here") == Prices()
+    with pytest.raises(DataError, match="prices names gpt, here, but not 'gpt-4', .*; add it"):
+        language_model_from("service", "gpt-4", budget=budget)
+    assert language_model_from("service", "gpt", budget=budget).prices == Prices(1.0, 2.0)
+    assert Budget().prices_of("any") == Prices()
 
 
 USAGES = {"none": None, "zeros": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
@@ -253,8 +254,13 @@ def test_a_service_that_reports_no_usage_is_counted_and_stopped(server, tmp_path
     }
     server.reply = json.dumps(body | ({"usage": USAGES[usage]} if USAGES[usage] else {})).encode()
     one = estimate_tokens("be brief" + "question 1") + estimate_tokens("an answer")
-    budget = Budget(cost=4.5 * one / 1e6, price_in=1.0, price_out=1.0)
-    model = LanguageModel(Service("m", concurrency=1), cache=tmp_path / "a.sqlite", budget=budget)
+    budget = Budget(cost=4.5 * one / 1e6, prices={"m": [1.0, 1.0]})
+    model = LanguageModel(
+        Service("m", concurrency=1),
+        cache=tmp_path / "a.sqlite",
+        budget=budget,
+        prices=budget.prices_of("m"),
+    )
     with pytest.raises(
         LanguageModelError, match=r"25 prompts are left after 5 requests .*, tokens of 5 estimated"
     ):
