@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 import pandas as pd
+from tabulate import tabulate
 
 from matchlib.reports.text import cut_text, show_invisible
 
@@ -190,16 +191,16 @@ def _html_cell(text: str, is_number: bool, tag: str) -> str:
 
 
 def _as_plain(headers, rows, is_number, caption, note) -> str:
-    lines = [[_plain_cell(text) for text in row] for row in [headers, *rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    body = [
-        "  ".join(
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(line, widths, is_number, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([*([caption] if caption else []), *body, *([note] if note else [])])
+    # by tabulate, which knows that a Chinese character is two columns wide
+    table = tabulate(
+        [[_plain_cell(text) for text in row] for row in rows],
+        headers=[_plain_cell(text) for text in headers],
+        tablefmt="plain",
+        colalign=["right" if right else "left" for right in is_number],
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+    return "\n".join(part for part in (caption, table, note) if part)
 
 
 def _plain_cell(text: str) -> str:

@@ -148,7 +148,26 @@ def test_plain_form_lines_up():
     plain = text_table(
         pd.DataFrame({"system": ["BM25", "raw"], "score": [0.5, 10.25]}), caption="Ranks"
     ).plain
-    assert plain.split("\n") == ["Ranks", "system   score", "BM25     0.500", "raw     10.250"]
+    assert plain.split("\n") == [
+        "Ranks",
+        "system      score",
+        "BM25        0.500",
+        "raw        10.250",
+    ]
+
+
+def test_plain_form_takes_wide_characters_and_texts_that_look_like_numbers():
+    frame = pd.DataFrame({"title": ["会计", "1e3", "  indented"], "n": [1, 2, 3]})
+    assert text_table(frame).plain.split("\n") == [
+        "title         n",
+        "会计          1",
+        "1e3           2",
+        "  indented    3",
+    ]
+    assert text_table(pd.DataFrame()).plain == "" and text_table(frame.head(0)).plain.split() == [
+        "title",
+        "n",
+    ]
 
 
 def test_frame_is_left_as_it_was():
