@@ -11,6 +11,10 @@ import pandas as pd
 from scipy import stats
 
 N_RESAMPLES = 10_000
+UPPER_TAIL = 0.975
+"""The quantile at which a two-sided interval of 95% ends."""
+MAX_SIGNS = 20_000_000
+"""Signs drawn at a time: 160 MB as floats."""
 ROUNDING = 1e-12
 """Differences that are nearer to each other than this are equal."""
 
@@ -31,16 +35,20 @@ def mean_interval(
     """
     values = np.asarray(values, dtype=float)
     mean = values.mean()
-    sums = _cluster_sums(values - mean, clusters)
-    n_clusters = len(sums)
-    low, high = np.nan, np.nan
+    n = len(values)
+    residual_sums = _cluster_sums(values - mean, clusters)
+    n_clusters = len(residual_sums)
+    low = np.nan
+    high = np.nan
     if n_clusters > 1:
-        error = np.sqrt((sums**2).sum() * n_clusters / (n_clusters - 1)) / len(values)
-        half = stats.t.ppf(0.975, n_clusters - 1) * error
-        low, high = mean - half, mean + half
+        variance_of_sum = (residual_sums**2).sum() * n_clusters / (n_clusters - 1)
+        standard_error = np.sqrt(variance_of_sum) / n
+        half_width = stats.t.ppf(UPPER_TAIL, n_clusters - 1) * standard_error
+        low = mean - half_width
+        high = mean + half_width
     if bounds is not None:
         low, high = np.clip([low, high], *bounds).tolist()
-    return {"value": mean, "low": low, "high": high, "n": len(values), "n_clusters": n_clusters}
+    return {"value": mean, "low": low, "high": high, "n": n, "n_clusters": n_clusters}
 
 
 def share_interval(hits: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
@@ -54,17 +62,27 @@ def share_interval(hits: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     of the exact one.
     """
     found = mean_interval(hits, clusters)
-    share, n_clusters = found["value"], found["n_clusters"]
-    error = 0.0
+    share = found["value"]
+    n_clusters = found["n_clusters"]
+    standard_error = 0.0
     if n_clusters > 1:
-        error = (found["high"] - share) / stats.t.ppf(0.975, n_clusters - 1)
-    n = n_clusters
-    if error > 0:
-        n = min(share * (1 - share) / error**2, len(hits))
-    z = stats.norm.ppf(0.975)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return found | {"low": max(middle - half, 0.0), "high": min(middle + half, 1.0)}
+        half_width = found["high"] - share
+        standard_error = half_width / stats.t.ppf(UPPER_TAIL, n_clusters - 1)
+    n_effective = n_clusters
+    if standard_error > 0:
+        n_effective = min(share * (1 - share) / standard_error**2, len(hits))
+    low, high = _wilson_interval(share, n_effective)
+    return found | {"low": low, "high": high}
+
+
+def _wilson_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's (1927) 95% interval of a share of n independent rows."""
+    z = stats.norm.ppf(UPPER_TAIL)
+    shrinkage = 1 + z**2 / n
+    middle = (share + z**2 / (2 * n)) / shrinkage
+    variance = share * (1 - share) / n + z**2 / (4 * n**2)
+    half_width = z * np.sqrt(variance) / shrinkage
+    return max(middle - half_width, 0.0), min(middle + half_width, 1.0)
 
 
 def paired_randomisation(
@@ -77,21 +95,24 @@ def paired_randomisation(
 ) -> float:
     """Two-sided p that the mean difference of paired values arises by swapping systems at random.
 
-    first, second: (n,) values of the same queries; whole clusters swap together. Never 0: (hits +
-    1) / (n + 1).
+    first, second: (n,) values of the same queries; whole clusters swap together. Never 0: the
+    order that was observed counts as one of them.
     Source: Fisher's randomisation test as in Smucker, Allan, Carterette (CIKM 2007).
     """
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    sums = _cluster_sums(differences, clusters)
+    cluster_sums = _cluster_sums(differences, clusters)
+    n_clusters = len(cluster_sums)
+    observed = abs(cluster_sums.sum())
     rng = np.random.default_rng(seed)
-    observed = abs(sums.sum())
-    hits = 0
-    block = max(1, min(1_000, 20_000_000 // len(sums)))  # 160 MB of signs as floats
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        signs = rng.integers(0, 2, size=(size, len(sums)), dtype=np.int8) * 2 - 1
-        hits += int((np.abs(signs @ sums) >= observed - 1e-12).sum())
-    return (hits + 1) / (n_resamples + 1)
+    n_as_extreme = 0
+    block_size = max(1, min(1_000, MAX_SIGNS // n_clusters))
+    for start in range(0, n_resamples, block_size):
+        size = min(block_size, n_resamples - start)
+        is_swapped = rng.integers(0, 2, size=(size, n_clusters), dtype=np.int8)
+        signs = is_swapped * 2 - 1
+        resampled = np.abs(signs @ cluster_sums)
+        n_as_extreme += int((resampled >= observed - ROUNDING).sum())
+    return (n_as_extreme + 1) / (n_resamples + 1)
 
 
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
@@ -102,28 +123,65 @@ def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray
     return pd.Series(values).groupby(np.asarray(clusters)).sum().to_numpy()
 
 
+def auc_parts(is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(n,) the contribution of each row to the AUC: their mean is the AUC, and their spread by
+    cluster is its error.
+
+    The contribution of an positive row is the share of negative rows with a lower score (ties
+    as half), of a rejected row the share of positive rows with a higher one; each is centred on the
+    AUC and weighted by the inverse share of its class. NaN where all rows are positive, or none.
+    Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997
+    (Biometrics 53).
+    """
+    is_positive = np.asarray(is_positive) == 1
+    positives = np.sort(score[is_positive])
+    negatives = np.sort(score[~is_positive])
+    if not len(positives) or not len(negatives):
+        return np.full(len(is_positive), np.nan)
+    share_above = 1 - _share_below(positives, score)
+    share = np.where(is_positive, _share_below(negatives, score), share_above)
+    auc = share[is_positive].mean()
+    n_of_class = np.where(is_positive, len(positives), len(negatives))
+    return auc + (share - auc) * len(is_positive) / n_of_class
+
+
+def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n,) share of sorted numbers below each value, equal ones as half."""
+    below = np.searchsorted(ordered, values, "left")
+    not_above = np.searchsorted(ordered, values, "right")
+    return (below + not_above) / 2 / len(ordered)
+
+
 def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str, float]:
     """Mean of one difference a seed, its 95% t-interval, and two-sided p of a true mean of `null`.
 
     differences: (S,). Returns estimate, low, high, p, seeds; NaN with one seed.
     """
-    n = len(differences)
+    n_seeds = len(differences)
     mean = float(np.mean(differences))
-    low, high, p = np.nan, np.nan, np.nan
-    if n > 1 and np.ptp(differences) < ROUNDING:
-        low, high, p = mean, mean, float(abs(mean - null) < ROUNDING)
-    elif n > 1:
-        test = stats.ttest_1samp(differences, null)
-        interval = test.confidence_interval(0.95)
-        low, high, p = float(interval.low), float(interval.high), float(test.pvalue)
-    return {"estimate": mean, "low": low, "high": high, "p": p, "seeds": n}
+    if n_seeds < 2:
+        return {"estimate": mean, "low": np.nan, "high": np.nan, "p": np.nan, "seeds": n_seeds}
+    if np.ptp(differences) < ROUNDING:  # all seeds agree, and a t-test would divide by 0
+        p = float(abs(mean - null) < ROUNDING)
+        return {"estimate": mean, "low": mean, "high": mean, "p": p, "seeds": n_seeds}
+    test = stats.ttest_1samp(differences, null)
+    interval = test.confidence_interval(0.95)
+    return {
+        "estimate": mean,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "p": float(test.pvalue),
+        "seeds": n_seeds,
+    }
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's step-down adjustment (1979) of (n,) p-values; NaN stays."""
     adjusted = np.full(len(p), np.nan)
     known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * (len(order) - np.arange(len(order)))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    smallest_first = known[np.argsort(p[known], kind="stable")]
+    n_not_smaller = np.arange(len(known), 0, -1)
+    steps = p[smallest_first] * n_not_smaller
+    never_falling = np.maximum.accumulate(steps)
+    adjusted[smallest_first] = np.minimum(never_falling, 1)
     return adjusted

@@ -23,7 +23,7 @@ from matchlib.data.rules import split_items
 from matchlib.girl.records import in_a_line
 from matchlib.language.llm import Prompt
 from matchlib.retrieval.encoder import Encoder
-from matchlib.stats import mean_interval, paired_randomisation
+from matchlib.stats import auc_parts, mean_interval, paired_randomisation
 
 
 class Dot(nn.Module):
@@ -218,35 +218,6 @@ def auc_and_log_loss(pairs: pd.DataFrame, probability: np.ndarray) -> dict[str, 
         "n_seekers": pairs["resume_id"].nunique(),
         "n_clusters": loss["n_clusters"],
     }
-
-
-def auc_parts(accepted: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """(n,) the contribution of each row to the AUC: their mean is the AUC, and their spread by
-    cluster is its error.
-
-    The contribution of an accepted row is the share of rejected rows with a lower probability (ties
-    as half), of a rejected row the share of accepted rows with a higher one; each is centred on the
-    AUC and weighted by the inverse share of its class. NaN where all rows are accepted, or none.
-    Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997
-    (Biometrics 53).
-    """
-    accepted = np.asarray(accepted) == 1
-    positives = np.sort(probability[accepted])
-    negatives = np.sort(probability[~accepted])
-    if not len(positives) or not len(negatives):
-        return np.full(len(accepted), np.nan)
-    share_above = 1 - _share_below(positives, probability)
-    share = np.where(accepted, _share_below(negatives, probability), share_above)
-    auc = share[accepted].mean()
-    n_of_class = np.where(accepted, len(positives), len(negatives))
-    return auc + (share - auc) * len(accepted) / n_of_class
-
-
-def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(n,) share of sorted numbers below each value, equal ones as half."""
-    below = np.searchsorted(ordered, values, "left")
-    not_above = np.searchsorted(ordered, values, "right")
-    return (below + not_above) / 2 / len(ordered)
 
 
 def compare_arms(

@@ -12,7 +12,6 @@ from matchlib.girl.recommend import (
     Fitting,
     auc_and_log_loss,
     auc_difference,
-    auc_parts,
     compare_arms,
     compare_skills,
     mean_true_fit,
@@ -22,6 +21,7 @@ from matchlib.girl.recommend import (
     shuffle_within,
     split_interactions,
 )
+from matchlib.stats import auc_parts
 
 RNG = np.random.default_rng(1)
 
