@@ -260,8 +260,8 @@ class Market:
         rule = self.rule.holds(jobs, resumes).astype(float)
         weight = self.config.rule_text_correlation
         text_fit = (1 - weight) * self._coverage(jobs, resumes) + weight * rule
-        job_traits = self._hidden_traits(jobs["job_id"])
-        resume_traits = self._hidden_traits(resumes["resume_id"])
+        job_traits = self.hidden_traits(jobs["job_id"])
+        resume_traits = self.hidden_traits(resumes["resume_id"])
         hidden = job_traits[:, :1] * resume_traits[:, :1].T
         hidden = hidden + resume_traits[:, 1][None, :]
         seen = RULE_WEIGHT * rule + TEXT_WEIGHT * text_fit
@@ -271,9 +271,9 @@ class Market:
     def _coverage(self, jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
         """Share of must-haves (.7) and nice-to-haves (.3) covered, less for asking too much or too
         little."""
-        must = self._multi_hot(jobs["skills"])
-        nice = self._multi_hot(jobs["nice_skills"])
-        present = self._multi_hot(resumes["skills"])
+        must = self.multi_hot(jobs["skills"])
+        nice = self.multi_hot(jobs["nice_skills"])
+        present = self.multi_hot(resumes["skills"])
         n_must = must.sum(1, keepdims=True)
         n_nice = nice.sum(1, keepdims=True)
         must_covered = 0.7 * (must @ present.T) / np.maximum(n_must, 1)
@@ -286,7 +286,8 @@ class Market:
         too_little = np.clip(1 - n_must / 3, 0, 1)
         return coverage * (1 - 0.5 * too_much) * (1 - 0.5 * too_little)
 
-    def _multi_hot(self, skills: pd.Series) -> np.ndarray:
+    def multi_hot(self, skills: pd.Series) -> np.ndarray:
+        """(n, skills) 1 where a "; "-joined list of names holds the skill."""
         hot = np.zeros((len(skills), len(self.skill_index)), dtype=np.float32)
         for row, items in enumerate(skills):
             for name in rules.split_items(items):
@@ -294,7 +295,7 @@ class Market:
                 hot[row, self.skill_index[skill]] = 1
         return hot
 
-    def _hidden_traits(self, ids: pd.Series) -> np.ndarray:
+    def hidden_traits(self, ids: pd.Series) -> np.ndarray:
         """(n, 2) traits in [-1, 1] that depend on the id alone, so that no column and no text holds
         them."""
         traits = np.empty((len(ids), 2))
