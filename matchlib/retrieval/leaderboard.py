@@ -27,6 +27,8 @@ JUDGMENT_LABELS = {
 COMPLETE = ("true_fit",)
 """Sets of judgments that list every positive there is: all pairs are judged, so Judged@k says nothing."""
 
+_IS_P_VALUE = pa.Check.in_range(0, 1)
+_AT_LEAST_1 = pa.Check.ge(1)
 SCHEMA = pa.DataFrameSchema(
     {
         "judgments": pa.Column(str),
@@ -36,14 +38,14 @@ SCHEMA = pa.DataFrameSchema(
         "value": pa.Column(float),
         "low": pa.Column(float, nullable=True),
         "high": pa.Column(float, nullable=True),
-        "n": pa.Column(float, pa.Check.ge(1), nullable=True, coerce=True),
+        "n": pa.Column(float, _AT_LEAST_1, nullable=True, coerce=True),
         "n_clusters": pa.Column(float, nullable=True, coerce=True),
         "baseline": pa.Column(str, nullable=True),
         "difference": pa.Column(float, nullable=True),
         "difference_low": pa.Column(float, nullable=True),
         "difference_high": pa.Column(float, nullable=True),
-        "p": pa.Column(float, pa.Check.in_range(0, 1), nullable=True),
-        "p_holm": pa.Column(float, pa.Check.in_range(0, 1), nullable=True),
+        "p": pa.Column(float, _IS_P_VALUE, nullable=True),
+        "p_holm": pa.Column(float, _IS_P_VALUE, nullable=True),
     }
 )
 """leaderboard.csv: one row a set of judgments, system, task, measure and baseline; the
@@ -82,14 +84,15 @@ def build_leaderboard(
         raise DataError(f"baseline {sorted(absent)[0]!r} is not among the systems {systems}")
     tables = []
     for name, pairs in judgments.items():
+        told = measures_of(name, measures)
         for task in TASKS:
-            scores = _score_systems(rankings, pairs, task, measures_of(name, measures))
-            groups = None if clusters is None else clusters[task]
-            for baseline in baselines:
-                table = compare_systems(scores, baseline=baseline, clusters=groups)
-                tables.append(table.assign(judgments=name, task=task, baseline=baseline))
+            scores = _score_systems(rankings, pairs, task, told)
+            cluster_of_query = None if clusters is None else clusters[task]
+            table = _compare_with_each(scores, baselines, cluster_of_query)
+            tables.append(table.assign(judgments=name, task=task))
     board = pd.concat(tables, ignore_index=True).assign(**facts)
-    return adjust_for_multiplicity(board)[[*facts, *SCHEMA.columns]]
+    adjusted = adjust_for_multiplicity(board)
+    return adjusted[[*facts, *SCHEMA.columns]]
 
 
 def measures_of(judgments: str, measures: Sequence[str]) -> list[str]:
@@ -109,7 +112,21 @@ def _score_systems(
     qrels = qrels_from_labels(pairs, task)
     tables = []
     for system, by_task in rankings.items():
-        tables.append(score_queries(by_task[task], qrels, measures).assign(system=system))
+        scores = score_queries(by_task[task], qrels, measures)
+        tables.append(scores.assign(system=system))
+    return pd.concat(tables)
+
+
+def _compare_with_each(
+    scores: pd.DataFrame,
+    baselines: Sequence[str],
+    clusters: pd.Series | None,
+) -> pd.DataFrame:
+    """`compare_systems` with every baseline, one below the other."""
+    tables = []
+    for baseline in baselines:
+        table = compare_systems(scores, baseline=baseline, clusters=clusters)
+        tables.append(table.assign(baseline=baseline))
     return pd.concat(tables)
 
 
@@ -119,12 +136,21 @@ def adjust_for_multiplicity(board: pd.DataFrame) -> pd.DataFrame:
     All pairs of a system and a baseline are one family; a pair of two baselines counts once.
     """
     family = ["judgments", "task", "measure"]
-    pairs = [sorted(pair) for pair in zip(board["system"], board["baseline"], strict=True)]
-    board = board.assign(pair=[" and ".join(pair) for pair in pairs])
+    board = board.assign(pair=_pair_names(board["system"], board["baseline"]))
     tests = board.dropna(subset="p").drop_duplicates([*family, "pair"])
-    adjusted = tests.groupby(family)["p"].transform(lambda p: holm(p.to_numpy(float)))
-    tests = tests.assign(p_holm=adjusted)[[*family, "pair", "p_holm"]]
-    return board.merge(tests, how="left", on=[*family, "pair"]).drop(columns="pair")
+    p_by_family = tests.groupby(family)["p"]
+    adjusted = p_by_family.transform(lambda p: holm(p.to_numpy(float)))
+    keys = [*family, "pair"]
+    p_holm = tests[keys].assign(p_holm=adjusted)
+    return board.merge(p_holm, how="left", on=keys).drop(columns="pair")
+
+
+def _pair_names(first: pd.Series, second: pd.Series) -> list[str]:
+    """The two of each row in alphabetical order, so that a pair has one name both ways round."""
+    names = []
+    for pair in zip(first, second, strict=True):
+        names.append(" and ".join(sorted(pair)))
+    return names
 
 
 def alignment_rows(
@@ -142,19 +168,19 @@ def alignment_rows(
     "alignment, <name>".
     """
     part = {"jobs": corpus.jobs, "resumes": corpus.resumes}
-    groups = None if clusters is None else clusters["rank_resumes"]
+    cluster_of_job = None if clusters is None else clusters["rank_resumes"]
     tables = []
     for name, rows in preferences.items():
         scores = []
         for system, hits in systems.items():
-            agreement = by_job(compare_with(rows, score_matrix(hits, corpus), part))
-            values = agreement.rename("value").rename_axis("query_id").reset_index()
+            compared = compare_with(rows, score_matrix(hits, corpus), part)
+            agreement = by_job(compared).rename("value")
+            values = agreement.rename_axis("query_id").reset_index()
             scores.append(values.assign(system=system, measure=f"alignment, {name}"))
-        for baseline in baselines:
-            table = compare_systems(pd.concat(scores), baseline=baseline, clusters=groups)
-            tables.append(table.assign(baseline=baseline))
+        tables.append(_compare_with_each(pd.concat(scores), baselines, cluster_of_job))
     board = pd.concat(tables, ignore_index=True)
-    return adjust_for_multiplicity(board.assign(**facts, judgments="judge", task="rank_resumes"))
+    board = board.assign(**facts, judgments="judge", task="rank_resumes")
+    return adjust_for_multiplicity(board)
 
 
 def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFrame:
@@ -162,34 +188,37 @@ def frontier_rows(kept: pd.DataFrame, facts: Mapping[str, object]) -> pd.DataFra
 
     A system is a curve; the measure names the two that are compared, in alphabetical order.
     """
-    pairs = [sorted(pair) for pair in zip(kept["curve"], kept["against"], strict=True)]
-    rows = kept.rename(columns={"curve": "system", "ndcg": "value"})[["system", "value"]]
-    return rows.assign(
-        **facts,
-        judgments="rule",
-        task="rank_resumes",
-        measure=[f"nDCG@20 at equal alignment: {first} and {second}" for first, second in pairs],
-    )
+    measures = []
+    for pair in _pair_names(kept["curve"], kept["against"]):
+        measures.append(f"nDCG@20 at equal alignment: {pair}")
+    rows = pd.DataFrame({"system": kept["curve"], "value": kept["ndcg"]})
+    return rows.assign(**facts, judgments="rule", task="rank_resumes", measure=measures)
 
 
 def overview(
-    board: pd.DataFrame, *, judgments: str, task: str, baseline: str, measures: Sequence[str]
+    board: pd.DataFrame,
+    *,
+    judgments: str,
+    task: str,
+    baseline: str,
+    measures: Sequence[str],
 ) -> pd.DataFrame:
     """One row a system, for reading: each measure's value with its interval, the first one's test, n."""
-    part = board[
-        board["judgments"].eq(judgments) & board["task"].eq(task) & board["baseline"].eq(baseline)
-    ]
-    measures = [measure for measure in measures if measure in set(part["measure"])]
-    systems = list(dict.fromkeys(part["system"]))
+    is_asked = board["judgments"].eq(judgments) & board["task"].eq(task)
+    part = board[is_asked & board["baseline"].eq(baseline)]
+    measured = set(part["measure"])
+    measures = [measure for measure in measures if measure in measured]
+    primary = measures[0]
     cells = []
     for row in part.itertuples():
         cells.append(f"{row.value:.3f} {_interval(row.low, row.high)}")
     text = part.assign(cell=cells)
-    table = text.pivot(index="system", columns="measure", values="cell").loc[systems, measures]
-    first = part[part["measure"] == measures[0]].set_index("system")
-    table = table.join(first[["difference", "p", "p_holm", "n", "n_clusters"]]).reset_index()
-    order = ["system", measures[0], "difference", "p", "p_holm", *measures[1:], "n", "n_clusters"]
-    return table[order]
+    by_system = text.pivot(index="system", columns="measure", values="cell")
+    tests = part[part["measure"] == primary].set_index("system")
+    table = by_system.join(tests[["difference", "p", "p_holm", "n", "n_clusters"]])
+    in_order = table.loc[part["system"].unique()].reset_index()
+    test_columns = ["difference", "p", "p_holm"]
+    return in_order[["system", primary, *test_columns, *measures[1:], "n", "n_clusters"]]
 
 
 def primary_judgments(board: pd.DataFrame) -> str:
@@ -201,35 +230,40 @@ def primary_judgments(board: pd.DataFrame) -> str:
 def headline(board: pd.DataFrame, *, measure: str, system: str = "stage1") -> str:
     """The answer in words: a system against every baseline, by task, on `primary_judgments`."""
     judgments = primary_judgments(board)
-    part = board[
-        board["system"].eq(system) & board["measure"].eq(measure) & board["judgments"].eq(judgments)
-    ]
+    is_own = board["system"].eq(system) & board["measure"].eq(measure)
+    part = board[is_own & board["judgments"].eq(judgments)]
+    compared = part[part["baseline"] != system]
     clauses = []
-    for task, rows in part[part["baseline"] != system].groupby("task", sort=False):
+    for task, rows in compared.groupby("task", sort=False):
         gaps = []
         for row in rows.itertuples():
             interval = _interval(row.difference_low, row.difference_high, "+")
             gaps.append(f"{row.difference:+.3f} {interval} over {row.baseline}")
+        value = rows["value"].iloc[0]
         does = task.replace("_", "s ")  # "ranks resumes"
-        clauses.append(f"{rows['value'].iloc[0]:.3f} when it {does}, {' and '.join(gaps)}")
+        clauses.append(f"{value:.3f} when it {does}, {' and '.join(gaps)}")
+    judged_by = JUDGMENT_LABELS[judgments]
+    name = SYSTEM_LABELS.get(system, system)
     return (
-        f"Judged by {JUDGMENT_LABELS[judgments]}, {SYSTEM_LABELS.get(system, system)} reaches "
-        f"{measure} {'; '.join(clauses)} (95% intervals). One run: a difference on these queries, "
-        f"not a verdict."
+        f"Judged by {judged_by}, {name} reaches {measure} {'; '.join(clauses)} (95% intervals). "
+        f"One run: a difference on these queries, not a verdict."
     )
 
 
 def _interval(low: float, high: float, sign: str = "") -> str:
     """An interval in brackets; one query has none."""
-    return "(no interval)" if np.isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+    if np.isnan(low):
+        return "(no interval)"
+    return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
     """{"<system>.<task>": value} of one measure on `primary_judgments`; stage 1 and its rivals first."""
-    part = board[board["measure"].eq(measure) & board["judgments"].eq(primary_judgments(board))]
+    judgments = primary_judgments(board)
+    part = board[board["measure"].eq(measure) & board["judgments"].eq(judgments)]
     once = part.drop_duplicates(["system", "task"])
     values = once.set_index(["system", "task"])["value"]
-    present = list(dict.fromkeys(once["system"]))
+    present = list(once["system"].unique())
     first = [system for system in ("stage1", "pretrained", "bm25") if system in present]
     others = [system for system in present if system not in first]
     figures = {}
