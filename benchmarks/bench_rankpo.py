@@ -87,9 +87,9 @@ def plain(folder: Path) -> float:
     return time.perf_counter() - started
 
 
-reference_margins(stage1, rows.pairs)  # loads the model
+reference_margins(stage1, rows)  # loads the model
 started = time.perf_counter()
-reference_margins(stage1, rows.pairs)
+reference_margins(stage1, rows)
 margin_seconds = time.perf_counter() - started
 ratios = []
 for turn in range(ROUNDS):

@@ -92,7 +92,7 @@ def _listed(values: Mapping[str, Any] | None) -> str:
 
 def _figures(log: pd.DataFrame) -> dict[str, float]:
     figures = {}
-    for measure in log.columns.difference(["step", "loss", "learning_rate"], sort=False):
+    for measure in log.columns.difference(["step", "loss", "learning_rate", "kept"], sort=False):
         values = log.dropna(subset=[measure])
         pretrained = values.loc[values["step"] == 0, measure]
         trained = values.loc[values["step"] > 0, measure]

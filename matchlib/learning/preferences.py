@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from matchlib.learning.pairs import Column, Pairs
 from matchlib.retrieval.alignment import PairSet, decided
 from matchlib.retrieval.encoder import Encoder
 
-SCHEMES = ("uniform", "near", "far")
 PREFERENCE_COLUMNS = (
     Column("job", "job"),
     Column("chosen", "resume"),
@@ -23,7 +21,7 @@ PREFERENCE_COLUMNS = (
     Column("contrastive_resume", "resume", required=False),
     Column("preference"),
 )
-"""The columns of PreferencePairs.pairs.rows; none is droppable: a batch has all of every row."""
+"""The columns of the rows of `build_preference_pairs`; none is droppable: a batch has all of every row."""
 
 
 def sample_pairs(
@@ -31,22 +29,17 @@ def sample_pairs(
     part: Mapping[str, pd.DataFrame],
     *,
     top_k: int,
-    scheme: str,
     per_job: int,
     seed: int,
-    both_positive: bool = False,
 ) -> pd.DataFrame:
-    """Draw pairs of each job's candidates, in random order, none twice.
+    """Draw pairs of each job's candidates uniformly, in random order, none twice, and none of two
+    resumes that the job accepted.
 
     part: jobs, resumes and labels of one split; scores: (J, R) of these, by stage 1; candidates are
-    each job's top_k, or all with top_k 0. scheme: uniform draws both from these; near at most a
-    tenth of their ranks apart; far one from the best and one from the worst quarter. both_positive:
-    allow pairs of which the job accepted both. A job with too few candidates gives fewer pairs.
+    each job's top_k, or all with top_k 0. A job with too few candidates gives fewer pairs.
     Returns job_id, resume_a, resume_b, rank_a, rank_b (1 is best).
-    Raises DataError on another scheme, or fewer than 4 candidates.
+    Raises DataError on fewer than 4 candidates.
     """
-    if scheme not in SCHEMES:
-        raise DataError(f"scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, : top_k or None]
     n_candidates = ranked.shape[1]
     if n_candidates < 4:
@@ -54,13 +47,13 @@ def sample_pairs(
             f"{n_candidates} candidates a job are too few to draw pairs from; raise top_k"
         )
     resume_ids = list(part["resumes"]["resume_id"])
-    accepted_by_job = {} if both_positive else _accepted_by_job(part["labels"])
+    accepted_by_job = _accepted_by_job(part["labels"])
     rng = np.random.default_rng(seed)
     rows = []
     for job, order in zip(part["jobs"]["job_id"], ranked, strict=True):
         accepted = accepted_by_job.get(job, set())
         taken: set[frozenset] = set()
-        for first, second in _draw_ranks(n_candidates, scheme, 8 * per_job, rng):
+        for first, second in _draw_ranks(n_candidates, 8 * per_job, rng):
             if len(taken) == per_job:
                 break
             a = resume_ids[order[first]]
@@ -81,10 +74,8 @@ def sample_pair_sets(
     parts: Mapping[str, Mapping[str, pd.DataFrame]],
     *,
     top_k: int,
-    scheme: str,
     per_job: int,
     test_per_job: int,
-    both_positive: bool,
     seed: int,
 ) -> list[PairSet]:
     """The sets to judge: top pairs of train, valid and test, and uniform pairs of test.
@@ -102,15 +93,12 @@ def sample_pair_sets(
     for split, source, n_pairs in wanted:
         if split not in parts:
             continue
-        is_top = source == "top"
         pairs = sample_pairs(
             scores[split],
             parts[split],
-            top_k=top_k if is_top else 0,
-            scheme=scheme if is_top else "uniform",
+            top_k=top_k if source == "top" else 0,
             per_job=n_pairs,
             seed=seed,
-            both_positive=both_positive,
         )
         sets.append(PairSet(split, source, pairs))
     return sets
@@ -135,48 +123,28 @@ def _accepted_by_job(labels: pd.DataFrame) -> dict[str, set[str]]:
     return labels[labels["label"] == 1].groupby("job_id")["resume_id"].agg(set).to_dict()
 
 
-def _draw_ranks(n: int, scheme: str, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_ranks(n: int, n_draws: int, rng: np.random.Generator) -> np.ndarray:
     """(at most n_draws, 2) different ranks from 0, in random order."""
     first = rng.integers(0, n, n_draws)
-    if scheme == "uniform":
-        second = rng.integers(0, n, n_draws)
-    elif scheme == "near":
-        distance = rng.integers(1, max(2, n // 10 + 1), n_draws)
-        second = first + distance * rng.choice((-1, 1), n_draws)
-    else:
-        first = rng.integers(0, n // 4, n_draws)
-        second = n - 1 - rng.integers(0, n // 4, n_draws)
+    second = rng.integers(0, n, n_draws)
     ranks = rng.permuted(np.column_stack([first, second]), axis=1)
-    is_inside = ((ranks >= 0) & (ranks < n)).all(axis=1)
-    return ranks[is_inside & (ranks[:, 0] != ranks[:, 1])]
-
-
-@dataclass(frozen=True)
-class PreferencePairs:
-    """Decided preferences as numbers.
-
-    pairs: rows (n, 6) int64 of PREFERENCE_COLUMNS, in which `preference` is the row's number and
-    the contrastive_pairs ones are
-    -1 without a contrastive term; positives are the contrastive_pairs stage-1 pairs. weights: (n,) float32.
-    """
-
-    pairs: Pairs
-    weights: np.ndarray
+    return ranks[ranks[:, 0] != ranks[:, 1]]
 
 
 def build_preference_pairs(
     part: Mapping[str, pd.DataFrame],
     preferences: pd.DataFrame,
     *,
-    by_confidence: bool = False,
     contrastive_pairs: pd.DataFrame | None = None,
     seed: int = 1,
-) -> PreferencePairs:
-    """Number the texts of decided preferences; ties are left out.
+) -> Pairs:
+    """Decided preferences as numbers of texts; ties are left out.
 
-    part: jobs and resumes. by_confidence: weigh pairs by confidence / 100 instead of equally.
-    contrastive_pairs: the pairs that stage 1 learned from (job_id, resume_id), of which each row gets one at
-    random, of its own job where it has any.
+    part: jobs and resumes. contrastive_pairs: the pairs that stage 1 learned from (job_id,
+    resume_id), of which each row gets one at random, of its own job where it has any; without them
+    its two columns are -1.
+    Returns rows (n, 6) int64 of PREFERENCE_COLUMNS, in which `preference` is the row's number; the
+    positives are contrastive_pairs.
     Raises DataError if all preferences are ties.
     """
     rows = decided(preferences).reset_index(drop=True)
@@ -201,17 +169,13 @@ def build_preference_pairs(
     known = np.column_stack([known_job, known_resume]).astype(np.int64)
     drawn = _draw_contrastive(job, known, seed)
     numbers = np.column_stack([job, chosen, rejected, drawn, np.arange(len(rows))])
-    pairs = Pairs(
+    return Pairs(
         job_texts,
         resume_texts,
         numbers.astype(np.int64),
         np.unique(known, axis=0),
         PREFERENCE_COLUMNS,
     )
-    weights = np.ones(len(rows), np.float32)
-    if by_confidence:
-        weights = rows["confidence"].to_numpy(np.float32) / 100
-    return PreferencePairs(pairs, weights)
 
 
 def _draw_contrastive(jobs: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:

@@ -4,6 +4,7 @@ reference that limits how far it moves."""
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,10 +23,8 @@ from matchlib.learning.losses.preference import (
     PreferenceLoss,
     preference_loss,
 )
-from matchlib.learning.preferences import (
-    PreferencePairs,
-    reference_margins,
-)
+from matchlib.learning.pairs import Pairs
+from matchlib.learning.preferences import reference_margins
 from matchlib.learning.training import Settings, fit
 from matchlib.learning.validation import TwoSidedEvaluator
 from matchlib.retrieval.alignment import (
@@ -37,6 +36,8 @@ from matchlib.retrieval.alignment import (
 )
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.models import load_model
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ class AlignmentEvaluator(TwoSidedEvaluator):
     """Alignment with the annotator, and nDCG@20 on stage 1's labels.
 
     part: jobs and resumes of the validation split; preferences: judged pairs of it; labels: the
-    pairs that count as accepted for stage 1. floor: the nDCG below which a checkpoint is not chosen
-    while another is above; `score`, by which checkpoints are chosen, is the alignment, less 1 below
-    the floor.
+    pairs that count as accepted for stage 1. floor: the nDCG below which no checkpoint is kept;
+    `score`, by which checkpoints are chosen, is the alignment, less 1 below the floor.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ def _names(*, uses_reference: bool) -> str:
 
 def train_rankpo(
     model: SentenceTransformer,
-    preferences: PreferencePairs,
+    pairs: Pairs,
     objective: PreferenceObjective,
     *,
     settings: Settings,
@@ -241,13 +241,15 @@ def train_rankpo(
     """Train `model` in place on decided preferences; checkpoints, resuming and the log are those of
     `training.fit`.
 
-    The reference's margins are computed once, before training. Raises ValueError on what does not
-    fit together, see `refuse_ignored`.
+    pairs: of `preferences.build_preference_pairs`. The reference's margins are computed once,
+    before training. Where no checkpoint's nDCG is at the evaluator's floor or above, `model` is left
+    as it was at the start. With an evaluator the log has a column `kept`, true in the row whose
+    weights `model` has: step 0 is the start. Raises ValueError on what does not fit together, see
+    `refuse_ignored`.
     """
     name = objective.reference.model_name_or_path if objective.reference else ""
     refuse_ignored(objective.name, objective.loss_settings, reference=name)
-    pairs = preferences.pairs
-    margins = _reference_margins(model, preferences, objective)
+    margins = _reference_margins(model, pairs, objective)
     if objective.contrastive_weight and (pairs.numbers("contrastive_job") < 0).any():
         raise ValueError(
             "contrastive_weight needs stage-1 pairs in the rows; build them with contrastive_pairs="
@@ -265,9 +267,9 @@ def train_rankpo(
         contrastive_weight=objective.contrastive_weight,
         contrastive_temperature=settings.temperature,
         known=known,
-        weights=torch.tensor(preferences.weights),
     )
-    return fit(
+    start = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+    log = fit(
         model,
         pairs,
         loss,
@@ -277,11 +279,30 @@ def train_rankpo(
         job_prompt=job_prompt,
         resume_prompt=resume_prompt,
     )
+    if evaluator is None:
+        return log
+    step = step_to_keep(log, floor=evaluator.floor)
+    if step == 0:
+        logger.warning(
+            "no checkpoint kept validation nDCG at %.3f or above: the start is kept",
+            evaluator.floor,
+        )
+        model.load_state_dict(start)
+    return log.assign(kept=log["score"].notna() & (log["step"] == step))
+
+
+def step_to_keep(log: pd.DataFrame, *, floor: float) -> int:
+    """The step of the best aligned checkpoint whose validation nDCG is at `floor` or above; 0, the
+    start, where there is none. log: step, alignment, ndcg."""
+    holds = log[(log["step"] > 0) & (log["ndcg"] >= floor)]
+    if holds.empty:
+        return 0
+    return int(holds.loc[holds["alignment"].idxmax(), "step"])
 
 
 def _reference_margins(
     model: SentenceTransformer,
-    preferences: PreferencePairs,
+    pairs: Pairs,
     objective: PreferenceObjective,
 ) -> torch.Tensor | None:
     if not OBJECTIVES[objective.name].uses_reference:
@@ -292,4 +313,4 @@ def _reference_margins(
             f"stage 1, or choose an objective without: {_names(uses_reference=False)}"
         )
     require_comparable(model, objective.reference.model)
-    return torch.tensor(reference_margins(objective.reference, preferences.pairs))
+    return torch.tensor(reference_margins(objective.reference, pairs))

@@ -18,7 +18,7 @@ from matchlib.learning.losses.batches import (
 from matchlib.learning.losses.confit import KnownPositives, confit_loss
 
 
-def preference_loss(  # noqa: PLR0913 (the symbols of the formula)
+def preference_loss(
     margins: Tensor,
     reference: Tensor | None = None,
     *,
@@ -27,19 +27,22 @@ def preference_loss(  # noqa: PLR0913 (the symbols of the formula)
     temperature: float = 0.1,
     gamma: float = 0.0,
     label_smoothing: float = 0.0,
-    sft_weight: float = 0.0,
-    weights: Tensor | None = None,
 ) -> Tensor:
-    """Weighted mean loss of preferring one candidate to another, by the margin of their scores.
+    """Mean loss of preferring one candidate to another, by the margin of their scores.
 
-    margins: (B,) score of the chosen minus score of the rejected candidate (cosines); reference:
-    (B,) the same margins by a frozen encoder, taken off first, or None (reference-free, SimRankPO).
-    With a = margins - reference and z = a / temperature - gamma, and e the label_smoothing: loss_type sigmoid
-    is -(1 - e) log sig(beta z) - e log sig(-beta z), hinge max(0, 1 - beta z). sft_weight adds the
-    two-way softmax of the margins alone, -log sig(margins / temperature).
-    weights: (B,) of each pair, e.g. the annotator's confidence. Returns a scalar. Raises ValueError
-    on another loss_type and on hinge with label_smoothing, which it does not have.
-    Source: RankPO (arXiv 2503.10723) and its code; `OBJECTIVES` names the special cases.
+    margins: (B,) score of the preferred minus score of the other candidate (cosines); reference:
+    (B,) the same margins by the frozen encoder of stage 1, or None (SimRankPO).
+    With m the margin, m_ref the reference's, tau `temperature` and e `label_smoothing`,
+
+        z        = (m - m_ref) / tau - gamma
+        sigmoid  = -(1 - e) log sig(beta z) - e log sig(-beta z)
+        hinge    = max(0, 1 - beta z)
+
+    Returns a scalar. Raises ValueError on another loss_type and on hinge with label_smoothing,
+    which it does not have.
+    Source: RankPO (arXiv 2503.10723), the loss of its second stage as the authors' code computes
+    it; beta and temperature are those of their published run. `OBJECTIVES` names the special cases.
+    Deviation: their code can add a weighted two-way softmax; here that is the objective sft alone.
     """
     if loss_type not in ("sigmoid", "hinge"):
         raise ValueError(f"loss_type {loss_type!r} is neither sigmoid nor hinge")
@@ -56,11 +59,7 @@ def preference_loss(  # noqa: PLR0913 (the symbols of the formula)
         correct = F.logsigmoid(beta * z)
         flipped = F.logsigmoid(-beta * z)
         losses = -(1 - label_smoothing) * correct - label_smoothing * flipped
-    if sft_weight:
-        losses = losses + sft_weight * F.softplus(-margins / temperature)
-    if weights is None:
-        return losses.mean()
-    return (losses * weights).sum() / weights.sum()
+    return losses.mean()
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ OBJECTIVES = {
             "beta": 1.0,
             "gamma": 0.0,
             "label_smoothing": 0.0,
-            "sft_weight": 0.0,
         },
         uses_reference=False,
     ),
@@ -90,19 +88,17 @@ OBJECTIVES = {
             "loss_type": "sigmoid",
             "gamma": 0.0,
             "label_smoothing": 0.0,
-            "sft_weight": 0.0,
         }
     ),
 }
-"""SimRankPO is RankPO without a reference and else the same. SFT is the two-way softmax, of which a
-sft_weight would be the same again. DPO-style has no margin gamma."""
+"""SimRankPO is RankPO without a reference and else the same. SFT is the two-way softmax. DPO-style has
+no margin gamma."""
 
 
 class PreferenceLoss(nn.Module):
-    """`preference_loss` on batches of `preferences.PreferencePairs`.
+    """`preference_loss` on batches of `preferences.build_preference_pairs`.
 
-    model: a SentenceTransformer; settings: keywords of `preference_loss`; reference (or None) and
-    weights: (N,).
+    model: a SentenceTransformer; settings: keywords of `preference_loss`; reference: (N,) or None.
     contrastive_weight: weight of `confit_loss` on stage-1 pairs, without hard negatives and with
     known positives masked; it goes beyond the paper and holds what stage 1 learned.
     """
@@ -113,7 +109,6 @@ class PreferenceLoss(nn.Module):
         settings: Mapping[str, Any],
         *,
         reference: Tensor | None,
-        weights: Tensor,
         contrastive_weight: float = 0.0,
         contrastive_temperature: float = 0.05,
         known: KnownPositives | None = None,
@@ -125,7 +120,6 @@ class PreferenceLoss(nn.Module):
         self.contrastive_weight = contrastive_weight
         self.contrastive_temperature = contrastive_temperature
         self.register_buffer("reference", reference, persistent=False)
-        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, sentence_features: list[dict[str, Tensor]], labels: Labels) -> Tensor:
         """sentence_features: chunks of documents; labels: of PREFERENCE_COLUMNS. Returns a scalar."""
@@ -136,12 +130,7 @@ class PreferenceLoss(nn.Module):
         number = in_every_row(labels, "preference", what="number")
         reference = None if self.reference is None else self.reference[number]
         margins = (jobs * (chosen - rejected)).sum(dim=-1)
-        loss = preference_loss(
-            margins,
-            reference,
-            weights=self.weights[number],
-            **self.settings,
-        )
+        loss = preference_loss(margins, reference, **self.settings)
         if self.contrastive_weight:
             loss = loss + self.contrastive_weight * self._contrastive_term(vectors, labels)
         require_finite(loss)

@@ -95,12 +95,6 @@ def test_sft_is_the_two_way_softmax(scores, tau):
     assert losses.preference_loss(
         chosen - rejected, temperature=tau, **fixed
     ).item() == pytest.approx(softmax.item())
-    only_sft = losses.preference_loss(
-        chosen - rejected, temperature=tau, loss_type="hinge", beta=1e-9, sft_weight=1.0
-    )
-    assert only_sft.item() == pytest.approx(
-        softmax.item() + 1, abs=1e-6
-    )  # a flat hinge adds its constant
 
 
 @pytest.mark.parametrize("loss_type", ["sigmoid", "hinge"])
@@ -110,12 +104,8 @@ def test_swapping_chosen_and_rejected_flips_the_gradient_at_zero_margin(loss_typ
     assert chosen.grad.item() == -rejected.grad.item() != 0
 
 
-def test_weights_and_another_loss_type():
+def test_another_loss_type_is_refused():
     own = float64([0.1, -0.1])
-    one = losses.preference_loss(own[:1])
-    assert losses.preference_loss(own, weights=torch.tensor([3.0, 0.0])).item() == pytest.approx(
-        one.item()
-    )
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
         losses.preference_loss(own, loss_type="square")
     with pytest.raises(
@@ -127,18 +117,12 @@ def test_weights_and_another_loss_type():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(preferences.SCHEMES),
     st.integers(0, 40).filter(lambda k: k == 0 or k >= 4),
     st.integers(1, 6),
     st.integers(0, 5),
-    st.booleans(),
 )
-def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(
-    scheme, top_k, per_job, seed, both
-):
-    drawn = preferences.sample_pairs(
-        SCORES, PART, top_k=top_k, scheme=scheme, per_job=per_job, seed=seed, both_positive=both
-    )
+def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(top_k, per_job, seed):
+    drawn = preferences.sample_pairs(SCORES, PART, top_k=top_k, per_job=per_job, seed=seed)
     k = top_k or 40
     assert (
         drawn[["rank_a", "rank_b"]].to_numpy().max() <= k
@@ -148,25 +132,17 @@ def test_sampled_pairs_come_from_the_top_and_never_from_two_positives(
     assert len(
         {frozenset(row) for row in drawn[["job_id", "resume_a", "resume_b"]].to_numpy()}
     ) == len(drawn)
-    gap = (drawn["rank_a"] - drawn["rank_b"]).abs()
-    if scheme == "near":
-        assert (gap <= max(1, k // 10)).all()
-    if scheme == "far":
-        assert (gap >= k - 2 * (k // 4)).all()
     positives = set(PART["labels"]["resume_id"])
     of_j0 = drawn[drawn["job_id"] == "j0"]
-    if not both:
-        assert not (of_j0["resume_a"].isin(positives) & of_j0["resume_b"].isin(positives)).any()
+    assert not (of_j0["resume_a"].isin(positives) & of_j0["resume_b"].isin(positives)).any()
 
 
 def test_pairs_are_seeded_and_refused_where_they_cannot_be_drawn():
-    draw = dict(top_k=0, scheme="uniform", per_job=5)
+    draw = dict(top_k=0, per_job=5)
     first = preferences.sample_pairs(SCORES, PART, seed=1, **draw)
     pd.testing.assert_frame_equal(first, preferences.sample_pairs(SCORES, PART, seed=1, **draw))
     assert not first.equals(preferences.sample_pairs(SCORES, PART, seed=2, **draw))
     assert 0 < (first["rank_a"] < first["rank_b"]).mean() < 1  # the order is random
-    with pytest.raises(DataError, match="'nearest' is not one of"):
-        preferences.sample_pairs(SCORES, PART, seed=1, **draw | {"scheme": "nearest"})
     with pytest.raises(DataError, match="3 candidates a job are too few"):
         preferences.sample_pairs(SCORES, PART, seed=1, **draw | {"top_k": 3})
 
@@ -181,27 +157,25 @@ def test_rows_hold_chosen_and_rejected_and_leave_ties_out():
         ("j1", "r1", "r3", "tie", 0.0),
         ("j1", "r3", "r1", "a", 100.0),
     )
-    built = preferences.build_preference_pairs(PART, rows, by_confidence=True)
+    built = preferences.build_preference_pairs(PART, rows)
     texts = [
         (
-            built.pairs.job_texts[job],
-            built.pairs.resume_texts[chosen],
-            built.pairs.resume_texts[rejected],
+            built.job_texts[job],
+            built.resume_texts[chosen],
+            built.resume_texts[rejected],
         )
-        for job, chosen, rejected in built.pairs.rows[:, :3]
+        for job, chosen, rejected in built.rows[:, :3]
     ]
     assert texts == [
         ("a cook for a school", "resume 2", "resume 1"),
         ("a nurse for the night", "resume 3", "resume 1"),
     ]
-    assert built.weights.tolist() == [0.5, 1.0] and built.pairs.rows[:, 5].tolist() == [0, 1]
-    assert (built.pairs.rows[:, 3:5] == -1).all()
+    assert built.rows[:, 5].tolist() == [0, 1]
+    assert (built.rows[:, 3:5] == -1).all()
     with_term = preferences.build_preference_pairs(PART, rows, contrastive_pairs=PART["labels"])
-    known = set(map(tuple, with_term.pairs.positives))
-    assert len(known) == 30 and set(map(tuple, with_term.pairs.rows[:, 3:5])) <= known
-    assert (
-        with_term.pairs.rows[0, 3] == with_term.pairs.rows[0, 0]
-    )  # of its own job; the other job has none
+    known = set(map(tuple, with_term.positives))
+    assert len(known) == 30 and set(map(tuple, with_term.rows[:, 3:5])) <= known
+    assert with_term.rows[0, 3] == with_term.rows[0, 0]  # of its own job; the other job has none
     with pytest.raises(DataError, match="all 1 preferences are ties"):
         preferences.build_preference_pairs(PART, rows.iloc[1:2])
 
@@ -227,10 +201,10 @@ def preference_loss_of(built, hard_negatives, size):
             return {"sentence_embedding": torch.tensor(np.array(draws))}
 
     reader = Reader()
-    collated = PairCollator(reader, built.pairs, hard_negatives, chunk_size=4)(
-        [{"label": row} for row in built.pairs.rows[:size].tolist()]
+    collated = PairCollator(reader, built, hard_negatives, chunk_size=4)(
+        [{"label": row} for row in built.rows[:size].tolist()]
     )
-    loss = losses.PreferenceLoss(reader, {}, reference=None, weights=torch.tensor(built.weights))
+    loss = losses.PreferenceLoss(reader, {}, reference=None)
     features = [
         {"input_ids": value} for key, value in collated.items() if key.endswith("input_ids")
     ]
@@ -272,13 +246,13 @@ def test_a_row_without_what_the_loss_reads_is_refused(name):
         match=f"1 of the batch's 4 rows have no {name} .*only hard negatives may be dropp",
     ):
         loss(features, labels)
-    broken = built.pairs.rows.copy()
+    broken = built.rows.copy()
     broken[3, [column.name for column in preferences.PREFERENCE_COLUMNS].index(name)] = -1
     with pytest.raises(
         DataError,
         match=f"1 of 4 rows have no {name} .*the first is row 3; .*fill these rows or leave",
     ):
-        replace(built.pairs, rows=broken)
+        replace(built, rows=broken)
 
 
 def test_a_contrastive_term_without_its_pairs_is_refused_by_the_loss_too():
@@ -304,29 +278,27 @@ def stage_1():
     return Encoder(max_tokens=32, cache_dir=None)
 
 
+NAMES = ["cook", "nurse", "driver", "welder", "baker", "tailor"]
+BY_DAY_OR_NIGHT = {
+    "jobs": pd.DataFrame({"job_id": NAMES, "text": [f"We look for a {name}." for name in NAMES]}),
+    "resumes": pd.DataFrame(
+        {
+            "resume_id": [f"{name}{i}" for name in NAMES for i in (0, 1)],
+            "text": [
+                f"I worked as a {name} {when}." for name in NAMES for when in ("by day", "by night")
+            ],
+        }
+    ),
+}
+NIGHT_PREFERRED = judged(*((job, f"{job}0", f"{job}1", "b", 100.0) for job in NAMES))
+DAY_ACCEPTED = pd.DataFrame({"job_id": NAMES, "resume_id": [f"{name}0" for name in NAMES]})
+DAY_ACCEPTED["label"] = 1
+
+
 def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp_path):
-    names = ["cook", "nurse", "driver", "welder", "baker", "tailor"]
-    part = {
-        "jobs": pd.DataFrame(
-            {"job_id": names, "text": [f"We look for a {name}." for name in names]}
-        ),
-        "resumes": pd.DataFrame(
-            {
-                "resume_id": [f"{name}{i}" for name in names for i in (0, 1)],
-                "text": [
-                    f"I worked as a {name} {when}."
-                    for name in names
-                    for when in ("by day", "by night")
-                ],
-            }
-        ),
-    }
-    rows = judged(
-        *((job, f"{job}0", f"{job}1", "b", 100.0) for job in names)
-    )  # who works by night is preferred
-    accepted = pd.DataFrame({"job_id": names, "resume_id": [f"{name}0" for name in names]})
+    part, rows, accepted = BY_DAY_OR_NIGHT, NIGHT_PREFERRED, DAY_ACCEPTED
     built = preferences.build_preference_pairs(part, rows, contrastive_pairs=accepted)
-    margins = preferences.reference_margins(stage_1, built.pairs)
+    margins = preferences.reference_margins(stage_1, built)
     assert (margins < 0).sum() > 2
     for objective, weight in (("sft", 0.0), ("simrankpo", 0.0), ("rankpo", 0.0), ("rankpo", 0.1)):
         model = rankpo.copy_encoder(stage_1)
@@ -343,7 +315,55 @@ def test_training_learns_preferences_and_leaves_the_reference_alone(stage_1, tmp
             model.encode(list(part[side]["text"]), normalize_embeddings=True) for side in part
         )
         assert by_job(compare_with(rows, jobs @ resumes.T, part)).mean() == 1
-    assert (preferences.reference_margins(stage_1, built.pairs) == margins).all()
+    assert (preferences.reference_margins(stage_1, built) == margins).all()
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_where_no_checkpoint_keeps_ndcg_the_start_is_kept(stage_1, tmp_path, caplog, lora_rank):
+    """It was the best aligned of those that had fallen too far."""
+    built = preferences.build_preference_pairs(BY_DAY_OR_NIGHT, NIGHT_PREFERRED)
+    jobs = list(BY_DAY_OR_NIGHT["jobs"]["text"])
+    before = stage_1.encode_jobs(jobs)
+    for floor in (0.0, 1.1):  # every checkpoint holds it; none can
+        model = rankpo.copy_encoder(stage_1)
+        log = rankpo.train_rankpo(
+            model,
+            built,
+            rankpo.PreferenceObjective("rankpo", {}, stage_1),
+            settings=Settings(
+                5e-4,
+                2.0,
+                3,
+                frozen_layers=0 if lora_rank else 4,
+                evaluations=2,
+                lora_rank=lora_rank,
+            ),
+            checkpoints=tmp_path / str(floor),
+            evaluator=rankpo.AlignmentEvaluator(
+                BY_DAY_OR_NIGHT, NIGHT_PREFERRED, DAY_ACCEPTED, floor=floor
+            ),
+        )
+        kept = log.loc[log["kept"], "step"].tolist()
+        after = model.encode(jobs, normalize_embeddings=True)
+        if floor > 1:
+            assert kept == [0] and "the start is kept" in caplog.text
+            assert after == pytest.approx(before, abs=1e-6)
+        else:
+            assert len(kept) == 1 and kept[0] > 0 and "the start is kept" not in caplog.text
+            assert np.abs(after - before).max() > 1e-4
+
+
+def test_the_checkpoint_kept_is_the_best_aligned_of_those_above_the_floor():
+    log = pd.DataFrame(
+        {
+            "step": [0, 1, 2, 3, 3],
+            "alignment": [0.9, 0.5, 0.8, 0.6, np.nan],
+            "ndcg": [0.9, 0.8, 0.3, 0.7, np.nan],
+        }
+    )
+    assert rankpo.step_to_keep(log, floor=0.6) == 3
+    assert rankpo.step_to_keep(log, floor=0.75) == 1
+    assert rankpo.step_to_keep(log, floor=0.85) == 0
 
 
 def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
@@ -377,21 +397,19 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
 
 
 DEFAULTS = notebook_parameters(Path("notebooks/05_rankpo.ipynb"))
-LOSS = ("loss_type", "beta", "temperature", "gamma", "label_smoothing", "sft_weight")
+LOSS = ("loss_type", "beta", "temperature", "gamma", "label_smoothing")
 OTHER = {
     "loss_type": "hinge",
     "beta": 4.0,
     "temperature": 0.2,
     "gamma": 0.5,
     "label_smoothing": 0.1,
-    "sft_weight": 1.0,
-    "reference_stage": "02_contrastive",
 }
 IGNORED = {
     "rankpo": set(),
-    "simrankpo": {"reference_stage"},
+    "simrankpo": set(),
     "sft": set(OTHER) - {"temperature"},
-    "dpo": {"loss_type", "gamma", "label_smoothing", "sft_weight"},
+    "dpo": {"loss_type", "gamma", "label_smoothing"},
 }
 
 
@@ -400,7 +418,6 @@ def refuse_ignored(parameters):
     rankpo.refuse_ignored(
         parameters["objective"],
         {name: parameters[name] for name in LOSS},
-        reference=parameters["reference_stage"],
     )
     judge.refuse_ignored(
         *(parameters[name] for name in ("annotator", "judge", "language_model", "judge_model")),
@@ -414,10 +431,9 @@ def test_a_parameter_that_the_objective_ignores_stops_the_notebook(objective, na
     given = DEFAULTS | {"objective": objective, name: OTHER[name]}
     if name not in IGNORED[objective]:
         return refuse_ignored(given)
-    word = "reference" if name == "reference_stage" else name
     with pytest.raises(
         DataError,
-        match=f"objective '{objective}' .*{word}.*{OTHER[name]}.* would be ignored; leave .*"
+        match=f"objective '{objective}' .*{name}.*{OTHER[name]}.* would be ignored; leave .*"
         f", or choose an objective that uses .*: rankpo",
     ):
         refuse_ignored(given)
