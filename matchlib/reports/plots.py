@@ -62,7 +62,7 @@ def plot_lengths(texts: dict[str, pd.Series]) -> Figure:
     counts = []
     for name, text in texts.items():
         n_words = [len(one.split()) for one in text]
-        counts.append(pd.DataFrame({"words": n_words, "table": _label(name)}))
+        counts.append(pd.DataFrame({"words": n_words, "table": short_label(name)}))
     words = pd.concat(counts, ignore_index=True)
     longest = words["words"].quantile(0.99)
     shown = words[words["words"] <= longest]
@@ -106,7 +106,7 @@ def plot_agreement(pairs: pd.DataFrame) -> Figure:
     """Text similarity by kind of pair. pairs: similarity, kind (such as rules select, rules
     reject)."""
     figure, axes = plt.subplots(figsize=(7, 2.8))
-    pairs = pairs.assign(kind=pairs["kind"].map(_label))
+    pairs = pairs.assign(kind=pairs["kind"].map(short_label))
     kinds = sorted(pairs["kind"].unique(), reverse=True)
     sns.ecdfplot(pairs, x="similarity", hue="kind", ax=axes, hue_order=kinds)
     axes.set_xlabel("text similarity of job and resume (TF-IDF cosine)")
@@ -138,7 +138,8 @@ def plot_path(log: pd.DataFrame, *, floor: float) -> Figure:
     path = log.dropna(subset=["ndcg"]).drop_duplicates("step", keep="first")
     stage_1 = path.iloc[0]
     right.plot(path["alignment"], path["ndcg"], marker="o", markersize=4)
-    right.plot(stage_1["alignment"], stage_1["ndcg"], "X", markersize=9, color=PALETTE[1])
+    cross_style = {"markersize": 9, "color": PALETTE[1]}
+    right.plot(stage_1["alignment"], stage_1["ndcg"], "X", **cross_style)
     right.axhline(floor, color="0.5", linestyle=":")
     right.set(xlabel="validation alignment", ylabel="validation nDCG@20")
     right.locator_params(nbins=6)
@@ -177,7 +178,7 @@ def plot_frontier(
 def _draw_systems(axes: Axes, points: pd.DataFrame, *, y: str) -> None:
     systems = points.groupby("system", sort=False)
     for marker, (system, rows) in zip(MARKERS, systems, strict=False):
-        axes.plot(rows["alignment"], rows[y], marker, label=_label(system))
+        axes.plot(rows["alignment"], rows[y], marker, label=short_label(system))
     axes.set(xlabel="alignment", ylabel="nDCG@20")
     axes.legend(fontsize=7)
 
@@ -196,7 +197,7 @@ def plot_curves(points: pd.DataFrame, start: dict[str, float]) -> Figure:
             [start["ndcg"], *rows["ndcg"]],
             marker=marker,
             markersize=5,
-            label=_label(curve),
+            label=short_label(curve),
         )
     axes.plot(start["alignment"], start["ndcg"], "X", markersize=10, color="0.3")
     axes.set(xlabel="alignment", ylabel="nDCG@20")
@@ -219,9 +220,9 @@ def plot_policy(log: pd.DataFrame) -> Figure:
         "whole": "whole jobs",
         "clipped": "clipped tokens",
     }
-    for axis, (column, name) in zip(axes.flat, names.items(), strict=True):
+    for axis, column in zip(axes.flat, names, strict=True):
         axis.plot(log["iteration"], log[column], linewidth=1)
-        axis.set_ylabel(name)
+        axis.set_ylabel(names[column])
         if column in ("length", "whole", "kl", "clipped"):
             axis.set_ylim(0, None)
     for axis in axes[1]:
@@ -246,26 +247,44 @@ def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure
         sharey=True,
         figsize=(9, panel_height * n_rows),
     )
-    for axis, ((judgments, task), rows) in zip(axes.flat, panels, strict=False):
+    for axis, (panel_of, rows) in zip(axes.flat, panels, strict=False):
+        judgments, task = panel_of
         n = int(rows["n"].iloc[0])
         rows = rows.set_index("system").loc[systems[::-1]]
-        _draw_intervals(axis, rows)
-        panel = f"{_label(task.replace('_', ' '))}, against {_label(judgments)} labels"
+        _draw_systems_by_interval(axis, rows)
+        panel = f"{_task_label(task)}, against {short_label(judgments)} labels"
         axis.set_title(f"{panel} (n = {n:,})", fontsize=10)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes[-1]:
-        axis.set_xlabel(f"{_label(measure)}, 95% interval")
+        axis.set_xlabel(f"{short_label(measure)}, 95% interval")
     return figure
 
 
-def _draw_intervals(axes: Axes, rows: pd.DataFrame) -> None:
+def _draw_systems_by_interval(axes: Axes, rows: pd.DataFrame) -> None:
     """One system a line, stage 1 in another colour. rows: value, low, high by system."""
-    for y, (system, row) in enumerate(rows.iterrows()):
-        colour = PALETTE[1] if system == "stage1" else PALETTE[0]
-        axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
-        axes.plot(row["value"], y, "o", color=colour)
-    labels = [_label(system) for system in rows.index]
+    for y, row in enumerate(rows.itertuples()):
+        colour = PALETTE[1] if row.Index == "stage1" else PALETTE[0]
+        axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2)
+        axes.plot(row.value, y, "o", color=colour)
+    labels = [short_label(system) for system in rows.index]
     axes.set_yticks(range(len(rows)), labels)
+
+
+def draw_interval(
+    axes: Axes,
+    y: object,
+    *,
+    value: object,
+    low: object,
+    high: object,
+    **style: object,
+) -> None:
+    """A bar from low to high at the height y, and a dot at the value; each one number, or one a line.
+
+    style: of the dot, such as color (the bar's, too), label, markersize.
+    """
+    axes.hlines(y, low, high, color=style["color"], linewidth=2)
+    axes.plot(value, y, "o", **style)
 
 
 def plot_false_negatives(compared: pd.DataFrame) -> Figure:
@@ -274,16 +293,24 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
 
     compared: miner, task, false_share, low, high, cosine of `learning.negatives.false_negatives`.
     """
-    miners = list(dict.fromkeys(compared["miner"]))[::-1]
-    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(9, 0.3 * len(miners) + 1.1))
-    tasks = compared.groupby("task")
-    for shift, colour, (task, rows) in zip((-0.12, 0.12), PALETTE, tasks, strict=False):
+    miners = list(compared["miner"].unique())[::-1]
+    height = 0.3 * len(miners) + 1.1
+    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(9, height))
+    for number, (task, rows) in enumerate(compared.groupby("task")):
+        shift = (-0.12, 0.12)[number]
+        colour = PALETTE[number]
         y = [miners.index(miner) + shift for miner in rows["miner"]]
-        name = _label(task.replace("_", " "))
-        left.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
-        left.plot(100 * rows["false_share"], y, "o", color=colour, label=name)
+        draw_interval(
+            left,
+            y,
+            value=100 * rows["false_share"],
+            low=100 * rows["low"],
+            high=100 * rows["high"],
+            color=colour,
+            label=_task_label(task),
+        )
         right.plot(rows["cosine"], y, "o", color=colour)
-    labels = [_label(miner) for miner in miners]
+    labels = [short_label(miner) for miner in miners]
     left.set_yticks(range(len(miners)), labels)
     left.set_xlabel("truly fit, % of the mined (95% interval)")
     right.set_xlabel("mean cosine")
@@ -300,13 +327,20 @@ def plot_classes(shares: pd.DataFrame, published: Mapping[str, float]) -> Figure
     shares: task, class, share, low, high; published: class -> share.
     """
     classes = list(published)[::-1]
-    figure, axis = plt.subplots(figsize=(9, 0.5 * len(classes) + 1.1))
-    tasks = shares.groupby("task", sort=False)
-    for shift, colour, (task, rows) in zip((0.1, -0.1), PALETTE, tasks, strict=False):
+    height = 0.5 * len(classes) + 1.1
+    figure, axis = plt.subplots(figsize=(9, height))
+    for number, (task, rows) in enumerate(shares.groupby("task", sort=False)):
+        shift = (0.1, -0.1)[number]
         y = [classes.index(name) + shift for name in rows["class"]]
-        label = _label(task.replace("_", " "))
-        axis.hlines(y, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
-        axis.plot(100 * rows["share"], y, "o", color=colour, label=label)
+        draw_interval(
+            axis,
+            y,
+            value=100 * rows["share"],
+            low=100 * rows["low"],
+            high=100 * rows["high"],
+            color=PALETTE[number],
+            label=_task_label(task),
+        )
     published_percent = [100 * published[name] for name in classes]
     axis.plot(
         published_percent,
@@ -346,15 +380,15 @@ def plot_seeds(values: pd.DataFrame, *, measure: str) -> Figure:
         for _, rows in in_world.groupby("seed"):
             rows = rows.sort_values("place")
             axis.plot(rows["value"], rows["place"], "o-", **line_style)
-        axis.set_title(_label(world), fontsize=10)
+        axis.set_title(short_label(world), fontsize=10)
         axis.locator_params(axis="x", nbins=5)
         axis.grid(axis="x", alpha=0.4)
     for axis in axes.flat[len(worlds) :]:
         axis.set_visible(False)
-    labels = [_label(system) for system in systems]
+    labels = [short_label(system) for system in systems]
     axes[0][0].set_yticks(range(len(systems)), labels)
     # one label for all panels: a long name would run into the next panel's
-    figure.supxlabel(_label(measure), fontsize="medium")
+    figure.supxlabel(short_label(measure), fontsize="medium")
     return figure
 
 
@@ -362,14 +396,20 @@ def plot_claims(judged: pd.DataFrame) -> Figure:
     """Every claim's difference from each baseline with its interval. judged: of
     `retrieval.verdicts.judge`."""
     rows = judged[::-1].reset_index(drop=True)
-    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1.0))
+    height = 0.32 * len(rows) + 1.0
+    figure, axes = plt.subplots(figsize=(9, height))
     colours = {"holds": PALETTE[2], "does not": PALETTE[1]}
     labels = []
-    for y, row in enumerate(rows.itertuples()):
-        colour = colours.get(row.verdict, PALETTE[0])
-        axes.hlines(y, row.low, row.high, color=colour, linewidth=2)
-        axes.plot(row.estimate, y, "o", color=colour)
-        labels.append(_label(f"{row.system} - {row.baseline} ({row.world}): {row.verdict}"))
+    for row in rows.itertuples():
+        draw_interval(
+            axes,
+            row.Index,
+            value=row.estimate,
+            low=row.low,
+            high=row.high,
+            color=colours.get(row.verdict, PALETTE[0]),
+        )
+        labels.append(short_label(f"{row.system} - {row.baseline} ({row.world}): {row.verdict}"))
     axes.set_yticks(range(len(rows)), labels)
     axes.axvline(0, linestyle=":", color=PALETTE[5])
     axes.set_xlabel("difference, 95% interval over seeds")
@@ -379,14 +419,26 @@ def plot_claims(judged: pd.DataFrame) -> Figure:
 def plot_weights(tuned: pd.DataFrame, chosen: float) -> Figure:
     """Validation nDCG@10 of the hybrid against its weight. tuned: system, weight, ndcg."""
     figure, axes = plt.subplots(figsize=(7, 2.6))
-    tuned = tuned.assign(system=tuned["system"].map(_label))
-    sns.lineplot(tuned, x="weight", y="ndcg", hue="system", marker="o", ax=axes)
+    tuned = tuned.assign(system=tuned["system"].map(short_label))
+    sns.lineplot(
+        tuned,
+        x="weight",
+        y="ndcg",
+        hue="system",
+        marker="o",
+        ax=axes,
+    )
     axes.axvline(chosen, linestyle=":", color=PALETTE[5])
     axes.set(xlabel="weight of the second part (0: BM25 alone)", ylabel="validation nDCG@10")
     return figure
 
 
-def _label(name: object) -> str:
+def _task_label(task: str) -> str:
+    """rank_resumes as "rank resumes"."""
+    return short_label(task.replace("_", " "))
+
+
+def short_label(name: object) -> str:
     """A name from the data as matplotlib may show it: one short line without mathematics."""
     line = cut_line(show_invisible(str(name)), max_characters=MAX_LABEL_CHARACTERS)
     return line.replace("$", r"\$")

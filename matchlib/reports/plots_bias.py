@@ -7,9 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from matchlib.reports.plots import PALETTE, _label
-
-MARKERS = "osD^vPX*<>ph"
+from matchlib.reports.plots import MARKERS, PALETTE, draw_interval, short_label
 
 
 def plot_audits(audits: pd.DataFrame) -> Figure:
@@ -22,12 +20,13 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
     measures = list(audits["measure"].unique())
     systems = list(rows["system"].unique())
     groups = list(rows["group"].unique())
+    n_lines = len(systems) * len(groups)
     figure, axes = plt.subplots(
         1,
         len(measures),
         squeeze=False,
         sharey=True,
-        figsize=(9, 0.25 * len(systems) * len(groups) + 1.4),
+        figsize=(9, 0.25 * n_lines + 1.4),
     )
     for axis, measure in zip(axes[0], measures, strict=True):
         for row in rows[rows["measure"] == measure].itertuples():
@@ -35,7 +34,7 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
             height = _line_height(systems.index(row.system), group_number, len(groups))
             colour = PALETTE[group_number % len(PALETTE)]
             _plot_interval(axis, row, height, colour)
-        axis.set_title(_label(measure), fontsize=9)
+        axis.set_title(short_label(measure), fontsize=9)
         axis.locator_params(axis="x", nbins=4)
         axis.grid(axis="x", alpha=0.4)
     heights = []
@@ -43,7 +42,7 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
     for system_number, system in enumerate(systems):
         for group_number, group in enumerate(groups):
             heights.append(_line_height(system_number, group_number, len(groups)))
-            labels.append(_label(f"{system}, {group}"))
+            labels.append(short_label(f"{system}, {group}"))
     axes[0][0].set_yticks(heights, labels)
     return figure
 
@@ -60,8 +59,15 @@ def _plot_interval(
     colour: str,
 ) -> None:
     """A dot for the value, a bar for its interval, a black tick for the expected value."""
-    axis.hlines(height, row.low, row.high, color=colour, linewidth=2)
-    axis.plot(row.value, height, "o", color=colour, markersize=4)
+    draw_interval(
+        axis,
+        height,
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        color=colour,
+        markersize=4,
+    )
     axis.plot(row.expected, height, "|", color="black", markersize=11)
 
 
@@ -77,12 +83,14 @@ def plot_slices(
     with permuted groups.
     """
     is_shown = slices["measure"].eq(measure) & slices["group"].eq(group)
-    rows = slices[is_shown].dropna(subset="value").sort_values("value", ignore_index=True)
+    known = slices[is_shown].dropna(subset="value")
+    rows = known.sort_values("value", ignore_index=True)
     figure, axis = plt.subplots(figsize=(7, 0.3 * len(rows) + 1.1))
     for row in rows.itertuples():
         _plot_interval(axis, row, row.Index, PALETTE[0])
-    axis.set_yticks(range(len(rows)), [_label(name) for name in rows["slice"]])
-    axis.set_xlabel(_label(f"{measure}: {group}"))
+    labels = [short_label(name) for name in rows["slice"]]
+    axis.set_yticks(range(len(rows)), labels)
+    axis.set_xlabel(short_label(f"{measure}: {group}"))
     axis.grid(axis="x", alpha=0.4)
     return figure
 
@@ -103,7 +111,7 @@ def plot_mitigations(compared: pd.DataFrame) -> Figure:
     )
     for axis, judgments in zip(axes[0], judgment_sets, strict=True):
         _plot_judgments(axis, compared[compared["judgments"] == judgments])
-        axis.set_title(f"against {_label(judgments)}", fontsize=10)
+        axis.set_title(f"against {short_label(judgments)}", fontsize=10)
     axes[0][0].legend(fontsize=7)
     return figure
 
@@ -114,10 +122,10 @@ def _plot_judgments(axis: Axes, rows: pd.DataFrame) -> None:
     for marker, (name, treated) in zip(MARKERS, by_mitigation, strict=False):
         gaps = [untreated["gap"], *treated["gap"]]
         values = [untreated["value"], *treated["value"]]
-        axis.plot(gaps, values, marker=marker, markersize=5, label=_label(name))
+        axis.plot(gaps, values, marker=marker, markersize=5, label=short_label(name))
     axis.plot(untreated["gap"], untreated["value"], "X", markersize=10, color="0.3")
     axis.axvspan(untreated["gap_low"], untreated["gap_high"], color="0.93", zorder=0)
     axis.axvline(untreated["gap_expected"], linestyle="--", color="0.5")
     axis.locator_params(axis="x", nbins=5)
-    axis.set_xlabel(f"recall gap of {_label(untreated['group'])}")
-    axis.set_ylabel(_label(untreated["measure"]))
+    axis.set_xlabel(f"recall gap of {short_label(untreated['group'])}")
+    axis.set_ylabel(short_label(untreated["measure"]))

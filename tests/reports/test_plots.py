@@ -42,7 +42,7 @@ def test_names_of_any_kind_are_drawn_as_text():
 def test_no_text_stops_or_stretches_a_figure():
     figure = plt.figure(figsize=(4, 2))
     for text in TEXTS:
-        figure.text(0, 0, plots._label(text))
+        figure.text(0, 0, plots.short_label(text))
     figure.savefig(target := io.BytesIO(), bbox_inches="tight")
     assert Image.open(target).width < 1_500 and Image.open(target).height < 400
     plt.close(figure)
