@@ -19,6 +19,8 @@ from matchlib.language.llm import LanguageModel, LanguageModelError
 from matchlib.language.prompts import prompt_from
 from matchlib.stats import mean_interval
 
+MAX_WORDS = 200
+"""Of each of the four documents in a language model's prompt."""
 SHEET_KEYS = [*PAIR_KEYS, *RIVAL_KEYS]
 AGREEMENT_COLUMNS = [
     "annotator",
@@ -133,19 +135,17 @@ def classify_by_language_model(
     job_texts: pd.Series,
     resume_texts: pd.Series,
     model: LanguageModel,
-    *,
-    max_words: int,
 ) -> pd.Series:
     """The classes that a language model names, row by row of pairs; "" where its answer has none.
 
-    job_texts, resume_texts: by id; max_words: of each document in a prompt.
+    job_texts, resume_texts: by id; each document is cut at MAX_WORDS in a prompt.
     Raises LanguageModelError if no answer can be used.
     """
     prompts = []
     for pair in pairs.itertuples():
         prompt = prompt_from(
             "error_class",
-            max_words=max_words,
+            max_words=MAX_WORDS,
             job=job_texts[pair.job_id],
             resume=resume_texts[pair.resume_id],
             rival_job=job_texts[pair.rival_job],

@@ -256,6 +256,10 @@ def audit_slices(
     return pd.concat(audits, ignore_index=True)[["slice", *exploratory]]
 
 
+NAME_COLUMN = "given_name"
+"""Column of the resumes that shows a group and that several people share."""
+
+
 def audit_by_name(
     ranking: pd.DataFrame,
     resumes: pd.DataFrame,

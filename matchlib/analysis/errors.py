@@ -26,6 +26,12 @@ ERROR_CLASSES = ("unsuitable", "less competent", "out of scope", "potentially su
 RIVAL_KEYS = ["rival_job", "rival_resume"]
 QUERY_KEYS = {"rank_resumes": "job_id", "rank_jobs": "resume_id"}
 CANDIDATE_KEYS = {"rank_resumes": "resume_id", "rank_jobs": "job_id"}
+TOP_SHARE = 0.05
+"""Share of each query's candidates that counts as the top; the paper's."""
+BOTTOM_SHARE = 0.5
+"""Share that counts as the bottom."""
+SLICE_COLUMNS = ("industry", "seniority")
+"""Columns of jobs and resumes whose values are scored separately, where they are known."""
 TRUTH = "market truth"
 """Name of the classes that the simulated market's truth gives, among those of annotators."""
 RULES = "rules"
@@ -39,7 +45,7 @@ def find_false_positives(
     qrels: pd.DataFrame,
     *,
     task: str,
-    top_share: float = 0.05,
+    top_share: float = TOP_SHARE,
 ) -> pd.DataFrame:
     """Pairs without a positive label in the top share of a ranking, above a positive.
 
@@ -84,7 +90,7 @@ def find_false_negatives(
     qrels: pd.DataFrame,
     *,
     task: str,
-    bottom_share: float = 0.5,
+    bottom_share: float = BOTTOM_SHARE,
 ) -> pd.DataFrame:
     """Pairs with a positive label in the bottom share of a ranking: job_id, resume_id, rank, task."""
     judged = _with_labels(ranking, qrels)

@@ -25,6 +25,8 @@ FACT_OF_RULE = {
     "skills": "skills",
 }
 """The fact that each rule (data.rules) needs and that a text may not state."""
+CONSTRAINTS = ("place", "seniority")
+"""The rules whose breach notebook 09 demotes."""
 
 
 def meets_constraints(facts: Facts, constraints: Sequence[str]) -> np.ndarray:

@@ -146,8 +146,6 @@ def starting_generator(
     texts: Sequence[str],
     *,
     form: str,
-    width: int,
-    layers: int,
     max_tokens: int,
     lora_rank: int,
     seed: int,
@@ -163,13 +161,7 @@ def starting_generator(
     if base_model:
         # updates in bfloat16 alone would lose small steps
         return load_generator(base_model, precision="auto" if lora_rank else "float32")
-    return small_generator(
-        texts,
-        width=width,
-        layers=layers,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
+    return small_generator(texts, max_tokens=max_tokens, seed=seed)
 
 
 def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:

@@ -205,6 +205,10 @@ def token_reward(
     return reward
 
 
+BEST_OF = 16
+"""Jobs that SFT samples for a resume in notebook 06, of which the utility chooses one."""
+
+
 @torch.no_grad()
 def write_best_of_n(
     generator: CausalGenerator,

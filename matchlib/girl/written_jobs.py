@@ -203,18 +203,16 @@ def comparisons(policy: str, best_of_n: str, baselines: Sequence[str]) -> list[t
     """The pairwise comparisons: (arm, against). An arm's name ends in its decoding.
 
     Trained stages are compared at the same decoding, because greedy jobs of any stage are better
-    than sampled ones. The policy's greedy jobs are also compared with best_of_n ("" for none) and
-    with the baselines.
+    than sampled ones. The policy's greedy jobs are also compared with best_of_n and with the
+    baselines.
     """
     greedy = f"{policy} greedy"
-    chosen = [best_of_n] if best_of_n else []
     pairs = [
         (greedy, "sft greedy"),
         (f"{policy} sampled", "sft sampled"),
     ]
-    pairs += [(greedy, arm) for arm in [*chosen, "pretrained greedy", *baselines]]
-    pairs += [(arm, "sft greedy") for arm in chosen]
-    pairs += [("sft greedy", "pretrained greedy")]
+    pairs += [(greedy, arm) for arm in [best_of_n, "pretrained greedy", *baselines]]
+    pairs += [(best_of_n, "sft greedy"), ("sft greedy", "pretrained greedy")]
     return pairs
 
 

@@ -489,7 +489,6 @@ def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, serv
         ("stage1", tables.parent / "02_contrastive"),
         ("language_model", "m"),
         ("n_sampled", 20),
-        ("fact_encoder", ""),
         environment=cache,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -560,7 +559,6 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
             ("judge", "service"),
             ("language_model", "m"),
             ("n_judged", 6),
-            ("best_of", 4),
             ("n_recommended", 20),
             environment={"MATCHLIB_CACHE": str(tmp_path / "cache")},
         )
@@ -571,7 +569,7 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
             for stage in ("pretrained", "sft", optimizer)
             for how in ("greedy", "sampled")
         ]
-        assert len(written) == 6 and list(written) == ["resume_id", *decoded, "sft best of 4"]
+        assert len(written) == 6 and list(written) == ["resume_id", *decoded, "sft best of 16"]
         model = girl / "generator"
     judged = pd.read_csv(girl / "judged.csv")
     assert (
@@ -582,7 +580,7 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
         "pretrained greedy",
         "sft greedy",
         "sft sampled",
-        "sft best of 4",
+        "sft best of 16",
         "nearest job",
     }
     assert server.answered > 12

@@ -86,9 +86,7 @@ def test_a_language_model_names_classes():
         "No knives.\n**Class: Unsuitable**",
         "Class: it is not unsuitable, I think",
     )
-    classes = annotation.classify_by_language_model(
-        PAIRS, JOB_TEXTS, RESUME_TEXTS, model, max_words=20
-    )
+    classes = annotation.classify_by_language_model(PAIRS, JOB_TEXTS, RESUME_TEXTS, model)
     assert classes.tolist() == ["unsuitable", ""]
     assert "=B()" in model.prompts[1].user
     assert "C" in model.prompts[1].user
@@ -98,7 +96,7 @@ def test_a_language_model_without_a_class_is_refused():
     message = "none of 2 answers holds a line 'Class: unsuitable or"
     with pytest.raises(LanguageModelError, match=message):
         annotation.classify_by_language_model(
-            PAIRS, JOB_TEXTS, RESUME_TEXTS, CannedModel("yes", "no"), max_words=20
+            PAIRS, JOB_TEXTS, RESUME_TEXTS, CannedModel("yes", "no")
         )
 
 
