@@ -46,10 +46,11 @@ class Corpus:
     @classmethod
     def of_split(cls, tables: Mapping[str, pd.DataFrame], split: str) -> Corpus:
         """The documents of one split of a set of tables; pools belong to the test split."""
-        own = {name: tables[name][tables[name]["split"] == split] for name in ("jobs", "resumes")}
+        jobs = tables["jobs"]
+        resumes = tables["resumes"]
         return cls(
-            jobs=own["jobs"].reset_index(drop=True),
-            resumes=own["resumes"].reset_index(drop=True),
+            jobs=jobs[jobs["split"] == split].reset_index(drop=True),
+            resumes=resumes[resumes["split"] == split].reset_index(drop=True),
             pools=tables.get("pools") if split == "test" else None,
         )
 
@@ -64,16 +65,20 @@ class Corpus:
 
         None where all candidates are searched.
         """
-        if self.pools is None or not (self.pools["task"] == task).any():
+        if self.pools is None:
+            return None
+        rows = self.pools[self.pools["task"] == task]
+        if rows.empty:
             return None
         queries, candidates = self.sides(task)
-        rows = self.pools[self.pools["task"] == task]
-        position = pd.Series(range(len(candidates.ids)), index=candidates.ids)
-        found = position.reindex(rows["candidate_id"])
-        if found.isna().any():
-            unknown = found.index[found.isna()][0]
+        position_of = pd.Series(range(len(candidates.ids)), index=candidates.ids)
+        positions = position_of.reindex(rows["candidate_id"])
+        is_unknown = positions.isna()
+        if is_unknown.any():
+            unknown = positions.index[is_unknown][0]
             raise DataError(f"{task}: candidate {unknown!r} of a pool is not in the test split")
-        by_query = found.astype(int).groupby(rows["query_id"].to_numpy()).agg(list).to_dict()
+        query_of_row = rows["query_id"].to_numpy()
+        by_query = positions.astype(int).groupby(query_of_row).agg(list)
         return [np.array(by_query.get(query, []), dtype=int) for query in queries.ids]
 
     def clusters(self, column: str) -> dict[str, pd.Series] | None:
@@ -96,7 +101,11 @@ class Corpus:
         for task, found in hits.items():
             queries, candidates = self.sides(task)
             rankings[task] = rank(
-                queries.ids, candidates.ids, found.positions, found.scores, depth=depth
+                queries.ids,
+                candidates.ids,
+                found.positions,
+                found.scores,
+                depth=depth,
             )
         return rankings
 

@@ -28,34 +28,42 @@ def is_cut(encoder: Encoder, texts: Sequence[str], *, prompt: str = "") -> np.nd
     if encoder.passages is not None:
         return np.zeros(len(whole), dtype=bool)
     if encoder.is_endpoint:
-        return np.array([len(encoder.endpoint.cut(text)) > 1 for text in whole], dtype=bool)
+        n_parts = [len(encoder.endpoint.cut(text)) for text in whole]
+        return np.array(n_parts, dtype=int) > 1
     limit = _max_tokens(encoder)
     n_words = np.array([len(text.split()) for text in whole])
     n_bytes = np.array([len(text.encode()) for text in whole])
     cut = n_words > limit
-    unsure = np.flatnonzero(~cut & (n_bytes + MAX_SPECIAL_TOKENS > limit))
-    cut[unsure] = _count_tokens(encoder, [whole[i] for i in unsure]) > limit
+    may_be_cut = n_bytes + MAX_SPECIAL_TOKENS > limit
+    unsure = np.flatnonzero(may_be_cut & ~cut)
+    n_tokens = _count_tokens(encoder, [whole[i] for i in unsure])
+    cut[unsure] = n_tokens > limit
     return cut
 
 
 def _max_tokens(encoder: Encoder) -> int:
     """Tokens that the model reads, special ones included; the model is loaded only where its files
     do not say it."""
-    settings = encoder.folder / "sentence_bert_config.json"
-    if settings.exists():
-        own_limit = json.loads(settings.read_text(encoding="utf-8")).get("max_seq_length")
-        limits = [limit for limit in (own_limit, encoder.max_tokens) if limit is not None]
-        if own_limit is not None:
-            return min(limits)
-    return encoder.model.max_seq_length
+    own_limit = None
+    file = encoder.folder / "sentence_bert_config.json"
+    if file.exists():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        own_limit = settings.get("max_seq_length")
+    if own_limit is None:
+        return encoder.model.max_seq_length
+    if encoder.max_tokens is None:
+        return own_limit
+    return min(own_limit, encoder.max_tokens)
 
 
 def _count_tokens(encoder: Encoder, texts: list[str]) -> np.ndarray:
     """(n,) number of tokens of each whole text, special ones included."""
     file = encoder.folder / "tokenizer.json"
     count = _fast_counter(file) if file.exists() else _counter_of_model(encoder)
-    parts = [count(texts[start : start + AT_ONCE]) for start in range(0, len(texts), AT_ONCE)]
-    return np.array([n for part in parts for n in part], dtype=int)
+    n_tokens: list[int] = []
+    for start in range(0, len(texts), AT_ONCE):
+        n_tokens += count(texts[start : start + AT_ONCE])
+    return np.array(n_tokens, dtype=int)
 
 
 def _fast_counter(file: Path):
@@ -66,7 +74,8 @@ def _fast_counter(file: Path):
     tokenizer.no_padding()
 
     def count(texts: list[str]) -> list[int]:
-        return [len(encoding) for encoding in tokenizer.encode_batch_fast(texts)]
+        encodings = tokenizer.encode_batch_fast(texts)
+        return [len(encoding) for encoding in encodings]
 
     return count
 
@@ -75,8 +84,7 @@ def _counter_of_model(encoder: Encoder):
     tokenizer = encoder.model.tokenizer
 
     def count(texts: list[str]) -> list[int]:
-        return [
-            len(tokens) for tokens in tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        ]
+        encoded = tokenizer(texts, truncation=False, verbose=False)
+        return [len(tokens) for tokens in encoded["input_ids"]]
 
     return count
