@@ -12,7 +12,12 @@ import pandera.pandas as pa
 from matchlib.data.schema import TASKS, DataError
 from matchlib.retrieval.alignment import by_job, compare_with
 from matchlib.retrieval.corpus import Corpus, HitsByTask
-from matchlib.retrieval.metrics import compare_systems, qrels_from_labels, score_queries
+from matchlib.retrieval.metrics import (
+    compare_systems,
+    qrels_from_labels,
+    score_queries,
+    unanswerable,
+)
 from matchlib.retrieval.systems import score_matrix
 from matchlib.stats import holm
 
@@ -93,6 +98,21 @@ def build_leaderboard(
     board = pd.concat(tables, ignore_index=True).assign(**facts)
     adjusted = adjust_for_multiplicity(board)
     return adjusted[[*facts, *SCHEMA.columns]]
+
+
+def count_left_out(judgments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Queries with labels but no positive, which no measure is taken of, by task and judgments."""
+    rows = []
+    for name, pairs in judgments.items():
+        for task in TASKS:
+            n_left_out = unanswerable(qrels_from_labels(pairs, task))
+            rows.append({"judged by": name, "task": task, "queries left out": n_left_out})
+    return pd.DataFrame(rows)
+
+
+def add_rows(board: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard with further rows before its own; of their columns those that it has."""
+    return pd.concat([rows, board], ignore_index=True)[board.columns]
 
 
 def measures_of(judgments: str, measures: Sequence[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -95,6 +97,50 @@ def tune_mix(
             means.append(scores["value"].mean())
         rows.append({"weight": weight, "ndcg": float(np.mean(means))})
     return pd.DataFrame(rows)
+
+
+def tune_mixtures(
+    corpus: Corpus, encoder: Encoder, labels: pd.DataFrame, *, language: str, segment: str
+) -> pd.DataFrame:
+    """`tune_mix` of keywords with the number of lines (bm25_length) and with an encoder (hybrid).
+
+    corpus, labels: of validation; language and segment as in `search_bm25`. Returns weight, ndcg,
+    system; no row where no pair was accepted.
+    """
+    if not (labels["label"] == 1).any():
+        return pd.DataFrame(columns=["weight", "ndcg", "system"])
+    keywords = bm25(corpus, language=language, segment=segment)
+    by_length = tune_mix(corpus, keywords, line_count(corpus), labels)
+    by_vectors = tune_mix(corpus, keywords, dense(corpus, encoder), labels)
+    return pd.concat(
+        [by_length.assign(system="bm25_length"), by_vectors.assign(system="hybrid")],
+        ignore_index=True,
+    )
+
+
+def best_weights(tuned: pd.DataFrame) -> dict[str, float]:
+    """{system: `best_weight`} of a table of `tune_mixtures`."""
+    weights = {}
+    for system, rows in tuned.groupby("system", sort=False):
+        weights[system] = best_weight(rows)
+    return weights
+
+
+def mixtures(
+    corpus: Corpus, keywords: HitsByTask, vectors: HitsByTask, *, weights: Mapping[str, float]
+) -> dict[str, HitsByTask]:
+    """The systems that mix two others: bm25_length and hybrid, where they were tuned, and hybrid_rrf.
+
+    weights: of `best_weights`.
+    """
+    found = {}
+    if "bm25_length" in weights:
+        lines = line_count(corpus)
+        found["bm25_length"] = mix(corpus, keywords, lines, weight=weights["bm25_length"])
+    if "hybrid" in weights:
+        found["hybrid"] = mix(corpus, keywords, vectors, weight=weights["hybrid"])
+    found["hybrid_rrf"] = mix_by_rank(corpus, keywords, vectors)
+    return found
 
 
 def best_weight(tuned: pd.DataFrame) -> float:

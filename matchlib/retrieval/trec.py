@@ -8,6 +8,9 @@ import pandas as pd
 
 from matchlib.data.schema import DataError
 
+RUN_DEPTH = 100
+"""Candidates of each query in the run files of a leaderboard."""
+
 
 def write_run(ranking: pd.DataFrame, path: Path, *, tag: str) -> None:
     """Write a ranking in TREC form: `query Q0 document rank score tag`, score = -rank.

@@ -218,7 +218,7 @@ def test_nothing_changed_reruns_nothing_and_one_parameter_reruns_its_stage(smoke
     done = run(*MATCHLIB, "run", str(smoke / "params.yaml"))
     assert done.returncode == 0 and "nothing has changed: " in done.stdout
     params = yaml.safe_load((smoke / "params.yaml").read_text())
-    params["11_leaderboard"]["depth"] = 7
+    params["11_leaderboard"]["bm25_language"] = "german"
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(params))
     assert jobs_to_run(smoke, params=tmp_path / "changed.yaml") == {
         "11_leaderboard",
@@ -268,11 +268,15 @@ def test_verify_accepts_the_run_and_names_what_was_changed_by_hand(smoke, names)
     manifest = json.loads(manifest_file.read_text())
     try:
         manifest_file.write_text(
-            json.dumps(manifest | {"parameters": manifest["parameters"] | {"depth": 3}})
+            json.dumps(
+                manifest | {"parameters": manifest["parameters"] | {"bm25_language": "german"}}
+            )
         )
         done = run(*command)
         assert done.returncode == 1
-        assert "11_leaderboard: depth is 3, the params file says 100" in done.stderr
+        assert (
+            "11_leaderboard: bm25_language is german, the params file says english" in done.stderr
+        )
     finally:
         manifest_file.write_text(json.dumps(manifest, indent=1))
 
@@ -544,11 +548,10 @@ def test_a_causal_model_of_a_folder_writes_texts_that_a_service_judges(
             girl,
             ("data", tables),
             ("base_model", model),
-            ("form", "text"),
             ("max_words", 4),
             ("max_tokens", 400),
             ("max_job_tokens", 16),
-            ("sft_learning_rate", 0.01),
+            ("learning_rate", 0.01),
             ("sft_epochs", 12.0),
             ("batch_size", 8),
             ("lora_rank", rank),

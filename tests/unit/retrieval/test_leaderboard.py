@@ -9,6 +9,7 @@ from matchlib.data.schema import DataError
 from matchlib.retrieval import diagnostics, systems
 from matchlib.retrieval import leaderboard as lb
 from matchlib.retrieval.corpus import Corpus, HitsByTask
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.search import Hits
 
 TASKS = ("rank_resumes", "rank_jobs")
@@ -147,6 +148,32 @@ def test_tuning_finds_a_mixture_that_beats_both_systems(corpus, labels):
     tuned = systems.tune_mix(corpus, *both, labels)
     assert systems.best_weight(tuned) in (0.4, 0.5, 0.6)
     assert tuned["ndcg"].max() > tuned["ndcg"].iloc[[0, 10]].max() + 0.1
+
+
+def test_mixtures_are_those_that_could_be_tuned(corpus, labels):
+    encoder = Encoder("all-MiniLM-L6-v2")
+    settings = {"language": "english", "segment": "characters"}
+    tuned = systems.tune_mixtures(corpus, encoder, labels, **settings)
+    assert tuned.groupby("system", sort=False).size().to_dict() == {"bm25_length": 11, "hybrid": 11}
+    weights = systems.best_weights(tuned)
+    assert list(weights) == ["bm25_length", "hybrid"]
+    keywords, lines = systems.bm25(corpus), systems.line_count(corpus)
+    mixed = systems.mixtures(corpus, keywords, lines, weights=weights)
+    assert list(mixed) == ["bm25_length", "hybrid", "hybrid_rrf"]
+    nothing = systems.tune_mixtures(corpus, encoder, labels.assign(label=0), **settings)
+    weights = systems.best_weights(nothing)
+    assert list(systems.mixtures(corpus, keywords, lines, weights=weights)) == ["hybrid_rrf"]
+
+
+def test_queries_without_a_positive_are_counted_and_rows_added_keep_the_columns(board, labels):
+    pairs = pd.DataFrame(
+        {"job_id": ["a", "a", "b"], "resume_id": ["x", "y", "x"], "label": [1, 0, 0]}
+    )
+    left_out = lb.count_left_out({"observed": pairs}).set_index("task")["queries left out"]
+    assert left_out.to_dict() == {"rank_resumes": 1, "rank_jobs": 1}
+    extended = lb.add_rows(board, board.head(1).assign(system="new", further=1))
+    assert extended["system"].iloc[0] == "new" and len(extended) == len(board) + 1
+    assert list(extended.columns) == list(board.columns)
 
 
 def test_best_weight_is_the_smallest_of_equals():
