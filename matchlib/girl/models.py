@@ -26,7 +26,6 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from matchlib.data.schema import DataError
 from matchlib.girl.records import word_tokenizer
 from matchlib.language.llm import Prompt
 from matchlib.retrieval.models import (
@@ -145,19 +144,11 @@ def starting_generator(
     base_model: str,
     texts: Sequence[str],
     *,
-    form: str,
     max_tokens: int,
     lora_rank: int,
     seed: int,
 ) -> CausalGenerator:
-    """The generator to start from: base_model, or a small one made for `texts` without one.
-
-    Raises DataError where a base_model should write records.
-    """
-    if base_model and form == "record":
-        raise DataError(
-            "records are what the small model writes, a line a token; with a base_model set form: text"
-        )
+    """The generator to start from: base_model, or a small one made for `texts` without one."""
     if base_model:
         # updates in bfloat16 alone would lose small steps
         return load_generator(base_model, precision="auto" if lora_rank else "float32")

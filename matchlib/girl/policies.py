@@ -14,6 +14,8 @@ from matchlib.girl.ppo import PPO, Reward, measure_policy, train_ppo
 from matchlib.language.llm import Prompt
 
 OPTIMIZERS = ("ppo", "grpo")
+LEARNING_RATE_SHARE = 0.2
+"""The policy's learning rate in notebook 06, as a share of SFT's."""
 
 
 def require_known(optimizer: str) -> None:

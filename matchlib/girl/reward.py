@@ -205,6 +205,8 @@ def token_reward(
     return reward
 
 
+LEARNING_RATE_SHARE = 0.4
+"""The utility's learning rate in notebook 06, as a share of SFT's."""
 BEST_OF = 16
 """Jobs that SFT samples for a resume in notebook 06, of which the utility chooses one."""
 

@@ -36,9 +36,9 @@ PAIR = ["job_id", "resume_a", "resume_b"]
 RANKS = ["rank_a", "rank_b"]
 """Where stage 1 ranked the two; carried along where they are known."""
 TRAINING, TEST = "training annotator", "test annotator"
-ORACLE_POSITION_BIAS = 0.05
-"""What the first position gains in notebook 05, in units of the fit, so that the check of both orders
-has something to find."""
+ORACLE_ERRORS = {"noise": 0.3, "position_bias": 0.05}
+"""The errors of both annotators of the market in notebook 05, see `oracle`: they agree in most pairs
+and not in all, and the check of both orders has something to find."""
 _CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
 _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 

@@ -59,7 +59,6 @@ def runner_ups(
     rng: np.random.Generator,
     masks: Sequence[np.ndarray] | None = None,
     pools: Sequence[np.ndarray] | None = None,
-    scope: str = "query",
 ) -> pd.DataFrame:
     """Draw n candidates a query, without repeats, from its percentile band low..high of all that
     are not masked.
@@ -70,38 +69,17 @@ def runner_ups(
     A query with fewer than 2 candidates raises DataError.
     masks: (Q,) positions that may not be drawn and do not count; pools: (Q,) positions to choose
     from.
-    scope: "query" ranks each query's candidates (the authors' code); "all" takes the same band of
-    the scores of all pairs (their text), where a query may have fewer than n or none, and scores
-    equal to the band's ends belong to it.
     Returns query, candidate (positions), score, rank (from 1), percentile (rank / c).
     """
     check_band(low, high)
-    if scope not in ("query", "all"):
-        raise DataError(f"scope {scope!r} is not one of query, all")
-    ends = _ends_over_all(rows, masks, pools, low, high) if scope == "all" else None
     parts = []
     for query, positions, scores in _unmasked(rows, masks, pools):
-        if ends is None:
-            start, stop = band(len(scores), low, high)
-        else:
-            start, stop = (
-                int((scores > ends[0]).sum()),
-                int((scores >= ends[1]).sum()),
-            )
-        if stop > start:
-            in_band = _best(scores, stop)[start:]
-            drawn = _draw(len(in_band), n, rng)
-            chosen = in_band[drawn]
-            ranks = start + drawn + 1
-            parts.append(
-                Picks(
-                    query,
-                    positions[chosen],
-                    scores[chosen],
-                    ranks,
-                    len(scores),
-                )
-            )
+        start, stop = band(len(scores), low, high)
+        in_band = _best(scores, stop)[start:]
+        drawn = _draw(len(in_band), n, rng)
+        chosen = in_band[drawn]
+        ranks = start + drawn + 1
+        parts.append(Picks(query, positions[chosen], scores[chosen], ranks, len(scores)))
     return as_frame(parts)
 
 
@@ -330,39 +308,6 @@ def ranks_of(row: np.ndarray) -> np.ndarray:
     ranks = np.empty(len(row), dtype=int)
     ranks[np.argsort(-row, kind="stable")] = np.arange(1, len(row) + 1)
     return ranks
-
-
-def _ends_over_all(
-    rows: Rows, masks, pools, band_low: float, band_high: float
-) -> tuple[float, float]:
-    """The scores at which the band over all pairs begins and ends, exactly, by two counting passes
-    over the bits."""
-
-    def keys() -> Iterator[np.ndarray]:  # integers in the reverse order of the scores
-        for _, _, scores in _unmasked(rows, masks, pools):
-            bits = scores.astype(np.float32).view(np.int32).astype(np.int64)
-            yield 2**31 - 1 - np.where(bits < 0, -(2**31) - bits, bits)
-
-    coarse = np.zeros(2**16, dtype=np.int64)
-    for key in keys():
-        coarse += np.bincount(key >> 16, minlength=2**16)
-    start, stop = band(int(coarse.sum()), band_low, band_high)
-    total = np.cumsum(coarse)
-    ranks = (start, stop - 1)
-    high_bits = [int(np.searchsorted(total, rank, side="right")) for rank in ranks]
-    fine = {high: np.zeros(2**16, dtype=np.int64) for high in high_bits}
-    for key in keys():
-        for high, counts in fine.items():
-            low_bits = key[key >> 16 == high] & 0xFFFF
-            counts += np.bincount(low_bits, minlength=2**16)
-    ends = []
-    for rank, high in zip(ranks, high_bits, strict=True):
-        rank_within = rank - (total[high] - coarse[high])
-        low = int(np.searchsorted(np.cumsum(fine[high]), rank_within, side="right"))
-        bits = 2**31 - 1 - ((high << 16) + low)
-        bits = bits if bits >= 0 else -(2**31) - bits
-        ends.append(float(np.int32(bits).view(np.float32)))
-    return ends[0], ends[1]
 
 
 def _positions_in(drawn: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -129,14 +129,10 @@ def describe_directions(part: Sequence[Direction]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Band:
-    """Where runner-ups are drawn from; see `mining.runner_ups`.
-
-    low, high: shares of a query's candidates; scope: query, or all pairs together.
-    """
+    """Where runner-ups are drawn from, as shares of a query's candidates; see `mining.runner_ups`."""
 
     low: float
     high: float
-    scope: str = "query"
 
 
 CONFIT_V2_BAND = Band(0.03, 0.04)
@@ -182,7 +178,6 @@ def mine(
                 rows,
                 low=band.low,
                 high=band.high,
-                scope=band.scope,
                 **drawing,
             )
         elif miner == "bm25":

@@ -199,12 +199,6 @@ def refuse_ignored(
             f"would be ignored; leave {name} at its default {default!r}, or choose an objective "
             f"that uses it: {', '.join(others)}"
         )
-    smoothing = loss_settings.get("label_smoothing")
-    if loss_settings.get("loss_type") == "hinge" and smoothing:
-        raise DataError(
-            f"loss_type 'hinge' has no label smoothing, so label_smoothing: {smoothing!r} would be "
-            f"ignored; set label_smoothing: 0.0, or loss_type: sigmoid"
-        )
     if reference and not chosen.uses_reference:
         raise DataError(
             f"objective {objective!r} has no reference, so the reference {reference!r} would be ignored; "

@@ -26,40 +26,30 @@ def preference_loss(
     beta: float = 2.0,
     temperature: float = 0.1,
     gamma: float = 0.0,
-    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean loss of preferring one candidate to another, by the margin of their scores.
 
     margins: (B,) score of the preferred minus score of the other candidate (cosines); reference:
     (B,) the same margins by the frozen encoder of stage 1, or None (SimRankPO).
-    With m the margin, m_ref the reference's, tau `temperature` and e `label_smoothing`,
+    With m the margin, m_ref the reference's and tau `temperature`,
 
         z        = (m - m_ref) / tau - gamma
-        sigmoid  = -(1 - e) log sig(beta z) - e log sig(-beta z)
+        sigmoid  = -log sig(beta z)
         hinge    = max(0, 1 - beta z)
 
-    Returns a scalar. Raises ValueError on another loss_type and on hinge with label_smoothing,
-    which it does not have.
+    Returns a scalar. Raises ValueError on another loss_type.
     Source: RankPO (arXiv 2503.10723), the loss of its second stage as the authors' code computes
     it; beta and temperature are those of their published run. `OBJECTIVES` names the special cases.
-    Deviation: their code can add a weighted two-way softmax; here that is the objective sft alone.
+    Deviation: their code can also smooth labels, and add a weighted two-way softmax, which here is
+    the objective sft alone; their published run uses neither.
     """
     if loss_type not in ("sigmoid", "hinge"):
         raise ValueError(f"loss_type {loss_type!r} is neither sigmoid nor hinge")
-    if loss_type == "hinge" and label_smoothing:
-        raise ValueError(
-            f"loss_type 'hinge' has no label smoothing, so label_smoothing: {label_smoothing} would be ignored; set "
-            f"label_smoothing: 0.0, or loss_type: sigmoid"
-        )
     lead = margins if reference is None else margins - reference
     z = lead / temperature - gamma
     if loss_type == "hinge":
-        losses = F.relu(1 - beta * z)
-    else:
-        correct = F.logsigmoid(beta * z)
-        flipped = F.logsigmoid(-beta * z)
-        losses = -(1 - label_smoothing) * correct - label_smoothing * flipped
-    return losses.mean()
+        return F.relu(1 - beta * z).mean()
+    return -F.logsigmoid(beta * z).mean()
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,6 @@ OBJECTIVES = {
             "loss_type": "sigmoid",
             "beta": 1.0,
             "gamma": 0.0,
-            "label_smoothing": 0.0,
         },
         uses_reference=False,
     ),
@@ -87,7 +76,6 @@ OBJECTIVES = {
         {
             "loss_type": "sigmoid",
             "gamma": 0.0,
-            "label_smoothing": 0.0,
         }
     ),
 }

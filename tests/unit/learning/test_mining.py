@@ -56,24 +56,6 @@ def test_exact_bands_are_brute_forces_ties_and_masks_included(seed, monkeypatch)
     assert picks["query"].nunique() == 7
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_the_band_over_all_pairs_is_brute_forces(seed):
-    rng = np.random.default_rng(seed)
-    queries, candidates = (rng.standard_normal((n, 4)).astype(np.float32) for n in (8, 50))
-    masks = [rng.choice(50, 5, replace=False) for _ in queries]
-    picks = runner_ups(
-        dense_rows(queries, candidates), low=0.1, high=0.3, n=50, rng=rng, masks=masks, scope="all"
-    )
-    scores = queries @ candidates.T
-    pairs = sorted((-scores[q, c], q, c) for q in range(8) for c in range(50) if c not in masks[q])
-    wanted = {(q, c) for _, q, c in pairs[int(0.1 * len(pairs)) : int(0.3 * len(pairs))]}
-    assert set(zip(picks["query"], picks["candidate"], strict=True)) == wanted
-    per_query = picks.groupby("query").size()
-    assert (
-        per_query.min() != per_query.max()
-    )  # not the same share of every query, unlike scope="query"
-
-
 def test_a_pool_is_the_whole_world_of_its_query():
     rng = np.random.default_rng(0)
     queries, candidates = whole_numbers(rng, 4), whole_numbers(rng, 80)
@@ -183,8 +165,6 @@ def test_what_cannot_be_mined_is_refused():
     for low, high in ((0.4, 0.3), (-0.1, 0.2), (0.2, 1.2), (0.1, 0.1)):
         with pytest.raises(DataError, match="the band .* is none"):
             runner_ups(dense_rows(ones, ones), low=low, high=high, **how)
-    with pytest.raises(DataError, match="scope 'pairs' is not one of query, all"):
-        runner_ups(dense_rows(ones, ones), low=0.0, high=0.5, scope="pairs", **how)
     broken = ones.copy()
     broken[1, 0] = np.nan
     with pytest.raises(ValueError, match="embedding 1 is not finite"):

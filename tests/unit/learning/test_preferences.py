@@ -46,9 +46,8 @@ def float64(values):
     st.floats(0.5, 4),
     st.floats(0.05, 1),
     st.floats(0, 0.5),
-    st.floats(0, 0.4),
 )
-def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, smooth):
+def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma):
     own, reference = (np.array(column) for column in zip(*pairs, strict=True))
     tensor = float64(own)
     loss = losses.preference_loss(
@@ -57,16 +56,12 @@ def test_sigmoid_loss_and_gradient_equal_the_formula(pairs, beta, tau, gamma, sm
         beta=beta,
         temperature=tau,
         gamma=gamma,
-        label_smoothing=smooth,
     )
     z = (own - reference) / tau - gamma
-    right, wrong = np.logaddexp(0, -beta * z), np.logaddexp(0, beta * z)
-    assert loss.item() == pytest.approx(
-        ((1 - smooth) * right + smooth * wrong).mean(), rel=1e-12, abs=1e-12
-    )
+    assert loss.item() == pytest.approx(np.logaddexp(0, -beta * z).mean(), rel=1e-12, abs=1e-12)
     loss.backward()
     sigma = 1 / (1 + np.exp(-np.clip(beta * z, -500, 500)))
-    expected = beta / tau * (sigma - (1 - smooth)) / len(own)
+    expected = beta / tau * (sigma - 1) / len(own)
     assert tensor.grad.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -108,11 +103,6 @@ def test_another_loss_type_is_refused():
     own = float64([0.1, -0.1])
     with pytest.raises(ValueError, match="neither sigmoid nor hinge"):
         losses.preference_loss(own, loss_type="square")
-    with pytest.raises(
-        ValueError,
-        match="hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored; set",
-    ):
-        losses.preference_loss(own, loss_type="hinge", label_smoothing=0.1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -397,19 +387,18 @@ def test_what_does_not_fit_together_is_refused(stage_1, tmp_path):
 
 
 DEFAULTS = notebook_parameters(Path("notebooks/05_rankpo.ipynb"))
-LOSS = ("loss_type", "beta", "temperature", "gamma", "label_smoothing")
+LOSS = ("loss_type", "beta", "temperature", "gamma")
 OTHER = {
     "loss_type": "hinge",
     "beta": 4.0,
     "temperature": 0.2,
     "gamma": 0.5,
-    "label_smoothing": 0.1,
 }
 IGNORED = {
     "rankpo": set(),
     "simrankpo": set(),
     "sft": set(OTHER) - {"temperature"},
-    "dpo": {"loss_type", "gamma", "label_smoothing"},
+    "dpo": {"loss_type", "gamma"},
 }
 
 
@@ -457,12 +446,6 @@ def test_the_notebooks_defaults_are_the_losss():
 
 def test_a_value_that_the_objective_fixes_anyway_is_no_contradiction():
     refuse_ignored(DEFAULTS | {"objective": "sft", "beta": 1.0})
-    with pytest.raises(
-        DataError, match="'hinge' has no label smoothing, so label_smoothing: 0.1 would be ignored"
-    ):
-        refuse_ignored(
-            DEFAULTS | {"objective": "simrankpo", "loss_type": "hinge", "label_smoothing": 0.1}
-        )
 
 
 @pytest.mark.parametrize(
