@@ -299,7 +299,6 @@ def named_files(key: str, value: Any) -> list[str]:
     names_folder = key in (
         "path",
         "adapter",
-        "fact_encoder",
         "judge",
         "model_name_or_path",
     ) or key.endswith("_model")

@@ -127,8 +127,8 @@ def auc_parts(is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
     """(n,) the contribution of each row to the AUC: their mean is the AUC, and their spread by
     cluster is its error.
 
-    The contribution of an positive row is the share of negative rows with a lower score (ties
-    as half), of a rejected row the share of positive rows with a higher one; each is centred on the
+    The contribution of a positive row is the share of negative rows with a lower score (ties
+    as half), of a negative row the share of positive rows with a higher one; each is centred on the
     AUC and weighted by the inverse share of its class. NaN where all rows are positive, or none.
     Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997
     (Biometrics 53).

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "language": {"data", "stats", "retrieval"},
     "learning": {"data", "stats", "retrieval"},
     "girl": {"data", "stats", "retrieval", "language", "learning"},
+    "talent": {"data", "stats", "retrieval", "language"},
     "analysis": {"data", "stats", "retrieval", "language", "learning"},
     "ranking": {"data", "documents", "retrieval", "learning", "analysis", "outputs", "stage"},
     "reports": {"manifest"},

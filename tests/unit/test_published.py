@@ -38,5 +38,7 @@ def test_tables_are_named_after_what_differs():
 
 
 def test_an_unknown_section_is_told_which_there_are():
-    with pytest.raises(KeyError, match="nothing published by RankPO, main results; there is ConFit"):
+    with pytest.raises(
+        KeyError, match="nothing published by RankPO, main results; there is ConFit"
+    ):
         published.read_published("RankPO", "main results")

@@ -46,10 +46,10 @@ CLICK_TERMS = (
 CLICK_WEIGHTS = np.array([1.2, 1.0, 1.5, 1.0, 0.6, 0.4, 1.2])
 CLICK_DEVIATIONS = np.array(
     [
-        [1.2, -0.4, -0.8, -0.6, 0.6, -0.4, -0.6],  # sourcer: titles
-        [-0.6, -0.8, 1.2, 0.2, -0.4, 0.8, -0.6],  # HR recruiter: place
-        [-0.4, -0.2, -0.2, 1.0, -0.6, -0.2, 1.2],  # hiring manager: years
-        [-0.2, 1.4, -0.2, -0.6, 0.4, -0.2, 0.0],  # technical interviewer: skills
+        [1.8, -0.6, -1.2, -0.9, 0.9, -0.6, -0.9],  # sourcer: titles
+        [-0.9, -1.2, 1.8, 0.3, -0.6, 1.2, -0.9],  # HR recruiter: place
+        [-0.6, -0.3, -0.3, 1.5, -0.9, -0.3, 1.8],  # hiring manager: years
+        [-0.3, 2.1, -0.3, -0.9, 0.6, -0.3, 0.0],  # technical interviewer: skills
     ]
 )
 """(roles, click terms); each column adds up to zero."""
@@ -66,16 +66,19 @@ CONVERSION_TERMS = (
 CONVERSION_WEIGHTS = np.array([1.4, 0.6, 1.5, 0.8, 0.8, 1.4, 0.8])
 CONVERSION_DEVIATIONS = np.array(
     [
-        [0.4, -0.3, -0.5, -0.4, -0.4, -0.4, -0.2],
-        [-0.6, -0.2, -0.3, 1.0, -0.2, -0.5, 0.8],
-        [-0.4, 0.2, -0.2, -0.3, 0.9, 1.0, -0.3],
-        [0.6, 0.3, 1.0, -0.3, -0.3, -0.1, -0.3],
+        [0.6, -0.45, -0.75, -0.6, -0.6, -0.6, -0.3],
+        [-0.9, -0.3, -0.45, 1.5, -0.3, -0.75, 1.2],
+        [-0.6, 0.3, -0.3, -0.45, 1.35, 1.5, -0.45],
+        [0.9, 0.45, 1.5, -0.45, -0.45, -0.15, -0.45],
     ]
 )
 """(roles, conversion terms); each column adds up to zero."""
 
-CLICK_BIAS = -1.6
-CONVERSION_BIAS = -1.6
+LEGACY_SHARE = 0.8
+"""Of what the production score adds to everyone's utility, the share that is an old ranker's
+preference for long experience and many skills; it can be learned, and is no reason to click."""
+CLICK_BIAS = -0.8
+CONVERSION_BIAS = -1.0
 TRAIT_WEIGHT = 0.6
 
 
@@ -85,8 +88,8 @@ class ClickConfig:
 
     role_effect: float = 1.0  # factor on the roles' deviations; 0: every role has the same taste
     fit_effect: float = 1.0  # factor on the utilities; 0: clicks say nothing about fit
-    recruiter_noise: float = 0.3  # standard deviation of a recruiter's own weights
-    position_bias: float = 1.0  # examination falls as 1 / position ** this; 0: all are seen
+    recruiter_noise: float = 0.2  # standard deviation of a recruiter's own weights
+    position_bias: float = 0.7  # examination falls as 1 / position ** this; 0: all are seen
     click_model: str = "position"
     ranker_strength: float = 0.6  # correlation of the production score with the mean utility
     label_noise: float = 0.05  # clicks replaced by a coin of the mean click rate
@@ -204,6 +207,10 @@ def simulate_clicks(
     return ClickLog(impressions, truth, _draw_hires(pairs, jobs, resumes, rng))
 
 
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / values.std()
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
@@ -241,12 +248,14 @@ def _production_order(
     config: ClickConfig,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(n, 20) the first of the candidates by a score that correlates with everyone's utility."""
-    utility = pairs.mean_utility(job, candidates)
-    known = (utility - utility.mean()) / utility.std()
-    unknown = rng.normal(size=utility.shape)
+    """(n, 20) the first of the candidates by a score of everyone's utility, of what an old ranker
+    prefers (long experience, many skills), and of nothing."""
+    known = _standardised(pairs.mean_utility(job, candidates))
+    legacy = _standardised(pairs.legacy_score(candidates))
+    unknown = rng.normal(size=known.shape)
     strength = config.ranker_strength
-    score = strength * known + np.sqrt(1 - strength**2) * unknown
+    rest = np.sqrt(LEGACY_SHARE) * legacy + np.sqrt(1 - LEGACY_SHARE) * unknown
+    score = strength * known + np.sqrt(1 - strength**2) * rest
     order = np.argsort(-score, axis=1, kind="stable")[:, :SHOWN]
     return np.take_along_axis(candidates, order, axis=1)
 
@@ -454,6 +463,12 @@ class _Pairs:
         click = self.click_terms(job, resume) @ CLICK_WEIGHTS
         conversion = self.conversion_terms(job, resume) @ CONVERSION_WEIGHTS
         return (click + conversion) / 2
+
+    def legacy_score(self, resume: np.ndarray) -> np.ndarray:
+        """(n, s) long experience and many skills, whatever the job."""
+        years = _standardised(np.log1p(self.resumes["years"]))
+        n_skills = _standardised(self.skills.sum(axis=1))
+        return (years + n_skills)[resume]
 
     def traits(self, job: np.ndarray, resume: np.ndarray) -> np.ndarray:
         """(n, s) agreement of traits that no document shows."""

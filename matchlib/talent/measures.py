@@ -1,0 +1,185 @@
+"""Measures of a ranker on a log, and against the truth of a simulated one.
+
+Measures by request skip requests in which nothing can be ranked, all clicked or none, and say how
+many those are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from matchlib.stats import auc_parts, mean_interval
+
+LEAST = 1e-7
+"""Probabilities are kept this far from 0 and 1 in a log loss."""
+
+
+def auc(outcome: np.ndarray, score: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
+    """AUC over all rows, with an interval by clusters (see `stats.auc_parts`); as `mean_interval`."""
+    return mean_interval(auc_parts(outcome, score), clusters, bounds=(0, 1))
+
+
+def grouped_auc(outcome: np.ndarray, score: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """GAUC: the mean of the AUC of each group, weighted by its rows, as in Zhu et al. (KDD 2017).
+
+    Groups with one class only have none; they are left out and counted. Returns value, n_groups,
+    n_dropped; NaN where no group is left.
+    """
+    frame = pd.DataFrame({"outcome": outcome, "score": score, "group": groups})
+    ranks = frame.groupby("group")["score"].rank()
+    frame["positive_rank"] = ranks * frame["outcome"]
+    sums = frame.groupby("group").agg(
+        n=("outcome", "size"), positives=("outcome", "sum"), ranks=("positive_rank", "sum")
+    )
+    negatives = sums["n"] - sums["positives"]
+    has_both = (sums["positives"] > 0) & (negatives > 0)
+    part = sums[has_both]
+    above = part["ranks"] - part["positives"] * (part["positives"] + 1) / 2
+    of_group = above / (part["positives"] * negatives[has_both])
+    value = float(np.average(of_group, weights=part["n"])) if len(part) else np.nan
+    return {"value": value, "n_groups": len(part), "n_dropped": int((~has_both).sum())}
+
+
+def rank_correlations(truth: np.ndarray, score: np.ndarray, requests: np.ndarray) -> pd.Series:
+    """Spearman's correlation of score and truth in each request; requests of one resume, or in
+    which one of the two is constant, are left out."""
+    frame = pd.DataFrame({"truth": truth, "score": score, "request": requests})
+    by_request = frame.groupby("request")
+    ranks = by_request[["truth", "score"]].rank()
+    ranks["request"] = requests
+    centred = ranks[["truth", "score"]] - ranks.groupby("request")[["truth", "score"]].transform(
+        "mean"
+    )
+    products = pd.DataFrame(
+        {
+            "request": requests,
+            "both": centred["truth"] * centred["score"],
+            "truth": centred["truth"] ** 2,
+            "score": centred["score"] ** 2,
+        }
+    )
+    sums = products.groupby("request").sum()
+    size = np.sqrt(sums["truth"] * sums["score"])
+    return (sums["both"] / size.where(size > 0)).dropna()
+
+
+def ndcg_on_truth(
+    gain: np.ndarray, score: np.ndarray, requests: np.ndarray, cutoff: int = 10
+) -> pd.Series:
+    """nDCG of each request with the true probabilities as gains; ties in the score share their
+    gain."""
+    frame = pd.DataFrame({"gain": gain, "score": score, "request": requests})
+    tied = frame.groupby(["request", "score"])["gain"].transform("mean")
+    frame["gain_of_tie"] = tied
+    found = {}
+    for request, rows in frame.groupby("request"):
+        discount = 1 / np.log2(np.arange(2, 2 + min(cutoff, len(rows))))
+        order = np.argsort(-rows["score"].to_numpy(), kind="stable")[:cutoff]
+        best = np.sort(rows["gain"].to_numpy())[::-1][:cutoff]
+        ideal = (best * discount).sum()
+        if ideal > 0:
+            found[request] = (rows["gain_of_tie"].to_numpy()[order] * discount).sum() / ideal
+    return pd.Series(found)
+
+
+def log_loss(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """(n,) loss of each row."""
+    p = np.clip(probability, LEAST, 1 - LEAST)
+    return -np.where(outcome == 1, np.log(p), np.log(1 - p))
+
+
+def calibration(outcome: np.ndarray, probability: np.ndarray) -> float:
+    """Predicted against actual: the ratio of the sums; 1 is calibrated in the large."""
+    return float(probability.sum() / outcome.sum()) if outcome.sum() else np.nan
+
+
+def relative_auc(value: float, base: float) -> dict[str, float]:
+    """Both readings of "relative AUC": of the AUC itself, and of what is above chance."""
+    return {
+        "relative": value / base - 1,
+        "relative above chance": (value - 0.5) / (base - 0.5) - 1,
+    }
+
+
+def fractional_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks in (0, 1), ties shared."""
+    return (rankdata(values) - 0.5) / len(values)
+
+
+def judge_scores(
+    scores: dict[str, pd.DataFrame], log: pd.DataFrame, truth: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Every arm by every measure: arm, judgments, measure, value, low, high, n, n_clusters.
+
+    scores: arm -> click, conversion, "click and conversion", row for row with log. judgments:
+    random order (the slice in which the production ranker chose no position), logged order, truth.
+    Intervals are by request.
+    """
+    rows = []
+    has_requests = "request_id" in log
+    requests = log["request_id"].to_numpy() if has_requests else np.arange(len(log))
+    is_random = (log["ordering"] == "random").to_numpy()
+    parts = {"logged order": ~is_random, "random order": is_random}
+    for arm, score in scores.items():
+        found: list[tuple[str, str, dict]] = []
+        for judgments, part in parts.items():
+            if part.any():
+                found += _logged_measures(score[part], log[part], requests[part], judgments)
+        if truth is not None:
+            found += _true_measures(score, truth, requests)
+        rows += [
+            {"arm": arm, "judgments": judgments, "measure": measure, **interval}
+            for judgments, measure, interval in found
+        ]
+    return pd.DataFrame(rows)
+
+
+def _logged_measures(
+    score: pd.DataFrame, log: pd.DataFrame, requests: np.ndarray, judgments: str
+) -> list[tuple[str, str, dict]]:
+    clicked = log["clicked"].to_numpy()
+    click = score["click"].to_numpy()
+    found = [(judgments, "AUC, click", auc(clicked, click, requests))]
+    for name, column in (("request", "request_id"), ("recruiter", "recruiter_id")):
+        if column in log:
+            value = grouped_auc(clicked, click, log[column].to_numpy())
+            interval = {"value": value["value"], "n_clusters": value["n_groups"]}
+            found.append((judgments, f"GAUC by {name}, click", interval))
+    if "converted" in log:
+        converted = log["converted"].to_numpy()
+        both = score["click and conversion"].to_numpy()
+        found.append((judgments, "AUC, click and conversion", auc(converted, both, requests)))
+        was_clicked = clicked == 1
+        after_click = auc(
+            converted[was_clicked],
+            score["conversion"].to_numpy()[was_clicked],
+            requests[was_clicked],
+        )
+        found.append((judgments, "AUC, conversion after a click", after_click))
+    return found
+
+
+def _true_measures(
+    score: pd.DataFrame, truth: pd.DataFrame, requests: np.ndarray
+) -> list[tuple[str, str, dict]]:
+    targets = {
+        "click": truth["click_utility"],
+        "conversion": truth["conversion_utility"],
+        "click and conversion": truth["attractive"] * truth["converts_p"],
+    }
+    found = []
+    for name, target in targets.items():
+        values = score[name].to_numpy()
+        if np.isnan(values).all():
+            continue
+        by_request = rank_correlations(target.to_numpy(), values, requests)
+        interval = mean_interval(by_request.to_numpy(), bounds=(-1, 1))
+        found.append(("truth", f"rank correlation, {name}", interval))
+    gain = targets["click and conversion"].to_numpy()
+    both = score["click and conversion"].to_numpy()
+    if not np.isnan(both).all():
+        by_request = ndcg_on_truth(gain, both, requests)
+        found.append(("truth", "nDCG@10", mean_interval(by_request.to_numpy(), bounds=(0, 1))))
+    return found
