@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.facts import extract_facts
 from matchlib.data.market.simulation import Market
 from matchlib.data.rules import split_items
+from matchlib.extraction.facts import extract_facts
 from matchlib.retrieval.encoder import Encoder
 
 N_DOCUMENTS = 400

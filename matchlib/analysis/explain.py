@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.facts import Segment, extract_facts, split_segments
 from matchlib.data.rules import same_place, split_items
+from matchlib.extraction.facts import Segment, extract_facts, split_segments
 from matchlib.retrieval.encoder import Encoder
 
 EXPLANATION_COLUMNS = (

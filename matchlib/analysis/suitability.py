@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.facts import extract_facts
 from matchlib.data.market.config import CITIES
 from matchlib.data.rules import split_items
 from matchlib.data.skills import LEVELS
+from matchlib.extraction.facts import extract_facts
 from matchlib.retrieval.encoder import Encoder
 
 PAIR_KEYS = ["job_id", "resume_id"]

@@ -120,6 +120,8 @@ def _read_csv(path: Path, encoding: str, spoiled: Spoiled) -> Iterator[tuple[int
     line = n_before + 1
     try:
         names = [name.strip() for name in next(reader, [])]
+        if len(names) > 2 and not names[0] and ROW_NUMBER not in names:
+            names[0] = ROW_NUMBER  # pandas writes its row numbers below no name
         _check_heading(names, path, line, first_lines)
         while True:
             line = n_before + reader.line_num + 1
@@ -156,6 +158,9 @@ def _check_heading(names: list[str], path: Path, line: int, next_lines: list[str
             f"give every column a name of its own"
         )
 
+
+ROW_NUMBER = "row number"
+"""The name of a first column that has none."""
 
 _SEPARATOR_LINE = re.compile(r"""["']?sep=(.)["']?[\r\n]*""", re.IGNORECASE)
 """Excel's own first line of a CSV file, which says what separates its fields and is not a part of

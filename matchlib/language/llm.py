@@ -39,12 +39,13 @@ class Prompt(NamedTuple):
 @dataclass(frozen=True)
 class Sampling:
     """temperature 0 takes the likeliest token; max_tokens: of an answer; seed: of the draws, if the
-    service obeys."""
+    service obeys; json_schema: JSON that an answer must follow, as text, or "" for free text."""
 
     temperature: float = 0.0
     max_tokens: int = 512
     top_p: float = 1.0
     seed: int = 1
+    json_schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -324,9 +325,10 @@ class LanguageModel:
             )
 
     def _key(self, prompt: Prompt) -> str:
-        return hashlib.sha256(
-            json.dumps([self.backend.key, prompt, asdict(self.sampling)]).encode()
-        ).hexdigest()
+        sampling = asdict(self.sampling)
+        if not self.sampling.json_schema:
+            del sampling["json_schema"]  # answers from before there were schemas keep their keys
+        return hashlib.sha256(json.dumps([self.backend.key, prompt, sampling]).encode()).hexdigest()
 
 
 class AnswerCache:

@@ -104,6 +104,10 @@ class Service:
         ]
         request = json.dumps([self.model, prompt, vars(sampling)])
         request_hash = hashlib.sha256(request.encode()).hexdigest()
+        form = {}
+        if sampling.json_schema:
+            schema = {"name": "answer", "strict": True, "schema": json.loads(sampling.json_schema)}
+            form["response_format"] = {"type": "json_schema", "json_schema": schema}
         try:
             answer = self.client.chat.completions.create(
                 model=self.model,
@@ -113,6 +117,7 @@ class Service:
                 max_tokens=sampling.max_tokens,
                 seed=sampling.seed,
                 extra_headers={"Idempotency-Key": request_hash},
+                **form,
             )
             return _read(answer)
         except openai.APIConnectionError as problem:  # also a time-out

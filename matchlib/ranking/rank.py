@@ -19,12 +19,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from matchlib.analysis.explain import EXPLANATION_COLUMNS, explain_pairs
-from matchlib.analysis.facts import extract_facts
 from matchlib.data.files import without_formulas
 from matchlib.data.normal import plain
 from matchlib.data.rules import Rule, describe_unmatched_cities, rules_by_name
 from matchlib.data.schema import TASKS, DataError
 from matchlib.data.skills import DEGREES, LEVELS
+from matchlib.extraction.facts import extract_facts
 from matchlib.learning.card import UNAUDITED, audit_status
 from matchlib.retrieval.encoder import Encoder, trained_encoder
 from matchlib.retrieval.length import is_cut

@@ -145,17 +145,22 @@ def neural_scores(
     layout: dict,
     seed: int,
     arms: dict[str, dict] | None = None,
+    log_examined: np.ndarray | None = None,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Ranker], pd.DataFrame]:
     """Train every arm once, with as many epochs on the same rows.
 
-    layout: ExpertsConfig settings of all arms; what an arm says itself comes first. Returns scores
-    by arm, rankers by arm, and the losses by arm, epoch and task.
+    layout: ExpertsConfig settings of all arms; what an arm says itself comes first. log_examined:
+    (training rows,) for examination "known". Returns scores by arm, rankers by arm, and the losses by arm, epoch and task.
     """
     scores, rankers, losses = {}, {}, []
     test_roles = split.test.impressions["role"]
     for arm, own in (NEURAL_ARMS if arms is None else arms).items():
         ranker, history = fit_ranker(
-            split.train, ExpertsConfig(**{**layout, **own}), settings, seed=seed
+            split.train,
+            ExpertsConfig(**{**layout, **own}),
+            settings,
+            seed=seed,
+            log_examined=log_examined,
         )
         rankers[arm] = ranker
         scores[arm] = ranker.score(split.test.features, test_roles)

@@ -28,9 +28,9 @@ class ExpertsConfig:
     """A layout. One expert is a shared bottom; several are MMoE; own_experts make it PLE (Tang et
     al., RecSys 2020); input_gate makes it PEPNet's (Chang et al., KDD 2023)."""
 
-    n_experts: int = 4
+    n_experts: int = 8
     own_experts: int = 0  # further ones that serve one task alone
-    width: int = 32
+    width: int = 16
     tasks: tuple[str, ...] = TASKS
     role_input: bool = True  # the experts see the role
     role_gate: bool = True  # the gates see the role

@@ -140,7 +140,7 @@ def check_log(impressions: pd.DataFrame, features: pd.DataFrame, *, source: str)
     for name in ("clicked", "converted"):
         if name in impressions and not impressions[name].isin((0, 1)).all():
             wrong = impressions.loc[~impressions[name].isin((0, 1)), name].iloc[0]
-            raise DataError(f"{source}: {name} is {wrong!r} in a row, neither 0 nor 1")
+            raise DataError(f"{source}: {name} is {wrong} in a row, neither 0 nor 1")
     values = features.to_numpy()
     if not np.isfinite(values).all():
         column = features.columns[int((~np.isfinite(values)).any(axis=0).argmax())]
@@ -195,7 +195,7 @@ def _settle_positions(impressions: pd.DataFrame) -> tuple[pd.DataFrame, list[tup
     position = impressions["position"]
     if not (position == position.round()).all() or position.min() < 0:
         wrong = position[(position != position.round()) | (position < 0)].iloc[0]
-        raise DataError(f"position is {wrong!r} in a row; it is a whole number, 1 the first")
+        raise DataError(f"position is {wrong} in a row; it is a whole number, 1 the first")
     is_known = position.max() > 0
     if is_known and position.min() == 0:
         return impressions.assign(position=position.astype(int) + 1), [

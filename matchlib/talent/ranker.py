@@ -25,11 +25,11 @@ class RankerSettings:
     """How a ranker is trained. maturity_days: rows shown less than this before the end of training
     say nothing about conversions."""
 
-    num_train_epochs: int = 8
+    num_train_epochs: int = 12
     batch_size: int = 512
-    learning_rate: float = 3e-3
-    gate_learning_rate: float = 1e-3
-    weight_decay: float = 0.3
+    learning_rate: float = 1e-2
+    gate_learning_rate: float = 3e-3
+    weight_decay: float = 1.0
     maturity_days: float = 15.0
     relevance_weight: float = 1.0
 

@@ -39,6 +39,7 @@ STAGES = [
     "04_runner_up_mining",
     "05_rankpo",
     "06_girl",
+    "07_talent_search",
     "09_error_analysis",
     "10_bias_analysis",
     "11_leaderboard",

@@ -24,9 +24,13 @@ MAY_IMPORT = {
     "language": {"data", "stats", "retrieval"},
     "learning": {"data", "stats", "retrieval"},
     "girl": {"data", "stats", "retrieval", "language", "learning"},
-    "talent": {"data", "stats", "retrieval", "language"},
-    "analysis": {"data", "stats", "retrieval", "language", "learning"},
-    "ranking": {"data", "documents", "retrieval", "learning", "analysis", "outputs", "stage"},
+    "extraction": {"data", "retrieval"},
+    "talent": {"data", "stats", "retrieval", "language", "extraction"},
+    "analysis": {"data", "stats", "retrieval", "language", "learning", "extraction"},
+    "ranking": {
+        *("data", "documents", "retrieval", "learning", "extraction", "analysis"),
+        *("outputs", "stage"),
+    },
     "reports": {"manifest"},
 }
 

@@ -46,10 +46,10 @@ CLICK_TERMS = (
 CLICK_WEIGHTS = np.array([1.2, 1.0, 1.5, 1.0, 0.6, 0.4, 1.2])
 CLICK_DEVIATIONS = np.array(
     [
-        [1.8, -0.6, -1.2, -0.9, 0.9, -0.6, -0.9],  # sourcer: titles
-        [-0.9, -1.2, 1.8, 0.3, -0.6, 1.2, -0.9],  # HR recruiter: place
-        [-0.6, -0.3, -0.3, 1.5, -0.9, -0.3, 1.8],  # hiring manager: years
-        [-0.3, 2.1, -0.3, -0.9, 0.6, -0.3, 0.0],  # technical interviewer: skills
+        [2.16, -0.72, -1.44, -1.08, 1.08, -0.72, -1.08],  # sourcer: titles
+        [-1.08, -1.44, 2.16, 0.36, -0.72, 1.44, -1.08],  # HR recruiter: place
+        [-0.72, -0.36, -0.36, 1.8, -1.08, -0.36, 2.16],  # hiring manager: years
+        [-0.36, 2.52, -0.36, -1.08, 0.72, -0.36, 0.0],  # technical interviewer: skills
     ]
 )
 """(roles, click terms); each column adds up to zero."""
@@ -66,10 +66,10 @@ CONVERSION_TERMS = (
 CONVERSION_WEIGHTS = np.array([1.4, 0.6, 1.5, 0.8, 0.8, 1.4, 0.8])
 CONVERSION_DEVIATIONS = np.array(
     [
-        [0.6, -0.45, -0.75, -0.6, -0.6, -0.6, -0.3],
-        [-0.9, -0.3, -0.45, 1.5, -0.3, -0.75, 1.2],
-        [-0.6, 0.3, -0.3, -0.45, 1.35, 1.5, -0.45],
-        [0.9, 0.45, 1.5, -0.45, -0.45, -0.15, -0.45],
+        [0.72, -0.54, -0.9, -0.72, -0.72, -0.72, -0.36],
+        [-1.08, -0.36, -0.54, 1.8, -0.36, -0.9, 1.44],
+        [-0.72, 0.36, -0.36, -0.54, 1.62, 1.8, -0.54],
+        [1.08, 0.54, 1.8, -0.54, -0.54, -0.18, -0.54],
     ]
 )
 """(roles, conversion terms); each column adds up to zero."""
@@ -89,7 +89,7 @@ class ClickConfig:
     role_effect: float = 1.0  # factor on the roles' deviations; 0: every role has the same taste
     fit_effect: float = 1.0  # factor on the utilities; 0: clicks say nothing about fit
     recruiter_noise: float = 0.2  # standard deviation of a recruiter's own weights
-    position_bias: float = 0.7  # examination falls as 1 / position ** this; 0: all are seen
+    position_bias: float = 0.9  # examination falls as 1 / position ** this; 0: all are seen
     click_model: str = "position"
     ranker_strength: float = 0.6  # correlation of the production score with the mean utility
     label_noise: float = 0.05  # clicks replaced by a coin of the mean click rate

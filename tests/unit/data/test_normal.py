@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_copies import near_duplicate_pairs
 
-from matchlib.analysis.facts import extract_facts
 from matchlib.data.normal import composed, mapped, plain
 from matchlib.data.privacy import redact
 from matchlib.data.readers import read_table
 from matchlib.data.schema import DataError
+from matchlib.extraction.facts import extract_facts
 
 SPACES = (" ", "\u00a0", "\u2009", "\u202f", "\u3000", "\u2003", "  ", "\u2800")
 HYPHENS = ("-", "\u2010", "\u2011", "\u2012", "\u2212")

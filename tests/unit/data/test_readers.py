@@ -311,7 +311,7 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     ),
     "nameless column": (
         "a.csv",
-        ",job_id,text\n0,1,b\n",
+        "job_id,,text\n0,1,b\n",
         ":1: the heading has an empty .*; give every column",
     ),
     "empty file": ("a.csv", "", ": no rows; expected a heading"),
@@ -659,3 +659,13 @@ def test_every_reader_is_documented_by_its_ending(tmp_path):
     with pytest.raises(DataError) as caught:
         list(read_rows(tmp_path / "a.txt"))
     assert all(ending in str(caught.value) for ending in (".csv", ".tsv", ".jsonl", ".parquet"))
+
+
+def test_a_first_column_without_a_name_is_pandas_row_number(tmp_path):
+    path = tmp_path / "jobs.csv"
+    frame = pd.DataFrame({"job_id": ["j1", "j2"], "text": ["welder", "nurse"]})
+    frame.to_csv(path)
+    assert read_table(path, "jobs")[["job_id", "text"]].equals(frame)
+    path.write_text("job_id,,text\n1,2,a b\n")
+    with pytest.raises(DataError, match="empty or a repeated column name"):
+        read_table(path, "jobs")

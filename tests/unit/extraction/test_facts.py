@@ -5,7 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from matchlib.analysis.facts import (
+from matchlib.data.market.simulation import Market
+from matchlib.data.market.wording import SLOTS
+from matchlib.data.skills import load_graph
+from matchlib.extraction.facts import (
     FACT_COLUMNS,
     PhraseMatcher,
     extract_facts,
@@ -15,9 +18,6 @@ from matchlib.analysis.facts import (
     split_segments,
     tokenize,
 )
-from matchlib.data.market.simulation import Market
-from matchlib.data.market.wording import SLOTS
-from matchlib.data.skills import load_graph
 from matchlib.retrieval.encoder import Encoder
 
 ADVERT = """Data analyst in Leeds, remote possible.

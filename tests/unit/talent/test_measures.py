@@ -1,0 +1,120 @@
+"""Measures of rankers against plain loops and known values."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from matchlib.talent.measures import (
+    auc,
+    calibration,
+    grouped_auc,
+    judge_scores,
+    ndcg_on_truth,
+    rank_correlations,
+    relative_auc,
+)
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    requests = np.repeat(np.arange(30), 8)
+    score = np.round(rng.normal(size=240), 1)  # with ties
+    outcome = (rng.random(240) < 1 / (1 + np.exp(1 - score))).astype(int)
+    outcome[requests == 3] = 0
+    outcome[requests == 4] = 1
+    return outcome, score, requests
+
+
+def test_auc_is_scikit_learns_and_its_interval_holds_it(rows):
+    found = auc(*rows)
+    assert found["value"] == pytest.approx(roc_auc_score(rows[0], rows[1]))
+    assert found["low"] < found["value"] < found["high"] and found["n_clusters"] == 30
+
+
+def test_grouped_auc_is_the_weighted_mean_over_groups_with_both_classes(rows):
+    outcome, score, requests = rows
+    values, sizes = [], []
+    for request in np.unique(requests):
+        part = requests == request
+        if 0 < outcome[part].sum() < part.sum():
+            values.append(roc_auc_score(outcome[part], score[part]))
+            sizes.append(part.sum())
+    found = grouped_auc(outcome, score, requests)
+    assert found["value"] == pytest.approx(np.average(values, weights=sizes))
+    assert found["n_groups"] == len(values) and found["n_dropped"] == 30 - len(values) >= 2
+
+
+def test_grouped_auc_without_a_group_of_both_classes_is_nan():
+    found = grouped_auc(np.array([1, 1, 0]), np.arange(3.0), np.array([1, 1, 2]))
+    assert np.isnan(found["value"]) and found["n_dropped"] == 2
+
+
+def test_rank_correlations_are_scipys(rows):
+    _, score, requests = rows
+    truth = score + np.random.default_rng(1).normal(size=len(score))
+    found = rank_correlations(truth, score, requests)
+    for request in (0, 5, 29):
+        part = requests == request
+        expected = spearmanr(truth[part], score[part]).statistic
+        assert found[request] == pytest.approx(expected)
+
+
+def test_a_request_of_one_resume_or_of_equal_scores_has_no_correlation():
+    found = rank_correlations(
+        np.array([1.0, 1.0, 2.0, 3.0]), np.array([5.0, 7.0, 7.0, 8.0]), np.array([0, 1, 1, 1])
+    )
+    assert list(found.index) == [1]
+    equal = rank_correlations(np.arange(3.0), np.ones(3), np.zeros(3))
+    assert equal.empty
+
+
+def test_ndcg_is_one_for_the_best_order_and_shares_gains_of_ties():
+    gain, requests = np.array([0.9, 0.5, 0.1, 0.0]), np.zeros(4)
+    assert ndcg_on_truth(gain, gain, requests)[0] == pytest.approx(1)
+    assert ndcg_on_truth(gain, -gain, requests)[0] < 0.8
+    all_tied = ndcg_on_truth(gain, np.zeros(4), requests)[0]
+    discount = 1 / np.log2(np.arange(2, 6))
+    assert all_tied == pytest.approx(gain.mean() * discount.sum() / (gain * discount).sum())
+
+
+def test_both_readings_of_relative_auc():
+    found = relative_auc(0.66, 0.6)
+    assert found["relative"] == pytest.approx(0.1)
+    assert found["relative above chance"] == pytest.approx(0.6)
+
+
+def test_calibration_is_predicted_over_actual():
+    assert calibration(np.array([1, 0, 0, 1]), np.full(4, 0.25)) == pytest.approx(0.5)
+    assert np.isnan(calibration(np.zeros(3), np.full(3, 0.1)))
+
+
+def test_every_arm_is_judged_by_slice_and_truth(rows):
+    outcome, score, requests = rows
+    log = pd.DataFrame(
+        {
+            "clicked": outcome,
+            "converted": outcome * (requests % 2),
+            "request_id": requests,
+            "recruiter_id": requests % 5,
+            "ordering": np.where(requests < 10, "random", "production"),
+        }
+    )
+    columns = ["click", "conversion", "click and conversion"]
+    truth = pd.DataFrame({"click_utility": score, "conversion_utility": score})
+    truth["attractive"] = truth["converts_p"] = 1 / (1 + np.exp(-score))
+    arms = {
+        "oracle": pd.DataFrame(np.column_stack([score] * 3), columns=columns),
+        "noise": pd.DataFrame(np.random.default_rng(2).normal(size=(240, 3)), columns=columns),
+    }
+    table = judge_scores(arms, log, truth).set_index(["arm", "judgments", "measure"])
+    assert table.loc[("oracle", "truth", "rank correlation, click"), "value"] == pytest.approx(1)
+    random_part = requests < 10
+    assert table.loc[("oracle", "random order", "AUC, click"), "value"] == pytest.approx(
+        roc_auc_score(outcome[random_part], score[random_part])
+    )
+    for measure in ("AUC, click", "AUC, conversion after a click"):
+        interval = table.loc[("noise", "logged order", measure)]
+        assert interval["low"] < 0.5 < interval["high"]
