@@ -276,7 +276,8 @@ def test_verify_accepts_the_run_and_names_what_was_changed_by_hand(smoke, names)
         done = run(*command)
         assert done.returncode == 1
         assert (
-            "11_leaderboard: bm25_language is german, the params file says english" in done.stderr
+            "11_leaderboard: bm25_language is 'german', the params file says 'english'"
+            in done.stderr
         )
     finally:
         manifest_file.write_text(json.dumps(manifest, indent=1))

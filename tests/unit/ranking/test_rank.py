@@ -357,7 +357,7 @@ def test_an_encoder_folder_brings_its_prompts(tiny_model_folder, tmp_path):
 
 def test_a_stage_that_trains_no_encoder_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text(
-        json.dumps({"parameters": {}, "files": {}, "inputs": {}})
+        json.dumps({"stage": "11_leaderboard", "parameters": {}, "files": {}, "inputs": {}})
     )
     with pytest.raises(
         EncoderError, match="trains no encoder; name the folder of a 02_contrastive"
@@ -378,7 +378,7 @@ def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path
         "passages": "mean",
     }
     (stage / "manifest.json").write_text(
-        json.dumps({"parameters": parameters, "files": {}, "inputs": {}})
+        json.dumps({"stage": stage.name, "parameters": parameters, "files": {}, "inputs": {}})
     )
     audit.mkdir()
     (audit / "manifest.json").write_text("{}")
