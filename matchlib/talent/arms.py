@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from matchlib.data.schema import DataError
 from matchlib.talent.experts import ExpertsConfig
 from matchlib.talent.logs import Log, mature_outcomes
 from matchlib.talent.ranker import Ranker, RankerSettings, fit_ranker
@@ -166,6 +167,15 @@ def neural_scores(
         scores[arm] = ranker.score(split.test.features, test_roles)
         losses.append(history.assign(arm=arm))
     return scores, rankers, pd.concat(losses, ignore_index=True)
+
+
+def choose_networks(names: list[str]) -> dict[str, dict]:
+    """The named NEURAL_ARMS and the main arm, or all; DataError on a name that is none."""
+    unknown = sorted({*names} - {*NEURAL_ARMS})
+    if unknown:
+        raise DataError(f"network {unknown[0]!r} is not one of {'; '.join(NEURAL_ARMS)}")
+    wanted = {*names, MAIN_ARM} if names else {*NEURAL_ARMS}
+    return {name: own for name, own in NEURAL_ARMS.items() if name in wanted}
 
 
 def role_controls(
