@@ -46,6 +46,10 @@ def rank(  # noqa: PLR0913 - one argument an option
     explain: Annotated[
         bool, typer.Option(help="say why: skills, years, place, nearest sentences")
     ] = True,
+    ranker: Annotated[
+        str, typer.Option(help="a stage of 07_talent_search: puts the list into a role's order")
+    ] = "",
+    role: Annotated[str, typer.Option(help="of that ranker, e.g. hiring_manager")] = "",
     trec: Annotated[Path, typer.Option(help="also write a TREC run here")] = None,
     strict: Annotated[
         bool, typer.Option(help="exit with 2 if any document was left out, or read in part")
@@ -90,11 +94,14 @@ def rank(  # noqa: PLR0913 - one argument an option
         typer.echo(f"read in part: {file}{line and f', line {line}'}: {reason}", err=True)
     # after the files were read: a wrong path is told at once
     from matchlib.ranking.rank import RankRequest, open_ranker, rank_files
+    from matchlib.ranking.rerank import open_role_ranker
 
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
-    request = RankRequest(task=f"rank_{direction}", top=top, rules=rules, explain=explain)
-    ranker = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
+    if ranker:
+        open_role_ranker(ranker, role)  # a wrong role is told before the encoder works
+    request = RankRequest(f"rank_{direction}", top, rules, explain, ranker=ranker, role=role)
+    encoder = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
     tables = (readings[0].tables["jobs"], readings[1].tables["resumes"])
-    for note in rank_files(*tables, ranker, request, out=out, trec=trec):
+    for note in rank_files(*tables, encoder, request, out=out, trec=trec):
         typer.echo(note, err=to_stderr)
     raise typer.Exit(2 if strict and len(left_out) + len(missing) else 0)

@@ -26,6 +26,7 @@ from matchlib.data.schema import TASKS, DataError
 from matchlib.data.skills import DEGREES, LEVELS
 from matchlib.extraction.facts import extract_facts
 from matchlib.learning.card import UNAUDITED, audit_status
+from matchlib.ranking.rerank import open_role_ranker, rerank
 from matchlib.retrieval.encoder import Encoder, trained_encoder
 from matchlib.retrieval.length import is_cut
 from matchlib.retrieval.metrics import rank
@@ -61,13 +62,16 @@ class RankRequest:
     """What to rank, and how.
 
     task: rank_resumes or rank_jobs; top: candidates listed for each query; rules: names of rules that
-    must hold (see `require`); explain: whether the list says why.
+    must hold (see `require`); explain: whether the list says why; ranker, role: the
+    folder of a role-aware ranker that puts the listed candidates into a role's order, or "".
     """
 
     task: str
     top: int
     rules: Sequence[str] = ()
     explain: bool = True
+    ranker: str = ""
+    role: str = ""
 
 
 def rank_files(
@@ -85,6 +89,13 @@ def rank_files(
     rule, tables, notes = require(request.rules, jobs, resumes)
     yield from notes
     ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
+    if request.ranker:
+        by_role = open_role_ranker(request.ranker, request.role)
+        ranking = rerank(ranking, jobs, resumes, by_role, role=request.role, task=task)
+        yield (
+            f"in the order of {request.role}, by {request.ranker}: its scores are probabilities; "
+            f"no earlier hires are known here"
+        )
     yield from describe_cut_texts(jobs, resumes, ranker.encoder)
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():

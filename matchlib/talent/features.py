@@ -29,6 +29,12 @@ SIGNAL_COLUMNS = (
     "occupation",
 )
 """What is known of a document: lists joined by "; ", "" or NaN where nothing is known."""
+HIRE_FEATURES = (
+    "hires have the skills",
+    "years above hires",
+    "hires of the occupation",
+    "hires",
+)
 _REGION_OF = {city.casefold(): region for region, cities in REGIONS.items() for city in cities}
 
 
@@ -126,8 +132,7 @@ def hire_features(
         found[rows, 1] = np.where(has_hires, years[candidates] - sums[n_before] / n, 0) / 10
         found[rows, 2] = _share_of_occupation(occupation, hired, candidates, n_before)
         found[rows, 3] = np.log1p(n_before)
-    names = ("hires have the skills", "years above hires", "hires of the occupation", "hires")
-    return pd.DataFrame(found, columns=list(names))
+    return pd.DataFrame(found, columns=list(HIRE_FEATURES))
 
 
 def hires_of_log(impressions: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,8 @@ from matchlib.data.schema import DataError
 from matchlib.talent.experts import Batch, Experts, ExpertsConfig
 from matchlib.talent.logs import Log, mature_outcomes
 
+ROWS_AT_ONCE = 2_000
+"""Rows of a scoring step, few enough for the processor's cache."""
 EXAMINATION_LEARNING_RATE = 0.05
 """Of one number a position, which must travel far in few steps."""
 
@@ -61,7 +63,9 @@ class Ranker:
         with torch.no_grad():
             for name, model in self.models.items():
                 rows = np.flatnonzero(roles.to_numpy() == name) if name else np.arange(len(x))
-                for part in np.array_split(rows, max(1, len(rows) // 20_000)):
+                for start in range(0, len(rows), ROWS_AT_ONCE):
+                    part = slice(start, start + ROWS_AT_ONCE)  # a view, where all are scored
+                    part = rows[part] if name else part
                     logits[part] = model(x[part], role[part], without_expert=without_expert)
         p = torch.sigmoid(logits).numpy().astype(float)
         found = pd.DataFrame(p, columns=list(self.config.tasks))
@@ -91,15 +95,16 @@ class Ranker:
                 f"the ranker reads a feature {missing[0]!r} that is not there; it needs "
                 f"{', '.join(self.feature_names)}"
             )
-        unseen = sorted({*roles} - {*self.roles})
+        codes, names = pd.factorize(roles)
+        unseen = sorted({*names} - {*self.roles})
         if unseen:
             raise DataError(
                 f"role {unseen[0]!r} was not in training; the roles are {', '.join(self.roles)}"
             )
         values = features[self.feature_names].to_numpy(dtype="float32")
-        x = (values - self.mean) / self.scale
-        number = roles.map({name: i for i, name in enumerate(self.roles)})
-        return torch.from_numpy(x), torch.from_numpy(np.array(number, dtype="int64"))
+        x = np.ascontiguousarray((values - self.mean) / self.scale)
+        number = np.array([self.roles.index(name) for name in names], dtype="int64")[codes]
+        return torch.from_numpy(x), torch.from_numpy(number)
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and settings (JSON)."""

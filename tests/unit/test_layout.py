@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "talent": {"data", "stats", "retrieval", "language", "extraction"},
     "analysis": {"data", "stats", "retrieval", "language", "learning", "extraction"},
     "ranking": {
-        *("data", "documents", "retrieval", "learning", "extraction", "analysis"),
+        *("data", "documents", "retrieval", "learning", "extraction", "analysis", "talent"),
         *("outputs", "stage"),
     },
     "reports": {"manifest"},

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -390,3 +391,59 @@ def test_a_stage_brings_how_it_encodes_and_its_audit(tiny_model_folder, tmp_path
     )
     set_audit(audit / "audit.json", stage / "encoder", {"column": "gender", "flags": 0})
     assert open_ranker(str(stage / below)).audit.startswith("audited: column gender, flags 0")
+
+
+@pytest.fixture(scope="module")
+def role_ranker(tmp_path_factory):
+    """A ranker of two roles: one likes the must-haves, the other what stands in the same city."""
+    from matchlib.talent.experts import ExpertsConfig
+    from matchlib.talent.logs import check_log
+    from matchlib.talent.ranker import RankerSettings, fit_ranker
+
+    rng = np.random.default_rng(0)
+    n = 2000
+    features = pd.DataFrame(rng.random((n, 2)), columns=["must-haves", "same city"])
+    role = np.array(["sourcer", "hr_recruiter"])[rng.integers(2, size=n)]
+    liking = np.where(role == "sourcer", features["must-haves"], features["same city"])
+    frame = pd.DataFrame({"role": role, "clicked": (rng.random(n) < liking).astype(int)})
+    log = check_log(frame, features, source="log")
+    config = ExpertsConfig(n_experts=2, width=8, tasks=("click",))
+    ranker, _ = fit_ranker(log, config, RankerSettings(num_train_epochs=8), seed=1)
+    folder = tmp_path_factory.mktemp("talent") / "ranker"
+    ranker.save(folder)
+    return folder
+
+
+def test_a_roles_order_is_that_of_what_it_likes(role_ranker):
+    from matchlib.ranking.rerank import open_role_ranker, rerank
+
+    jobs = pd.DataFrame(
+        {
+            "job_id": ["j"],
+            "text": ["We are hiring a Welder for our Leeds office.\n## Must have\nPython; SQL"],
+        }
+    )
+    near = "Welder (junior), 3 years in the field, Leeds.\n## Experience\nGardening"
+    skilled = "Welder (junior), 3 years in the field, Derby.\n## Experience\nPython; SQL"
+    resumes = pd.DataFrame({"resume_id": ["near", "skilled"], "text": [near, skilled]})
+    ranking = pd.DataFrame(
+        {"query_id": "j", "candidate_id": ["near", "skilled"], "rank": [1, 2], "score": [0.9, 0.1]}
+    )
+    orders = {}
+    for role in ("sourcer", "hr_recruiter"):
+        ranker = open_role_ranker(str(role_ranker), role)
+        found = rerank(ranking, jobs, resumes, ranker, role=role, task="rank_resumes")
+        assert found["rank"].tolist() == [1, 2] and found["score"].between(0, 1).all()
+        orders[role] = found["candidate_id"].tolist()
+    assert orders == {"sourcer": ["skilled", "near"], "hr_recruiter": ["near", "skilled"]}
+
+
+def test_a_role_that_the_ranker_does_not_know_is_told_which_there_are(role_ranker, tmp_path):
+    from matchlib.ranking.rerank import open_role_ranker
+
+    with pytest.raises(
+        DataError, match="--role 'ceo' is not one of the ranker's: hr_recruiter, so"
+    ):
+        open_role_ranker(str(role_ranker), "ceo")
+    with pytest.raises(DataError, match="no ranker.json; name a folder of a stage of 07"):
+        open_role_ranker(str(tmp_path), "ceo")
