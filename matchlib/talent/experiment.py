@@ -217,17 +217,26 @@ def answer(
     """The headline and the metrics of a run."""
     headline = []
     for first, second, text in (
-        ("MMoE, role as input", "MMoE, blind", "knowing the role"),
-        (MAIN_ARM, "MMoE, role as input", "gating on it as well"),
+        ("MMoE, role as input", "MMoE, blind", "Knowing the recruiter's role"),
+        (MAIN_ARM, "MMoE, role as input", "a gate on the role besides"),
     ):
         rows = compared[(compared["first"] == first) & (compared["second"] == second)]
-        for row in rows[rows["measure"] == "AUC, click"].itertuples():
-            interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
-            headline.append(f"{text}: AUC of clicks {row.value:+.3f} {interval} in {row.judgments}")
+        found = [
+            f"{row.measure} by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] ({row.judgments})"
+            for row in rows.itertuples()
+        ]
+        if found:
+            headline.append(f"{text} changes {' and '.join(found)}")
     if (health["largest"] > 0.95).any():
         headline.append("the mixture has collapsed to one expert")
+    if not headline:  # a log with one role
+        best = judged[(judged["arm"] == MAIN_ARM) & (judged["measure"] == "AUC, click")].iloc[0]
+        headline.append(
+            f"AUC of clicks {best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}] "
+            f"({best['judgments']}); the log has one role"
+        )
     metrics = {}
     for row in judged[judged["arm"] == MAIN_ARM].itertuples():
         key = f"{row.judgments}.{row.measure}".lower().replace(", ", "_").replace(" ", "_")
         metrics[key.replace("@", "_at_")] = row.value
-    return "; ".join(headline), metrics
+    return f"{'; '.join(headline)}. One log, one training.", metrics
