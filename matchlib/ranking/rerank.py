@@ -41,7 +41,8 @@ def rerank(
     and a conversion, or of a click where the ranker knows no conversions.
 
     ranking: query_id, candidate_id, rank, score. Signals are read from the texts; no earlier hires
-    are known. Raises DataError where the ranker reads features that texts do not have.
+    are known, so the features of hires are those of the mean in training. Raises DataError where
+    the ranker reads features that texts do not have.
     """
     sides = ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     pairs = pd.DataFrame(
@@ -60,10 +61,16 @@ def rerank(
             signal_features(pairs, tables["jobs"][1], tables["resumes"][1]),
         ],
         axis=1,
-    ).assign(**dict.fromkeys(HIRE_FEATURES, 0.0))
+    ).assign(**_mean_hires(ranker))
     scores = ranker.score(features, pd.Series(role, index=range(len(pairs))))
     best = "click and conversion" if "click and conversion" in scores else "click"
     found = ranking.assign(score=scores[best].to_numpy())
     order = np.lexsort((found["rank"], -found["score"], pd.factorize(found["query_id"])[0]))
     found = found.iloc[order].reset_index(drop=True)
     return found.assign(rank=found.groupby("query_id", sort=False).cumcount() + 1)
+
+
+def _mean_hires(ranker: Ranker) -> dict[str, float]:
+    """Features of hires as they were on average in training; 0 would be far outside."""
+    means = dict(zip(ranker.feature_names, ranker.mean, strict=True))
+    return {name: float(means[name]) for name in HIRE_FEATURES if name in means}

@@ -51,12 +51,15 @@ class Split:
 
 
 def baseline_scores(split: Split, *, maturity_days: float, seed: int) -> dict[str, pd.DataFrame]:
-    """Scores of the arms that are not ours: production order, keyword search, logistic regression
+    """Scores of the arms that are not ours: production order (NaN in random order), keyword search, logistic regression
     without role and with role x feature crosses, gradient boosting with the role."""
     test = split.test
     found = {}
     if (test.impressions["position"] > 0).any():
-        found["production order"] = _one_order(-test.impressions["position"].to_numpy(float))
+        # in random order the position is nobody's choice
+        is_chosen = (test.impressions["ordering"] != "random").to_numpy()
+        place = test.impressions["position"].to_numpy(float)
+        found["production order"] = _one_order(np.where(is_chosen, -place, np.nan))
     if "text similarity" in test.features:
         found["keyword search"] = _one_order(test.features["text similarity"].to_numpy(float))
     for name, with_roles in (("logistic, blind", False), ("logistic, role crosses", True)):
@@ -189,9 +192,7 @@ def role_controls(
     config = ExpertsConfig(**{**layout, **NEURAL_ARMS["shared bottom, blind"]})
     per_role, _ = fit_ranker(split.train, config, settings, seed=seed, one_per_role=True)
     found[ONE_PER_ROLE] = per_role.score(split.test.features, test_roles)
-    shuffled = split.train.impressions.assign(
-        role=rng.permutation(split.train.impressions["role"].to_numpy())
-    )
+    shuffled = split.train.impressions.assign(role=_shuffled_roles(split.train.impressions, rng))
     mixed, _ = fit_ranker(
         Log(shuffled, split.train.features, split.train.exclusions, split.train.limits),
         ExpertsConfig(**{**layout, **NEURAL_ARMS[MAIN_ARM]}),
@@ -203,6 +204,15 @@ def role_controls(
         split.test.features, permute_roles(split.test.impressions, seed=seed)
     )
     return found
+
+
+def _shuffled_roles(impressions: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    """(rows,) the role of another recruiter for each recruiter; by rows where none is named."""
+    if "recruiter_id" not in impressions:
+        return rng.permutation(impressions["role"].to_numpy())
+    of_recruiter = impressions.drop_duplicates("recruiter_id").set_index("recruiter_id")["role"]
+    mixed = pd.Series(rng.permutation(of_recruiter.to_numpy()), index=of_recruiter.index)
+    return impressions["recruiter_id"].map(mixed).to_numpy()
 
 
 def permute_roles(impressions: pd.DataFrame, *, seed: int) -> pd.Series:

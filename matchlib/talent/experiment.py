@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import DataError
-from matchlib.stats import auc_parts, mean_interval
+from matchlib.stats import mean_interval
 from matchlib.talent.arms import BOTH, MAIN_ARM, Split, neural_scores
 from matchlib.talent.features import (
     hire_features,
@@ -17,8 +17,8 @@ from matchlib.talent.features import (
     signal_features,
     text_features,
 )
-from matchlib.talent.logs import Log, split_by_time
-from matchlib.talent.measures import calibration, rank_correlations
+from matchlib.talent.logs import Log, judged_outcomes, split_by_time
+from matchlib.talent.measures import calibration, rank_correlations, request_aucs
 from matchlib.talent.ranker import Ranker, RankerSettings
 
 SIGNALS = ("none", "extracted", "true", "permuted")
@@ -58,11 +58,11 @@ def build_features(
         return parts[0]
     kind = "true" if signals == "true" else "extracted"
     jobs, resumes = tables[f"jobs, {kind}"], tables[f"resumes, {kind}"]
+    every_hire = pd.concat([hires, hires_of_log(impressions)], ignore_index=True)
     if signals == "permuted":
-        jobs = permute_signals(jobs, seed)
+        jobs, every_hire = permute_signals(jobs, every_hire, seed)
     parts.append(signal_features(impressions, jobs, resumes))
     if use_hires:
-        every_hire = pd.concat([hires, hires_of_log(impressions)], ignore_index=True)
         parts.append(hire_features(impressions, every_hire, resumes))
     return pd.concat(parts, axis=1)
 
@@ -102,39 +102,36 @@ def compare(
     truth: pd.DataFrame | None,
     pairs: list[tuple[str, str]],
 ) -> pd.DataFrame:
-    """First arm minus second, row by row: first, second, judgments, measure, value, low, high.
+    """First arm minus second, request by request: first, second, judgments, measure, value, low,
+    high.
 
-    AUC of clicks in the random order where there is one, else as logged; rank correlation with the
-    truth where it is known. Intervals are of paired differences by request.
+    AUC of clicks within requests, in the random order where there is one, else as logged: over all
+    rows a ranker that only knew how often each role clicks would gain, and reorder nothing. Rank
+    correlation with the truth where it is known. The intervals are for these jobs, recruiters and
+    trained weights. Raises DataError for a log without requests.
     """
+    if "request_id" not in log:
+        raise DataError("arms are compared within requests; map request_id by log_columns")
     is_random = (log["ordering"] == "random").to_numpy()
     part = is_random if is_random.any() else np.ones(len(log), dtype=bool)
     judgments = "random order" if is_random.any() else "logged order"
-    requests = log["request_id"].to_numpy() if "request_id" in log else np.arange(len(log))
+    requests = log["request_id"].to_numpy()
     clicked = log["clicked"].to_numpy()[part]
     rows = []
     for first, second in pairs:
         if first not in scores or second not in scores:
             continue
         both = [scores[name]["click"].to_numpy() for name in (first, second)]
-        parts = [auc_parts(clicked, score[part]) for score in both]
-        found = {"AUC, click": mean_interval(parts[0] - parts[1], requests[part])}
+        within = [request_aucs(clicked, score[part], requests[part]) for score in both]
+        found = {(judgments, "GAUC by request, click"): within[0] - within[1]}
         if truth is not None:
             target = truth["click_utility"].to_numpy()
             by_request = [rank_correlations(target, score, requests) for score in both]
-            difference = (by_request[0] - by_request[1]).dropna().to_numpy()
-            found["rank correlation, click"] = mean_interval(difference)
-        for measure, interval in found.items():
-            source = "truth" if measure.startswith("rank") else judgments
-            rows.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "judgments": source,
-                    "measure": measure,
-                    **interval,
-                }
-            )
+            found["truth", "rank correlation, click"] = by_request[0] - by_request[1]
+        for (source, measure), difference in found.items():
+            interval = mean_interval(difference.dropna().to_numpy())
+            about = {"first": first, "second": second, "judgments": source, "measure": measure}
+            rows.append({**about, **interval})
     return pd.DataFrame(rows)
 
 
@@ -152,8 +149,10 @@ def expert_use(ranker: Ranker, log: Log) -> pd.DataFrame:
 
 def expert_health(ranker: Ranker, log: Log, scores: pd.DataFrame) -> pd.DataFrame:
     """Whether experts share the work: task, entropy (of the mean weights, 1 is even), largest (mean
-    weight), dead (share of experts with less than a tenth of an even weight), knock_out (largest
-    mean change of the probability when one expert is taken out)."""
+    weight), dead (share of experts with less than a tenth of an even weight), between_roles (mean
+    total variation of the roles' mean weights from the mean of all, 0 where the gate does not tell
+    roles apart), knock_out (largest mean change of the probability when one expert is taken
+    out)."""
     weights = ranker.gate_weights(log.features, log.impressions["role"])
     n_experts = weights.shape[2]
     changes = []
@@ -163,6 +162,7 @@ def expert_health(ranker: Ranker, log: Log, scores: pd.DataFrame) -> pd.DataFram
     rows = []
     for number, task in enumerate(ranker.config.tasks):
         mean = weights[:, number].mean(axis=0)
+        by_role = pd.DataFrame(weights[:, number]).groupby(log.impressions["role"]).mean()
         used = mean[mean > 0]
         rows.append(
             {
@@ -170,6 +170,7 @@ def expert_health(ranker: Ranker, log: Log, scores: pd.DataFrame) -> pd.DataFram
                 "entropy": float(-(used * np.log(used)).sum() / np.log(max(2, n_experts))),
                 "largest": float(mean.max()),
                 "dead": float((mean < 0.1 / n_experts).mean()),
+                "between_roles": float(abs(by_role - mean).sum(axis=1).mean() / 2),
                 "knock_out": float(max(change[task] for change in changes)),
             }
         )
@@ -177,23 +178,25 @@ def expert_health(ranker: Ranker, log: Log, scores: pd.DataFrame) -> pd.DataFram
 
 
 def calibration_by_role(
-    scores: pd.DataFrame, examined: np.ndarray, log: pd.DataFrame
+    scores: pd.DataFrame, examined: np.ndarray, log: pd.DataFrame, *, maturity_days: float
 ) -> pd.DataFrame:
     """Predicted against actual, by role and over all: clicks (with examination at the position
-    shown), conversions, rows.
+    shown), conversions of mature rows, rows.
 
     examined: (positions,) probabilities, or ones where no examination was learned.
     """
     place = (log["position"].to_numpy() - 1).clip(min=0, max=len(examined) - 1)
     seen = examined[place]
+    converted, is_mature = judged_outcomes(log, maturity_days)
     rows = []
     for role in ["all", *sorted(log["role"].unique())]:
         part = np.ones(len(log), dtype=bool) if role == "all" else (log["role"] == role).to_numpy()
         clicks = (scores["click"].to_numpy() * seen)[part]
         row = {"role": role, "clicks": calibration(log["clicked"].to_numpy()[part], clicks)}
         if "converted" in log and "click and conversion" in scores:
-            both = (scores["click and conversion"].to_numpy() * seen)[part]
-            row["conversions"] = calibration(log["converted"].to_numpy()[part], both)
+            mature = part & is_mature
+            both = (scores["click and conversion"].to_numpy() * seen)[mature]
+            row["conversions"] = calibration(converted[mature], both)
         rows.append({**row, "rows": int(part.sum())})
     return pd.DataFrame(rows)
 
@@ -214,11 +217,13 @@ def leaderboard_rows(judged: pd.DataFrame) -> pd.DataFrame:
 def answer(
     compared: pd.DataFrame, health: pd.DataFrame, judged: pd.DataFrame
 ) -> tuple[str, dict[str, float]]:
-    """The headline and the metrics of a run."""
+    """The headline and the metrics of a run: what the role is worth, what the gate adds, and how the
+    strongest baseline stands."""
     headline = []
     for first, second, text in (
         ("MMoE, role as input", "MMoE, blind", "Knowing the recruiter's role"),
         (MAIN_ARM, "MMoE, role as input", "a gate on the role besides"),
+        (MAIN_ARM, "gradient boosting", "the mixture in place of gradient boosting"),
     ):
         rows = compared[(compared["first"] == first) & (compared["second"] == second)]
         found = [

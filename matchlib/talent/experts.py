@@ -191,8 +191,8 @@ class Experts(nn.Module):
 
     def _conversion_loss(self, logit: Tensor, log_click: Tensor, batch: Batch) -> Tensor:
         """Of mature rows. esmm: converted among all that were shown; clicks: among those clicked;
-        ipw: clicked rows, each counted once for every row like it; dr: the same, with an imputed
-        loss for the others (Wang et al., ICML 2019)."""
+        ipw: clicked rows, each counted once for every row like it; dr: all rows with an imputed
+        outcome, corrected on the clicked ones (doubly robust; Wang et al., ICML 2019)."""
         mature = batch.is_mature
         log_conversion = functional.logsigmoid(logit)
         if self.config.conversion_mode == "esmm":
@@ -204,10 +204,12 @@ class Experts(nn.Module):
         weight = clicked * torch.exp(-log_click.detach()).clamp(max=MAX_WEIGHT)
         if self.config.conversion_mode == "ipw":
             return (weight * loss).sum() / mature.sum().clamp(min=1)
-        imputed = functional.softplus(self.imputation(batch.features)[:, 0])
-        error = loss.detach() - imputed
-        corrected = imputed.detach() + weight * (loss - imputed.detach())
-        return _mean(corrected, mature) + (weight * error**2).sum() / mature.sum().clamp(min=1)
+        log_q = functional.logsigmoid(self.imputation(batch.features)[:, 0])
+        q = log_q.exp().detach()
+        imputed = _log_loss(log_conversion, q)  # as if the imputed outcome were the outcome
+        corrected = imputed + weight * (loss - imputed)
+        teaches_imputation = weight * _log_loss(log_q, batch.converted)
+        return _mean(corrected, mature) + teaches_imputation.sum() / mature.sum().clamp(min=1)
 
 
 def log_of_complement(log_p: Tensor) -> Tensor:

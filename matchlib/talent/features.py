@@ -99,7 +99,8 @@ def hire_features(
 ) -> pd.DataFrame:
     """How alike a resume is to those hired for the job before it was shown.
 
-    hires: job_id, resume_id, hired_at; only those dated before an impression's shown_at count.
+    hires: job_id, resume_id, hired_at; only those dated before an impression's shown_at count, and
+    the resume itself does not.
     Returns (rows, 4): the mean share of earlier hires that have a skill of the resume, difference of
     years from theirs, share of the same occupation, log of their number.
     """
@@ -124,14 +125,22 @@ def hire_features(
         counts = np.vstack([np.zeros(hot.shape[1]), np.cumsum(hot[hired], axis=0)])
         sums = np.concatenate([[0], np.cumsum(years[hired])])
         candidates = shown[rows]
-        n = np.maximum(n_before, 1)
         own = hot[candidates]
-        liked = (own * counts[n_before] / n[:, None]).sum(axis=1) / np.maximum(own.sum(axis=1), 1)
-        has_hires = n_before > 0
+        # the resume itself, where it was hired before: its own past is no likeness to others
+        is_before = np.arange(len(hired))[None, :] < n_before[:, None]
+        n_itself = ((candidates[:, None] == hired[None, :]) & is_before).sum(axis=1)
+        n_others = n_before - n_itself
+        n = np.maximum(n_others, 1)
+        of_others = counts[n_before] - n_itself[:, None] * own
+        liked = (own * of_others / n[:, None]).sum(axis=1) / np.maximum(own.sum(axis=1), 1)
+        mean_years = (sums[n_before] - n_itself * years[candidates]) / n
+        is_same = occupation[candidates][:, None] == occupation[hired][None, :]
+        n_same = (is_same & is_before).sum(axis=1) - n_itself
+        has_hires = n_others > 0
         found[rows, 0] = liked
-        found[rows, 1] = np.where(has_hires, years[candidates] - sums[n_before] / n, 0) / 10
-        found[rows, 2] = _share_of_occupation(occupation, hired, candidates, n_before)
-        found[rows, 3] = np.log1p(n_before)
+        found[rows, 1] = np.where(has_hires, years[candidates] - mean_years, 0) / 10
+        found[rows, 2] = n_same / n
+        found[rows, 3] = np.log1p(n_others)
     return pd.DataFrame(found, columns=list(HIRE_FEATURES))
 
 
@@ -141,22 +150,18 @@ def hires_of_log(impressions: pd.DataFrame) -> pd.DataFrame:
     return hired[["job_id", "resume_id"]].assign(hired_at=hired["converted_at"])
 
 
-def permute_signals(jobs: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The jobs with the signals of other jobs: a null world in which signals say nothing of the
-    job."""
+def permute_signals(
+    jobs: pd.DataFrame, hires: pd.DataFrame, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The jobs with the signals, and the hires, of other jobs: what is left is about the resume
+    alone."""
     order = np.random.default_rng(seed).permutation(len(jobs))
     mixed = jobs.copy()
     columns = [name for name in SIGNAL_COLUMNS if name in jobs]
     mixed[columns] = jobs[columns].to_numpy()[order]
-    return mixed
-
-
-def _share_of_occupation(
-    occupation: np.ndarray, hired: np.ndarray, candidates: np.ndarray, n_before: np.ndarray
-) -> np.ndarray:
-    is_same = occupation[candidates][:, None] == occupation[hired][None, :]
-    is_before = np.arange(len(hired))[None, :] < n_before[:, None]
-    return (is_same & is_before).sum(axis=1) / np.maximum(n_before, 1)
+    job_ids = jobs["job_id"].to_numpy()
+    goes_to = dict(zip(job_ids[order], job_ids, strict=True))
+    return mixed, hires.assign(job_id=hires["job_id"].map(goes_to))
 
 
 def _row_numbers(

@@ -120,12 +120,14 @@ def read_log(
 
 def refuse_outcomes(features: Sequence[str], columns: Mapping[str, str]) -> None:
     """Raise DataError where a feature is known only after the resume was shown."""
-    mapped = {columns[name] for name in columns if name in ("clicked", "converted", "converted_at")}
+    known_later = ("clicked", "converted", "converted_at", "relevance")
+    of_the_ranker = ("position", "ordering", "propensity")  # what was done, not what is true
+    mapped = {columns.get(name, name) for name in known_later + of_the_ranker}
     for name in features:
         if name in mapped or OUTCOME_NAME.search(name):
             raise DataError(
-                f"log_features: {name!r} is an outcome, known only after the resume was shown; a "
-                f"model that reads it has seen the answer. Take it out, or rename it if it is not"
+                f"log_features: {name!r} is an outcome, or says how the resume was shown; a model "
+                f"that reads it has seen the answer. Take it out, or rename it if it is not"
             )
 
 
@@ -235,11 +237,13 @@ def _numbers(column: pd.Series, path: Path) -> np.ndarray:
 def _moments(column: pd.Series, source: str) -> np.ndarray:
     """Times as datetime64 without zone; whole numbers are milliseconds (13 digits) or seconds since
     1970."""
-    text = column.astype(str)
-    if text.str.fullmatch(r"\d{10}|\d{13}").all():
-        unit = "ms" if len(text.iloc[0]) == 13 else "s"
-        return pd.to_datetime(text.astype("int64"), unit=unit).astype("datetime64[us]").to_numpy()
-    empty = text.str.strip() == ""
+    text = column.fillna("").astype(str).str.strip()
+    empty = text == ""
+    given = text[~empty]
+    if len(given) and given.str.fullmatch(r"\d{10}|\d{13}").all():
+        unit = "ms" if len(given.iloc[0]) == 13 else "s"
+        numbers = pd.to_numeric(text.mask(empty)).astype("Int64")
+        return pd.to_datetime(numbers, unit=unit).astype("datetime64[us]").to_numpy()
     moments = pd.to_datetime(text.mask(empty), errors="coerce", utc=True, format="mixed")
     is_wrong = moments.isna() & ~empty
     if is_wrong.any():
@@ -294,6 +298,15 @@ def mature_outcomes(
     if until is None or "shown_at" not in impressions:
         return converted, np.ones(len(impressions), dtype=bool)
     is_mature = impressions["shown_at"] <= until - pd.Timedelta(days=maturity_days)
-    if "converted_at" in impressions:
-        converted = converted * (impressions["converted_at"] <= until).to_numpy()
+    if "converted_at" in impressions:  # an undated one is taken as known
+        is_later = impressions["converted_at"] > until
+        converted = converted * ~is_later.to_numpy()
     return converted, is_mature.to_numpy()
+
+
+def judged_outcomes(
+    impressions: pd.DataFrame, maturity_days: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`mature_outcomes` as they are known at the last moment of the rows."""
+    until = impressions["shown_at"].max() if "shown_at" in impressions else None
+    return mature_outcomes(impressions, until=until, maturity_days=maturity_days)

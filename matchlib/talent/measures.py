@@ -11,7 +11,10 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from matchlib.stats import auc_parts, mean_interval
+from matchlib.talent.logs import judged_outcomes
 
+MIN_OF_A_CLASS = 30
+"""Rows of each class below which an AUC is not shown."""
 LEAST = 1e-7
 """Probabilities are kept this far from 0 and 1 in a log loss."""
 
@@ -24,22 +27,28 @@ def auc(outcome: np.ndarray, score: np.ndarray, clusters: np.ndarray) -> dict[st
 def grouped_auc(outcome: np.ndarray, score: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """GAUC: the mean of the AUC of each group, weighted by its rows, as in Zhu et al. (KDD 2017).
 
-    Groups with one class only have none; they are left out and counted. Returns value, n_groups,
-    n_dropped; NaN where no group is left.
+    Groups with one class only have none; they are left out and counted. Returns value, low and high
+    (of the mean over groups, each counted once), n_groups, n_dropped; NaN where no group is left.
     """
+    by_group = request_aucs(outcome, score, groups)
+    sizes = pd.Series(groups).value_counts()
+    interval = {"value": np.nan, "low": np.nan, "high": np.nan}
+    if len(by_group):
+        interval = mean_interval(by_group.to_numpy(), bounds=(0, 1))
+        interval["value"] = float(np.average(by_group, weights=sizes[by_group.index]))
+    return {**interval, "n_groups": len(by_group), "n_dropped": len(sizes) - len(by_group)}
+
+
+def request_aucs(outcome: np.ndarray, score: np.ndarray, groups: np.ndarray) -> pd.Series:
+    """AUC of each group that has both classes, ties as half."""
     frame = pd.DataFrame({"outcome": outcome, "score": score, "group": groups})
-    ranks = frame.groupby("group")["score"].rank()
-    frame["positive_rank"] = ranks * frame["outcome"]
+    frame["positive_rank"] = frame.groupby("group")["score"].rank() * frame["outcome"]
     sums = frame.groupby("group").agg(
         n=("outcome", "size"), positives=("outcome", "sum"), ranks=("positive_rank", "sum")
     )
-    negatives = sums["n"] - sums["positives"]
-    has_both = (sums["positives"] > 0) & (negatives > 0)
-    part = sums[has_both]
+    part = sums[(sums["positives"] > 0) & (sums["positives"] < sums["n"])]
     above = part["ranks"] - part["positives"] * (part["positives"] + 1) / 2
-    of_group = above / (part["positives"] * negatives[has_both])
-    value = float(np.average(of_group, weights=part["n"])) if len(part) else np.nan
-    return {"value": value, "n_groups": len(part), "n_dropped": int((~has_both).sum())}
+    return above / (part["positives"] * (part["n"] - part["positives"]))
 
 
 def rank_correlations(truth: np.ndarray, score: np.ndarray, requests: np.ndarray) -> pd.Series:
@@ -109,26 +118,36 @@ def fractional_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def judge_scores(
-    scores: dict[str, pd.DataFrame], log: pd.DataFrame, truth: pd.DataFrame | None
+    scores: dict[str, pd.DataFrame],
+    log: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    *,
+    maturity_days: float,
 ) -> pd.DataFrame:
     """Every arm by every measure: arm, judgments, measure, value, low, high, n, n_clusters.
 
     scores: arm -> click, conversion, "click and conversion", row for row with log. judgments:
     random order (the slice in which the production ranker chose no position), logged order, truth.
-    Intervals are by request.
+    Rows that an arm does not score (NaN) are left out; conversions are judged on mature rows, a
+    measure with fewer than MIN_OF_A_CLASS rows of a class not at all. Intervals are by request.
     """
     rows = []
     has_requests = "request_id" in log
     requests = log["request_id"].to_numpy() if has_requests else np.arange(len(log))
     is_random = (log["ordering"] == "random").to_numpy()
     parts = {"logged order": ~is_random, "random order": is_random}
+    outcomes = np.stack(judged_outcomes(log, maturity_days))
     for arm, score in scores.items():
         found: list[tuple[str, str, dict]] = []
-        for judgments, part in parts.items():
+        is_scored = score["click"].notna().to_numpy()
+        for judgments, rows_of in parts.items():
+            part = rows_of & is_scored
             if part.any():
-                found += _logged_measures(score[part], log[part], requests[part], judgments)
+                found += _logged_measures(
+                    score[part], log[part], requests[part], judgments, outcomes[:, part]
+                )
         if truth is not None:
-            found += _true_measures(score, truth, requests)
+            found += _true_measures(score[is_scored], truth[is_scored], requests[is_scored])
         rows += [
             {"arm": arm, "judgments": judgments, "measure": measure, **interval}
             for judgments, measure, interval in found
@@ -137,7 +156,11 @@ def judge_scores(
 
 
 def _logged_measures(
-    score: pd.DataFrame, log: pd.DataFrame, requests: np.ndarray, judgments: str
+    score: pd.DataFrame,
+    log: pd.DataFrame,
+    requests: np.ndarray,
+    judgments: str,
+    outcomes: np.ndarray,
 ) -> list[tuple[str, str, dict]]:
     clicked = log["clicked"].to_numpy()
     click = score["click"].to_numpy()
@@ -145,19 +168,19 @@ def _logged_measures(
     for name, column in (("request", "request_id"), ("recruiter", "recruiter_id")):
         if column in log:
             value = grouped_auc(clicked, click, log[column].to_numpy())
-            interval = {"value": value["value"], "n_clusters": value["n_groups"]}
+            interval = {key: value[key] for key in ("value", "low", "high")}
+            interval["n_clusters"] = value["n_groups"]
             found.append((judgments, f"GAUC by {name}, click", interval))
     if "converted" in log:
-        converted = log["converted"].to_numpy()
-        both = score["click and conversion"].to_numpy()
-        found.append((judgments, "AUC, click and conversion", auc(converted, both, requests)))
-        was_clicked = clicked == 1
-        after_click = auc(
-            converted[was_clicked],
-            score["conversion"].to_numpy()[was_clicked],
-            requests[was_clicked],
-        )
-        found.append((judgments, "AUC, conversion after a click", after_click))
+        converted, is_mature = outcomes[0], outcomes[1] == 1
+        for measure, column, part in (
+            ("AUC, click and conversion", "click and conversion", is_mature),
+            ("AUC, conversion after a click", "conversion", is_mature & (clicked == 1)),
+        ):
+            own = converted[part]
+            if min(own.sum(), len(own) - own.sum()) >= MIN_OF_A_CLASS:
+                values = score[column].to_numpy()[part]
+                found.append((judgments, measure, auc(own, values, requests[part])))
     return found
 
 

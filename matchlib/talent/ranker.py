@@ -30,7 +30,7 @@ class RankerSettings:
     num_train_epochs: int = 12
     batch_size: int = 512
     learning_rate: float = 1e-2
-    gate_learning_rate: float = 3e-3
+    gate_learning_rate: float = 1e-2
     weight_decay: float = 1.0
     maturity_days: float = 15.0
     relevance_weight: float = 1.0
@@ -194,7 +194,10 @@ def fit_ranker(
         model = Experts(
             config, n_features=values.shape[1], n_roles=len(roles), n_positions=n_positions
         )
-        losses.append(_train(model, batch.rows(rows), settings, seed).assign(model=name))
+        # as many steps as a model of all roles makes, on a share of the rows
+        epochs = round(settings.num_train_epochs * len(values) / len(rows))
+        own = replace(settings, num_train_epochs=epochs)
+        losses.append(_train(model, batch.rows(rows), own, seed).assign(model=name))
         models[name] = model.eval()
     ranker = Ranker(models, config, list(train.features.columns), roles, mean, scale)
     return ranker, pd.concat(losses, ignore_index=True)
@@ -273,13 +276,15 @@ def _train(model: Experts, rows: Batch, settings: RankerSettings, seed: int) -> 
 
 
 def _parameter_groups(model: Experts, settings: RankerSettings) -> list[dict]:
-    """Gates and examination learn at rates of their own; examination is not pulled to zero."""
+    """Gates and examination learn at rates of their own; examination and the gates' biases by role,
+    which are no slopes, are not pulled to zero."""
     groups = [
         {"params": [], "lr": settings.learning_rate},
         {"params": [], "lr": settings.gate_learning_rate},
         {"params": [], "lr": EXAMINATION_LEARNING_RATE, "weight_decay": 0.0},
+        {"params": [], "lr": settings.gate_learning_rate, "weight_decay": 0.0},
     ]
     for name, parameter in model.named_parameters():
-        number = 2 if name == "drops" else 1 if name.startswith("gate") else 0
+        number = {"gate": 1, "drops": 2, "gate_bias": 3}.get(name, 0)
         groups[number]["params"].append(parameter)
     return [group for group in groups if group["params"]]

@@ -149,6 +149,16 @@ def test_inverse_propensity_weighs_a_click_by_how_rare_it_was():
     assert 1.5 < ratio.item() <= 2.001  # the largest weights are cut
 
 
+def test_the_ways_to_learn_conversions_are_different_ones():
+    gradients = {}
+    for mode in ("esmm", "clicks", "ipw", "dr"):
+        model, rows = make(conversion_mode=mode), batch()
+        model.losses(rows)["conversion"].backward()
+        gradients[mode] = model.tower_out.grad[1].clone()
+    for mode, other in (("dr", "ipw"), ("ipw", "clicks"), ("clicks", "esmm")):
+        assert (gradients[mode] - gradients[other]).abs().max() > 1e-3
+
+
 def test_a_batch_of_one_and_rows_without_clicks_train():
     model = make()
     for rows in (batch(n=1), batch(clicked=torch.zeros(N), converted=torch.zeros(N))):

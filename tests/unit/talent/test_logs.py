@@ -153,6 +153,23 @@ def test_a_log_of_kuairands_form(tmp_path):
     assert [limit for limit in log.limits if limit.startswith("no positions")]
 
 
+def test_times_since_1970_may_be_blank_and_the_rankers_own_choice_is_no_feature(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [
+        (i, i % 2, i % 3, 1_649_000_000 + i, 1_649_000_500 if i == 3 else "") for i in range(20)
+    ]
+    names = ["clicked", "age", "shown_at", "converted_at"]
+    frame = pd.DataFrame([(i % 2, a, t, c) for i, _, a, t, c in rows], columns=names)
+    frame["converted"] = (frame["converted_at"] != "").astype(int)
+    frame["rank"] = 1
+    frame.to_csv(path, index=False)
+    log = read_log(path, columns={"position": "rank"}, features=["age"])
+    assert log.impressions["converted_at"].notna().sum() == 1
+    assert log.impressions["shown_at"].dt.year.eq(2022).all()
+    with pytest.raises(DataError, match="'rank' is an outcome, or says how the resume was shown"):
+        read_log(path, columns={"position": "rank"}, features=["age", "rank"])
+
+
 @pytest.mark.parametrize("name", ["is_click", "long_view", "play_time_ms", "Purchase", "label"])
 def test_an_outcome_among_the_features_is_refused_by_name(tmp_path, name):
     path = tmp_path / "log.csv"

@@ -14,6 +14,7 @@ from matchlib.talent.measures import (
     ndcg_on_truth,
     rank_correlations,
     relative_auc,
+    request_aucs,
 )
 
 
@@ -109,12 +110,57 @@ def test_every_arm_is_judged_by_slice_and_truth(rows):
         "oracle": pd.DataFrame(np.column_stack([score] * 3), columns=columns),
         "noise": pd.DataFrame(np.random.default_rng(2).normal(size=(240, 3)), columns=columns),
     }
-    table = judge_scores(arms, log, truth).set_index(["arm", "judgments", "measure"])
+    table = judge_scores(arms, log, truth, maturity_days=0).set_index(
+        ["arm", "judgments", "measure"]
+    )
     assert table.loc[("oracle", "truth", "rank correlation, click"), "value"] == pytest.approx(1)
     random_part = requests < 10
     assert table.loc[("oracle", "random order", "AUC, click"), "value"] == pytest.approx(
         roc_auc_score(outcome[random_part], score[random_part])
     )
-    for measure in ("AUC, click", "AUC, conversion after a click"):
+    for measure in ("AUC, click", "GAUC by request, click"):
         interval = table.loc[("noise", "logged order", measure)]
         assert interval["low"] < 0.5 < interval["high"]
+    # 10 requests in random order have too few conversions to say anything
+    assert ("oracle", "random order", "AUC, conversion after a click") not in table.index
+
+
+def test_rows_that_an_arm_does_not_score_and_immature_conversions_are_left_out():
+    n = 400
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=n)
+    shown_at = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(n), unit="h")
+    clicked = np.ones(n, dtype=int)
+    clicked[:40] = 0
+    converted = (score > 0).astype(int) * clicked
+    is_young = np.arange(n) > 200
+    converted[is_young] = 0  # they had no time
+    log = pd.DataFrame(
+        {
+            "clicked": clicked,
+            "converted": converted,
+            "shown_at": shown_at,
+            "request_id": np.arange(n) // 4,
+            "ordering": np.where(np.arange(n) % 8 < 4, "random", "production"),
+        }
+    )
+    columns = ["click", "conversion", "click and conversion"]
+    whole = pd.DataFrame(np.column_stack([score] * 3), columns=columns)
+    half = whole.where(log["ordering"] == "production")
+    young = (shown_at[-1] - shown_at[200]).total_seconds() / 86_400
+    table = judge_scores({"whole": whole, "half": half}, log, None, maturity_days=young)
+    by_part = table.set_index(["arm", "judgments", "measure"])["value"]
+    assert by_part["whole", "logged order", "AUC, conversion after a click"] == 1
+    assert "random order" not in set(table.loc[table["arm"] == "half", "judgments"])
+
+
+def test_an_intercept_by_role_raises_the_auc_over_all_rows_and_none_within_requests():
+    rng = np.random.default_rng(0)
+    requests = np.repeat(np.arange(200), 10)
+    rate = np.where(requests % 2, 0.5, 0.05)
+    outcome = (rng.random(2000) < rate).astype(int)
+    score = rng.normal(size=2000)
+    assert auc(outcome, score + 5 * rate, requests)["value"] > 0.7
+    pd.testing.assert_series_equal(
+        request_aucs(outcome, score + 5 * rate, requests), request_aucs(outcome, score, requests)
+    )

@@ -157,6 +157,18 @@ def test_only_hires_from_before_an_impression_count(documents):
     assert (hire_features(shown, later, resumes).to_numpy() == 0).all()
 
 
+def test_a_resumes_own_past_is_no_likeness_to_others(documents):
+    jobs, resumes = documents
+    shown = impressions_of(jobs.head(1), resumes.head(1), n=1)
+    itself = shown[["job_id", "resume_id"]].assign(hired_at=pd.Timestamp("2026-01-01"))
+    assert (hire_features(shown, itself, resumes).to_numpy() == 0).all()
+    other = itself.assign(resume_id=resumes["resume_id"].iloc[1])
+    both = pd.concat([itself, other], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        hire_features(shown, both, resumes), hire_features(shown, other, resumes)
+    )
+
+
 def test_hires_of_a_log_are_its_conversions():
     log = pd.DataFrame(
         {
@@ -171,7 +183,15 @@ def test_hires_of_a_log_are_its_conversions():
 
 def test_permuted_signals_leave_jobs_their_names(documents):
     jobs, _ = documents
-    mixed = permute_signals(jobs, seed=1)
+    hires = pd.DataFrame(
+        {"job_id": jobs["job_id"], "resume_id": [f"of {i}" for i in jobs["job_id"]]}
+    )
+    mixed, moved = permute_signals(jobs, hires, seed=1)
+    # hires go where the signals of their job went
+    at = mixed.set_index("job_id")["skills"]
+    own = jobs.set_index("job_id")["skills"]
+    for job_id, resume_id in moved.itertuples(index=False):
+        assert at[job_id] == own[resume_id.removeprefix("of ")]
     assert mixed["job_id"].equals(jobs["job_id"]) and mixed["text"].equals(jobs["text"])
     assert sorted(mixed["skills"]) == sorted(jobs["skills"])
     assert (mixed["skills"] != jobs["skills"]).mean() > 0.8
