@@ -221,17 +221,19 @@ def answer(
     strongest baseline stands."""
     headline = []
     for first, second, text in (
-        ("MMoE, role as input", "MMoE, blind", "Knowing the recruiter's role"),
+        ("MMoE, role as input", "MMoE, blind", "knowing the recruiter's role"),
         (MAIN_ARM, "MMoE, role as input", "a gate on the role besides"),
         (MAIN_ARM, "gradient boosting", "the mixture in place of gradient boosting"),
     ):
         rows = compared[(compared["first"] == first) & (compared["second"] == second)]
-        found = [
-            f"{row.measure} by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] ({row.judgments})"
-            for row in rows.itertuples()
-        ]
-        if found:
-            headline.append(f"{text} changes {' and '.join(found)}")
+        if (rows["judgments"] == "truth").any():
+            rows = rows[rows["judgments"] == "truth"]
+        for row in rows.itertuples():
+            interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
+            headline.append(f"{text} {row.value:+.3f} {interval}")
+            judged_by = f"{row.measure}, {row.judgments}"
+    if headline:
+        headline[0] = f"{judged_by[0].upper()}{judged_by[1:]}: {headline[0]}"
     if (health["largest"] > 0.95).any():
         headline.append("the mixture has collapsed to one expert")
     if not headline:  # a log with one role

@@ -59,9 +59,12 @@ def test_the_headline_tells_the_contrasts_and_a_collapse():
         [(MAIN_ARM, "logged order", "AUC, click", 0.7, 0.6, 0.8)],
         columns=["arm", "judgments", "measure", "value", "low", "high"],
     )
-    for largest, words in ((0.3, "Knowing the recruiter's role changes"), (0.99, "collapsed")):
+    for largest, words in (
+        (0.3, "Rank correlation, click, truth: knowing the recruiter's role"),
+        (0.99, "collapsed"),
+    ):
         headline, metrics = answer(compared, pd.DataFrame({"largest": [largest]}), judged)
-        assert words in headline and "+0.100 [+0.050, +0.150] (truth)" in headline
+        assert words in headline and "role +0.100 [+0.050, +0.150]" in headline
     assert metrics == {"logged_order.auc_click": 0.7}
     alone, _ = answer(compared.head(0), pd.DataFrame({"largest": [0.3]}), judged)
     assert alone.startswith(
