@@ -647,6 +647,20 @@ def kill_some(kind, folder, started):
     return len(chosen)
 
 
+def wait_for_a_kernel(folder, started):
+    """Until a stage is under way, or the run has ended: planning takes long on a busy machine."""
+    for _ in range(240):
+        if started.poll() is not None:
+            return
+        for process in of_run(folder):
+            try:
+                if "ipykernel_launcher" in " ".join(process.cmdline()):
+                    return
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.5)
+
+
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, names, tmp_path):
     folder = ROOT / "reports" / names["killed"]
     command = [*MATCHLIB, "run", "params/smoke.yaml", "--run", names["killed"]]
@@ -662,7 +676,8 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_figures(smoke, 
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(rng.uniform(5, 25))
+        wait_for_a_kernel(folder, started)
+        time.sleep(rng.uniform(1, 15))
         killed += kill_some(kind, folder, started)
         started.wait(timeout=400)  # what does not depend on a killed stage still runs to its end
         for manifest in folder.glob("*/manifest.json"):
