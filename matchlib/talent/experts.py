@@ -36,7 +36,6 @@ class ExpertsConfig:
     role_gate: bool = True  # the gates see the role
     input_gate: bool = False  # the role scales the features
     gate_temperature: float = 1.0
-    dropout: float = 0.0
     examination: str = "monotone"
     conversion_mode: str = "esmm"
 
@@ -152,7 +151,6 @@ class Experts(nn.Module):
         x = torch.cat(inputs, dim=1)
         x = x.expand(len(self.expert_in), -1, -1)
         hidden = functional.silu(torch.baddbmm(self.expert_in_bias, x, self.expert_in))
-        hidden = functional.dropout(hidden, self.config.dropout, training=self.training)
         return self.norm(torch.baddbmm(self.expert_out_bias, hidden, self.expert_out))
 
     def log_examined(self, position: Tensor) -> Tensor:

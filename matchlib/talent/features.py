@@ -15,19 +15,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from matchlib.data.market.config import REGIONS
 from matchlib.data.rules import split_items
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
+from matchlib.extraction.facts import FACT_COLUMNS
 
 SUMMARY_SKILLS = 3
 """Skills of a resume that a list of results shows."""
-SIGNAL_COLUMNS = (
-    "skills",
-    "nice_skills",
-    "years",
-    "city",
-    "remote",
-    "seniority",
-    "degree",
-    "occupation",
-)
+SIGNAL_COLUMNS = tuple(column for column in FACT_COLUMNS if column != "title")
 """What is known of a document: lists joined by "; ", "" or NaN where nothing is known."""
 HIRE_FEATURES = (
     "hires have the skills",

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from matchlib.stats import auc_parts, mean_interval
 from matchlib.talent.logs import judged_outcomes
 
 MIN_OF_A_CLASS = 30
 """Rows of each class below which an AUC is not shown."""
-LEAST = 1e-7
-"""Probabilities are kept this far from 0 and 1 in a log loss."""
 
 
 def auc(outcome: np.ndarray, score: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
@@ -93,12 +90,6 @@ def ndcg_on_truth(
     return pd.Series(found)
 
 
-def log_loss(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """(n,) loss of each row."""
-    p = np.clip(probability, LEAST, 1 - LEAST)
-    return -np.where(outcome == 1, np.log(p), np.log(1 - p))
-
-
 def calibration(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Predicted against actual: the ratio of the sums; 1 is calibrated in the large."""
     return float(probability.sum() / outcome.sum()) if outcome.sum() else np.nan
@@ -110,11 +101,6 @@ def relative_auc(value: float, base: float) -> dict[str, float]:
         "relative": value / base - 1,
         "relative above chance": (value - 0.5) / (base - 0.5) - 1,
     }
-
-
-def fractional_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks in (0, 1), ties shared."""
-    return (rankdata(values) - 0.5) / len(values)
 
 
 def judge_scores(

@@ -33,7 +33,6 @@ class RankerSettings:
     gate_learning_rate: float = 1e-2
     weight_decay: float = 1.0
     maturity_days: float = 15.0
-    relevance_weight: float = 1.0
 
 
 @dataclass
@@ -261,12 +260,8 @@ def _train(model: Experts, rows: Batch, settings: RankerSettings, seed: int) -> 
         totals: dict[str, float] = {}
         for index in torch.randperm(n, generator=shuffle).split(settings.batch_size):
             losses = model.losses(rows.rows(index))
-            weighted = [
-                loss * (settings.relevance_weight if task == "relevance" else 1.0)
-                for task, loss in losses.items()
-            ]
             optimizer.zero_grad(set_to_none=True)
-            torch.stack(weighted).sum().backward()
+            torch.stack(list(losses.values())).sum().backward()
             optimizer.step()
             schedule.step()
             for task, loss in losses.items():

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchlib.data.rules import split_items
+from matchlib.data.skills import load_graph
 from matchlib.extraction.facts import (
     extract_facts,
     phrase_matcher,
@@ -232,8 +233,6 @@ def _value(signals: Signals, name: str):
 
 
 def _occupation_of_title() -> dict[str, str]:
-    from matchlib.data.skills import load_graph
-
     found = {}
     for occupation in load_graph("seen").occupations.values():
         for title in (occupation.name, *occupation.titles):

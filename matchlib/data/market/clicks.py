@@ -99,14 +99,6 @@ class ClickConfig:
     n_recruiters: int = 200
 
 
-CLICK_NULL_WORLDS: dict[str, dict[str, float]] = {
-    "roles": {"role_effect": 0.0},
-    "position": {"position_bias": 0.0},
-    "relevance": {"relevance_noise": 1.0},
-    "labels": {"fit_effect": 0.0},
-}
-
-
 class ClickLog(NamedTuple):
     """What a simulation hands out.
 
