@@ -108,10 +108,11 @@ def compare(
     AUC of clicks within requests, in the random order where there is one, else as logged: over all
     rows a ranker that only knew how often each role clicks would gain, and reorder nothing. Rank
     correlation with the truth where it is known. The intervals are for these jobs, recruiters and
-    trained weights. Raises DataError for a log without requests.
+    trained weights. Without request ids nothing is compared, and no row is returned.
     """
+    columns = ["first", "second", "judgments", "measure", "value", "low", "high"]
     if "request_id" not in log:
-        raise DataError("arms are compared within requests; map request_id by log_columns")
+        return pd.DataFrame(columns=columns)
     is_random = (log["ordering"] == "random").to_numpy()
     part = is_random if is_random.any() else np.ones(len(log), dtype=bool)
     judgments = "random order" if is_random.any() else "logged order"
@@ -132,7 +133,7 @@ def compare(
             interval = mean_interval(difference.dropna().to_numpy())
             about = {"first": first, "second": second, "judgments": source, "measure": measure}
             rows.append({**about, **interval})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
 
 
 def expert_use(ranker: Ranker, log: Log) -> pd.DataFrame:
@@ -236,11 +237,11 @@ def answer(
         headline[0] = f"{judged_by[0].upper()}{judged_by[1:]}: {headline[0]}"
     if (health["largest"] > 0.95).any():
         headline.append("the mixture has collapsed to one expert")
-    if not headline:  # a log with one role
+    if not headline:
         best = judged[(judged["arm"] == MAIN_ARM) & (judged["measure"] == "AUC, click")].iloc[0]
         headline.append(
             f"AUC of clicks {best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}] "
-            f"({best['judgments']}); the log has one role"
+            f"({best['judgments']}); arms were not compared, which takes request ids"
         )
     metrics = {}
     for row in judged[judged["arm"] == MAIN_ARM].itertuples():

@@ -9,7 +9,7 @@ import yaml
 from matchlib.retrieval.verdicts import judge
 from matchlib.runs import load_plan
 from matchlib.talent.arms import MAIN_ARM, ONE_PER_ROLE, PERMUTED, SHUFFLED, choose_networks
-from matchlib.talent.experiment import ABLATIONS, answer, build_features
+from matchlib.talent.experiment import ABLATIONS, answer, build_features, compare
 
 SWEEP = Path("params/sweeps/talent_claims.yaml")
 BASELINES = ("logistic, blind", "logistic, role crosses", "gradient boosting", "keyword search")
@@ -70,3 +70,9 @@ def test_the_headline_tells_the_contrasts_and_a_collapse():
     assert alone.startswith(
         "AUC of clicks 0.700 [0.600, 0.800] (logged order); the log has one role"
     )
+
+
+def test_a_log_without_requests_compares_nothing():
+    log = pd.DataFrame({"clicked": [0, 1], "ordering": "production"})
+    score = pd.DataFrame({"click": [0.1, 0.2]})
+    assert compare({"a": score, "b": score}, log, None, [("a", "b")]).empty
