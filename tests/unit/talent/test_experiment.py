@@ -68,7 +68,7 @@ def test_the_headline_tells_the_contrasts_and_a_collapse():
     assert metrics == {"logged_order.auc_click": 0.7}
     alone, _ = answer(compared.head(0), pd.DataFrame({"largest": [0.3]}), judged)
     assert alone.startswith(
-        "AUC of clicks 0.700 [0.600, 0.800] (logged order); the log has one role"
+        "AUC of clicks 0.700 [0.600, 0.800] (logged order); arms were not compared"
     )
 
 
