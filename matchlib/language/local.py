@@ -144,6 +144,8 @@ class Local:
                 "temperature": sampling.temperature,
                 "top_p": sampling.top_p,
             }
+        if sampling.json_schema:
+            decoding["logits_processor"] = [self._grammar(sampling.json_schema)]
         with torch.inference_mode():
             out = model.generate(
                 **inputs,
@@ -156,6 +158,30 @@ class Local:
         return [
             self._answer(row[width:].tolist(), ends, n) for row, n in zip(out, lengths, strict=True)
         ]
+
+    def _grammar(self, json_schema: str):
+        """A logits processor that lets only tokens through that the schema allows; for one call."""
+        # free white space would let a weak model write nothing else until it is cut off
+        compiled = self._compiler.compile_json_schema(json_schema, any_whitespace=False)
+        from xgrammar.contrib.hf import LogitsProcessor
+
+        return LogitsProcessor(compiled)
+
+    @cached_property
+    def _compiler(self):
+        try:
+            import xgrammar
+        except ImportError as error:
+            raise LanguageModelError(
+                f"{self.name} runs here and is to answer by a JSON schema, which takes xgrammar: "
+                f"pip install 'matchlib[json]', or ask a service"
+            ) from error
+        tokenizer, model = self._loaded
+        # rows of the output layer, of which the tokenizer may know fewer
+        size = model.get_output_embeddings().weight.shape[0]
+        return xgrammar.GrammarCompiler(
+            xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=size)
+        )
 
     def _answer(self, tokens: list[int], ends: set[int], prompt_tokens: int) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in ends), None)

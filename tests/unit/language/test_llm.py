@@ -15,7 +15,12 @@ import pytest
 import torch
 from canned import Canned
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from matchlib.data.schema import DataError
 from matchlib.language.factory import language_model_from
@@ -323,6 +328,61 @@ def tiny_causal(tmp_path_factory):
     ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def byte_causal(tmp_path_factory):
+    """A random GPT-2 whose tokens are bytes, so that it can write any JSON."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bytes")
+    bytes_only = Tokenizer(BPE())
+    bytes_only.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    bytes_only.decoder = ByteLevelDecoder()
+    bytes_only.train_from_iterator(
+        ["a"],
+        BpeTrainer(vocab_size=257, special_tokens=["<end>"], initial_alphabet=ByteLevel.alphabet()),
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token="<end>")
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        n_positions=512,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"level": {"enum": ["junior", "senior"]}, "remote": {"type": "boolean"}},
+        "required": ["level", "remote"],
+        "additionalProperties": False,
+    }
+)
+
+
+def test_a_local_model_that_knows_nothing_answers_by_the_schema(byte_causal):
+    pytest.importorskip("xgrammar", reason="the extra matchlib[json] is not installed")
+    local = Local(str(byte_causal), device="cpu")
+    sampling = Sampling(max_tokens=200, json_schema=SCHEMA)
+    for answer in LanguageModel(local, sampling=sampling).complete(PROMPTS[:3]):
+        found = json.loads(answer.text)
+        assert found["level"] in ("junior", "senior") and isinstance(found["remote"], bool)
+
+
+def test_a_schema_without_xgrammar_is_refused(byte_causal, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgrammar", None)
+    monkeypatch.setitem(sys.modules, "xgrammar.contrib.hf", None)
+    local = Local(str(byte_causal), device="cpu")
+    sampling = Sampling(max_tokens=20, json_schema=SCHEMA)
+    with pytest.raises(LanguageModelError, match="pip install 'matchlib"):
+        LanguageModel(local, sampling=sampling).complete(PROMPTS[:1])
 
 
 def test_a_local_model_answers_the_same_alone_and_in_a_batch(tiny_causal, tmp_path):
