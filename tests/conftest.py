@@ -70,7 +70,7 @@ def small_tables():
 def server(monkeypatch):
     """A service with /v1/chat/completions that answers by `answer` (by default "answer to <user>"); `failures` are
     statuses to give first, `delay` seconds, `reply` a body in the place of the answer; `received` counts prompts by
-    their Idempotency-Key. OPENAI_BASE_URL and OPENAI_API_KEY name it."""
+    their Idempotency-Key, `bodies` are the requests. OPENAI_BASE_URL and OPENAI_API_KEY name it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -78,6 +78,7 @@ def server(monkeypatch):
             mark, asked = self.headers["Idempotency-Key"], body["messages"][-1]["content"]
             with service.lock:
                 service.received[mark] += 1
+                service.bodies.append(body)
                 status = service.failures.pop(0) if service.failures else 200
             time.sleep(service.delay)
             message = {"role": "assistant", "content": service.answer(asked)}
@@ -106,7 +107,7 @@ def server(monkeypatch):
             pass
 
     service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    service.lock, service.received = threading.Lock(), Counter()
+    service.lock, service.received, service.bodies = threading.Lock(), Counter(), []
     service.answer = lambda asked: f"answer to {asked}"
     service.failures, service.delay, service.reply, service.answered = [], 0.0, None, 0
     threading.Thread(target=service.serve_forever, daemon=True).start()

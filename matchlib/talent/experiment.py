@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.schema import DataError
-from matchlib.stats import mean_interval
 from matchlib.talent.arms import BOTH, MAIN_ARM, Split, neural_scores
 from matchlib.talent.features import (
     hire_features,
@@ -18,7 +17,13 @@ from matchlib.talent.features import (
     text_features,
 )
 from matchlib.talent.logs import Log, judged_outcomes, split_by_time
-from matchlib.talent.measures import calibration, rank_correlations, request_aucs
+from matchlib.talent.measures import (
+    calibration,
+    interval_by_request,
+    log_loss,
+    rank_correlations,
+    request_aucs,
+)
 from matchlib.talent.ranker import Ranker, RankerSettings
 
 SIGNALS = ("none", "extracted", "true", "permuted")
@@ -34,6 +39,8 @@ ABLATIONS: dict[str, dict] = {
     "twice the experts": {"n_experts": 16},
 }
 """arm -> what differs from the main arm."""
+STRONG_BASELINES = ("gradient boosting", "logistic, role crosses")
+"""Baselines that know the role; the headline names the one that the main arm gains least over."""
 
 
 def build_features(
@@ -103,14 +110,15 @@ def compare(
     pairs: list[tuple[str, str]],
 ) -> pd.DataFrame:
     """First arm minus second, request by request: first, second, judgments, measure, value, low,
-    high.
+    high, n, n_clusters.
 
     AUC of clicks within requests, in the random order where there is one, else as logged: over all
     rows a ranker that only knew how often each role clicks would gain, and reorder nothing. Rank
     correlation with the truth where it is known. The intervals are for these jobs, recruiters and
     trained weights. Without request ids nothing is compared, and no row is returned.
     """
-    columns = ["first", "second", "judgments", "measure", "value", "low", "high"]
+    about = ["first", "second", "judgments", "measure"]
+    columns = [*about, "value", "low", "high", "n", "n_clusters"]
     if "request_id" not in log:
         return pd.DataFrame(columns=columns)
     is_random = (log["ordering"] == "random").to_numpy()
@@ -130,10 +138,9 @@ def compare(
             by_request = [rank_correlations(target, score, requests) for score in both]
             found["truth", "rank correlation, click"] = by_request[0] - by_request[1]
         for (source, measure), difference in found.items():
-            interval = mean_interval(difference.dropna().to_numpy())
-            about = {"first": first, "second": second, "judgments": source, "measure": measure}
-            rows.append({**about, **interval})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+            names = dict(zip(about, (first, second, source, measure), strict=True))
+            rows.append({**names, **interval_by_request(difference, log)})
+    return pd.DataFrame(rows, columns=columns)
 
 
 def expert_use(ranker: Ranker, log: Log) -> pd.DataFrame:
@@ -182,7 +189,8 @@ def calibration_by_role(
     scores: pd.DataFrame, examined: np.ndarray, log: pd.DataFrame, *, maturity_days: float
 ) -> pd.DataFrame:
     """Predicted against actual, by role and over all: clicks (with examination at the position
-    shown), conversions of mature rows, rows.
+    shown), conversions of mature rows, rows; the log loss of both, and of the share alone (what a
+    constant gets).
 
     examined: (positions,) probabilities, or ones where no examination was learned.
     """
@@ -192,14 +200,24 @@ def calibration_by_role(
     rows = []
     for role in ["all", *sorted(log["role"].unique())]:
         part = np.ones(len(log), dtype=bool) if role == "all" else (log["role"] == role).to_numpy()
+        row = {"role": role}
         clicks = (scores["click"].to_numpy() * seen)[part]
-        row = {"role": role, "clicks": calibration(log["clicked"].to_numpy()[part], clicks)}
+        row |= _against_actual("clicks", log["clicked"].to_numpy()[part], clicks)
         if "converted" in log and "click and conversion" in scores:
             mature = part & is_mature
             both = (scores["click and conversion"].to_numpy() * seen)[mature]
-            row["conversions"] = calibration(converted[mature], both)
+            row |= _against_actual("conversions", converted[mature], both)
         rows.append({**row, "rows": int(part.sum())})
     return pd.DataFrame(rows)
+
+
+def _against_actual(name: str, outcome: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    share = outcome.mean() if len(outcome) else np.nan
+    return {
+        name: calibration(outcome, probability),
+        f"{name}, log loss": log_loss(outcome, probability),
+        f"{name}, of the share": log_loss(outcome, np.full(len(outcome), share)),
+    }
 
 
 def leaderboard_rows(judged: pd.DataFrame) -> pd.DataFrame:
@@ -220,18 +238,21 @@ def answer(
 ) -> tuple[str, dict[str, float]]:
     """The headline and the metrics of a run: what the role is worth, what the gate adds, and how the
     strongest baseline stands."""
-    headline = []
-    for first, second, text in (
+    is_true = compared["judgments"] == "truth"
+    shown = compared[is_true] if is_true.any() else compared
+    contrasts = [
         ("MMoE, role as input", "MMoE, blind", "knowing the recruiter's role"),
         (MAIN_ARM, "MMoE, role as input", "a gate on the role besides"),
-        (MAIN_ARM, "gradient boosting", "the mixture in place of gradient boosting"),
-    ):
-        rows = compared[(compared["first"] == first) & (compared["second"] == second)]
-        if (rows["judgments"] == "truth").any():
-            rows = rows[rows["judgments"] == "truth"]
+    ]
+    strong = shown[(shown["first"] == MAIN_ARM) & shown["second"].isin(STRONG_BASELINES)]
+    if len(strong):
+        strongest = strong.loc[strong["value"].idxmin(), "second"]
+        contrasts.append((MAIN_ARM, strongest, f"the mixture in place of {strongest}"))
+    headline = []
+    for first, second, text in contrasts:
+        rows = shown[(shown["first"] == first) & (shown["second"] == second)]
         for row in rows.itertuples():
-            interval = f"[{row.low:+.3f}, {row.high:+.3f}]"
-            headline.append(f"{text} {row.value:+.3f} {interval}")
+            headline.append(f"{text} {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]")
             judged_by = f"{row.measure}, {row.judgments}"
     if headline:
         headline[0] = f"{judged_by[0].upper()}{judged_by[1:]}: {headline[0]}"

@@ -16,22 +16,56 @@ MIN_OF_A_CLASS = 30
 """Rows of each class below which an AUC is not shown."""
 
 
+def clusters_of(log: pd.DataFrame) -> np.ndarray:
+    """(rows,) what makes rows alike: the column cluster (e.g. the occupation of the job) where there
+    is one, else the job, else the request, else nothing."""
+    for column in ("cluster", "job_id", "request_id"):
+        if column in log:
+            return log[column].to_numpy()
+    return np.arange(len(log))
+
+
+def interval_by_request(
+    by_request: pd.Series,
+    log: pd.DataFrame,
+    *,
+    bounds: tuple[float, float] | None = None,
+) -> dict[str, float]:
+    """Mean over requests with an interval over the clusters that they belong to.
+
+    by_request: request id -> value; log: the rows with request_id, see `clusters_of`.
+    """
+    of_request = pd.Series(clusters_of(log), index=log["request_id"].to_numpy())
+    of_request = of_request[~of_request.index.duplicated()]
+    values = by_request.dropna()
+    return mean_interval(values.to_numpy(), of_request[values.index].to_numpy(), bounds=bounds)
+
+
 def auc(outcome: np.ndarray, score: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     """AUC over all rows, with an interval by clusters (see `stats.auc_parts`); as `mean_interval`."""
     return mean_interval(auc_parts(outcome, score), clusters, bounds=(0, 1))
 
 
-def grouped_auc(outcome: np.ndarray, score: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+def grouped_auc(
+    outcome: np.ndarray,
+    score: np.ndarray,
+    groups: np.ndarray,
+    clusters: np.ndarray | None = None,
+) -> dict[str, float]:
     """GAUC: the mean of the AUC of each group, weighted by its rows, as in Zhu et al. (KDD 2017).
 
-    Groups with one class only have none; they are left out and counted. Returns value, low and high
-    (of the mean over groups, each counted once), n_groups, n_dropped; NaN where no group is left.
+    clusters: (rows,) what makes groups alike, one value in a group; None: nothing. Groups with one
+    class only have no AUC; they are left out and counted. Returns value, low and high (of the mean
+    over groups, each counted once), n_clusters, n_groups, n_dropped; NaN where no group is left.
     """
     by_group = request_aucs(outcome, score, groups)
     sizes = pd.Series(groups).value_counts()
-    interval = {"value": np.nan, "low": np.nan, "high": np.nan}
+    interval = {"value": np.nan, "low": np.nan, "high": np.nan, "n_clusters": 0}
     if len(by_group):
-        interval = mean_interval(by_group.to_numpy(), bounds=(0, 1))
+        own = groups if clusters is None else clusters
+        of_group = pd.Series(own, index=groups)
+        of_group = of_group[~of_group.index.duplicated()][by_group.index].to_numpy()
+        interval = mean_interval(by_group.to_numpy(), of_group, bounds=(0, 1))
         interval["value"] = float(np.average(by_group, weights=sizes[by_group.index]))
     return {**interval, "n_groups": len(by_group), "n_dropped": len(sizes) - len(by_group)}
 
@@ -90,6 +124,13 @@ def ndcg_on_truth(
     return pd.Series(found)
 
 
+def log_loss(outcome: np.ndarray, probability: np.ndarray) -> float:
+    """Mean of -log of the probability given to what happened; NaN without rows."""
+    p = np.clip(probability, 1e-7, 1 - 1e-7)
+    losses = -np.where(outcome == 1, np.log(p), np.log(1 - p))
+    return float(losses.mean()) if len(losses) else np.nan
+
+
 def calibration(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Predicted against actual: the ratio of the sums; 1 is calibrated in the large."""
     return float(probability.sum() / outcome.sum()) if outcome.sum() else np.nan
@@ -115,11 +156,10 @@ def judge_scores(
     scores: arm -> click, conversion, "click and conversion", row for row with log. judgments:
     random order (the slice in which the production ranker chose no position), logged order, truth.
     Rows that an arm does not score (NaN) are left out; conversions are judged on mature rows, a
-    measure with fewer than MIN_OF_A_CLASS rows of a class not at all. Intervals are by request.
+    measure with fewer than MIN_OF_A_CLASS rows of a class not at all. Intervals are over clusters
+    (see `clusters_of`), of GAUC by recruiter over recruiters.
     """
     rows = []
-    has_requests = "request_id" in log
-    requests = log["request_id"].to_numpy() if has_requests else np.arange(len(log))
     is_random = (log["ordering"] == "random").to_numpy()
     parts = {"logged order": ~is_random, "random order": is_random}
     outcomes = np.stack(judged_outcomes(log, maturity_days))
@@ -129,11 +169,9 @@ def judge_scores(
         for judgments, rows_of in parts.items():
             part = rows_of & is_scored
             if part.any():
-                found += _logged_measures(
-                    score[part], log[part], requests[part], judgments, outcomes[:, part]
-                )
+                found += _logged_measures(score[part], log[part], judgments, outcomes[:, part])
         if truth is not None:
-            found += _true_measures(score[is_scored], truth[is_scored], requests[is_scored])
+            found += _true_measures(score[is_scored], truth[is_scored], log[is_scored])
         rows += [
             {"arm": arm, "judgments": judgments, "measure": measure, **interval}
             for judgments, measure, interval in found
@@ -144,18 +182,20 @@ def judge_scores(
 def _logged_measures(
     score: pd.DataFrame,
     log: pd.DataFrame,
-    requests: np.ndarray,
     judgments: str,
     outcomes: np.ndarray,
 ) -> list[tuple[str, str, dict]]:
     clicked = log["clicked"].to_numpy()
     click = score["click"].to_numpy()
-    found = [(judgments, "AUC, click", auc(clicked, click, requests))]
-    for name, column in (("request", "request_id"), ("recruiter", "recruiter_id")):
+    clusters = clusters_of(log)
+    found = [(judgments, "AUC, click", auc(clicked, click, clusters))]
+    for name, column, alike in (
+        ("request", "request_id", clusters),
+        ("recruiter", "recruiter_id", None),
+    ):
         if column in log:
-            value = grouped_auc(clicked, click, log[column].to_numpy())
-            interval = {key: value[key] for key in ("value", "low", "high")}
-            interval["n_clusters"] = value["n_groups"]
+            value = grouped_auc(clicked, click, log[column].to_numpy(), alike)
+            interval = {key: value[key] for key in ("value", "low", "high", "n_clusters")}
             found.append((judgments, f"GAUC by {name}, click", interval))
     if "converted" in log:
         converted, is_mature = outcomes[0], outcomes[1] == 1
@@ -166,13 +206,14 @@ def _logged_measures(
             own = converted[part]
             if min(own.sum(), len(own) - own.sum()) >= MIN_OF_A_CLASS:
                 values = score[column].to_numpy()[part]
-                found.append((judgments, measure, auc(own, values, requests[part])))
+                found.append((judgments, measure, auc(own, values, clusters[part])))
     return found
 
 
 def _true_measures(
-    score: pd.DataFrame, truth: pd.DataFrame, requests: np.ndarray
+    score: pd.DataFrame, truth: pd.DataFrame, log: pd.DataFrame
 ) -> list[tuple[str, str, dict]]:
+    requests = log["request_id"].to_numpy()
     targets = {
         "click": truth["click_utility"],
         "conversion": truth["conversion_utility"],
@@ -184,11 +225,11 @@ def _true_measures(
         if np.isnan(values).all():
             continue
         by_request = rank_correlations(target.to_numpy(), values, requests)
-        interval = mean_interval(by_request.to_numpy(), bounds=(-1, 1))
+        interval = interval_by_request(by_request, log, bounds=(-1, 1))
         found.append(("truth", f"rank correlation, {name}", interval))
     gain = targets["click and conversion"].to_numpy()
     both = score["click and conversion"].to_numpy()
     if not np.isnan(both).all():
         by_request = ndcg_on_truth(gain, both, requests)
-        found.append(("truth", "nDCG@10", mean_interval(by_request.to_numpy(), bounds=(0, 1))))
+        found.append(("truth", "nDCG@10", interval_by_request(by_request, log, bounds=(0, 1))))
     return found

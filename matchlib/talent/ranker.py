@@ -105,6 +105,10 @@ class Ranker:
         number = np.array([self.roles.index(name) for name in names], dtype="int64")[codes]
         return torch.from_numpy(x), torch.from_numpy(number)
 
+    def n_parameters(self) -> int:
+        """Trained numbers, of all models."""
+        return sum(p.numel() for model in self.models.values() for p in model.parameters())
+
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and settings (JSON)."""
         folder.mkdir(parents=True, exist_ok=True)

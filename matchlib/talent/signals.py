@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchlib.data.rules import split_items
+from matchlib.data.schema import DataError
 from matchlib.data.skills import load_graph
 from matchlib.extraction.facts import (
     extract_facts,
@@ -28,6 +29,7 @@ from matchlib.extraction.facts import (
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import prompt_from
 
+GENERATORS = ("reader", "service", "local")
 SCHEMA_VERSION = 1
 """Part of the schema's title, and so of every cached answer's key."""
 MAX_ITEMS = 20
@@ -102,6 +104,18 @@ def read_signals(texts: Sequence[str]) -> Extraction:
         _with_quotes(text, row) for text, row in zip(texts, facts.to_dict("records"), strict=True)
     ]
     return _checked(found, texts)
+
+
+def extract_signals(
+    texts: Sequence[str], generator: str, model: LanguageModel | None
+) -> Extraction:
+    """Signals by our own reader, or by the language model of a service or one that runs here.
+
+    Raises DataError on a generator that is none.
+    """
+    if generator not in GENERATORS:
+        raise DataError(f"generator {generator!r} is not one of {', '.join(GENERATORS)}")
+    return read_signals(texts) if model is None else ask_signals(texts, model)
 
 
 def ask_signals(texts: Sequence[str], model: LanguageModel) -> Extraction:

@@ -8,7 +8,9 @@ import pytest
 from canned import Canned
 
 from matchlib.data.market.simulation import Market
+from matchlib.data.schema import DataError
 from matchlib.language.llm import Answer, LanguageModel
+from matchlib.language.service import Service
 from matchlib.talent.features import (
     hire_features,
     hires_of_log,
@@ -19,6 +21,7 @@ from matchlib.talent.features import (
 from matchlib.talent.signals import (
     Signals,
     ask_signals,
+    extract_signals,
     read_signals,
     score_signals,
     signal_table,
@@ -106,6 +109,24 @@ def test_a_language_models_items_without_a_quote_in_the_text_are_dropped():
     }
     table = signal_table(pd.Series(["a", "b", "c"], name="job_id"), extraction.signals)
     assert table["skills"].tolist() == ["SQL", "", ""] and table["years"].isna().all()
+
+
+def test_a_service_is_asked_by_the_strict_schema(server, tmp_path):
+    answer = signals(must_have_skills=[{"value": "SQL", "quote": "We need SQL"}])
+    server.answer = lambda asked: json.dumps(answer) if "SQL" in asked else "I cannot tell"
+    model = LanguageModel(Service("any"), cache=tmp_path / "answers.sqlite")
+    extraction = extract_signals(["We need SQL.", "We need cooks."], "service", model)
+    assert extraction.signals[0].must_have_skills[0].value == "SQL"
+    assert extraction.signals[1] is None and extraction.counts["invalid"] == 1
+    for body in server.bodies:
+        form = body["response_format"]
+        assert form["type"] == "json_schema" and form["json_schema"]["strict"] is True
+        assert form["json_schema"]["schema"] == json.loads(strict_schema())
+    answered = server.answered
+    again = extract_signals(["We need SQL."], "service", model)
+    assert again.signals[0] == extraction.signals[0] and server.answered == answered
+    with pytest.raises(DataError, match="generator 'servce' is not one of reader, service"):
+        extract_signals(["We need SQL."], "servce", None)
 
 
 def impressions_of(jobs, resumes, n=60):
