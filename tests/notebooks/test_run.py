@@ -110,8 +110,7 @@ def test_every_stage_is_finished_and_rendered(smoke):
 
 
 OTHER_CLUSTERS = {
-    "07_talent_search/arms.csv": "rows are requests of a log; that jobs and recruiters recur is said",
-    "07_talent_search/compared.csv": "differences by request, for these jobs and recruiters",
+    "07_talent_search/arms.csv": "GAUC by recruiter is over recruiters",
     "12_ledger/ledger.csv": "rows are market seeds, which are independent draws",
     "12_ledger/values.csv": "rows are market seeds",
     "10_bias_analysis/slices.csv": "a slice may hold one occupation: its jobs are taken as independent",
