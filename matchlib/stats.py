@@ -123,33 +123,39 @@ def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray
     return pd.Series(values).groupby(np.asarray(clusters)).sum().to_numpy()
 
 
-def auc_parts(is_positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+def auc_parts(
+    is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """(n,) the contribution of each row to the AUC: their mean is the AUC, and their spread by
     cluster is its error.
 
     The contribution of a positive row is the share of negative rows with a lower score (ties
     as half), of a negative row the share of positive rows with a higher one; each is centred on the
     AUC and weighted by the inverse share of its class. NaN where all rows are positive, or none.
+    weights: (n,) how many rows each stands for, e.g. its inverse propensity; None: one.
     Source: the structural components of DeLong et al. 1988, summed by cluster as in Obuchowski 1997
     (Biometrics 53).
     """
     is_positive = np.asarray(is_positive) == 1
-    positives = np.sort(score[is_positive])
-    negatives = np.sort(score[~is_positive])
-    if not len(positives) or not len(negatives):
+    weights = np.ones(len(is_positive)) if weights is None else np.asarray(weights, dtype=float)
+    if is_positive.all() or not is_positive.any():
         return np.full(len(is_positive), np.nan)
-    share_above = 1 - _share_below(positives, score)
-    share = np.where(is_positive, _share_below(negatives, score), share_above)
-    auc = share[is_positive].mean()
-    n_of_class = np.where(is_positive, len(positives), len(negatives))
-    return auc + (share - auc) * len(is_positive) / n_of_class
+    below = _share_below(score[~is_positive], weights[~is_positive], score)
+    above = 1 - _share_below(score[is_positive], weights[is_positive], score)
+    share = np.where(is_positive, below, above)
+    auc = np.average(share[is_positive], weights=weights[is_positive])
+    of_class = np.where(is_positive, weights[is_positive].sum(), weights[~is_positive].sum())
+    return auc + (share - auc) * weights * len(is_positive) / of_class
 
 
-def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(n,) share of sorted numbers below each value, equal ones as half."""
-    below = np.searchsorted(ordered, values, "left")
-    not_above = np.searchsorted(ordered, values, "right")
-    return (below + not_above) / 2 / len(ordered)
+def _share_below(numbers: np.ndarray, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(n,) weighted share of numbers below each value, equal ones as half."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    total = np.concatenate([[0.0], weights[order].cumsum()])
+    below = total[np.searchsorted(ordered, values, "left")]
+    not_above = total[np.searchsorted(ordered, values, "right")]
+    return (below + not_above) / 2 / total[-1]
 
 
 def paired_difference(differences: np.ndarray, *, null: float = 0.0) -> dict[str, float]:

@@ -143,6 +143,9 @@ def check_log(impressions: pd.DataFrame, features: pd.DataFrame, *, source: str)
         if name in impressions and not impressions[name].isin((0, 1)).all():
             wrong = impressions.loc[~impressions[name].isin((0, 1)), name].iloc[0]
             raise DataError(f"{source}: {name} is {wrong} in a row, neither 0 nor 1")
+    if "propensity" in impressions and not impressions["propensity"].between(1e-12, 1).all():
+        wrong = impressions.loc[~impressions["propensity"].between(1e-12, 1), "propensity"].iloc[0]
+        raise DataError(f"{source}: propensity is {wrong} in a row; it is above 0 and at most 1")
     values = features.to_numpy()
     if not np.isfinite(values).all():
         column = features.columns[int((~np.isfinite(values)).any(axis=0).argmax())]

@@ -154,7 +154,8 @@ def judge_scores(
     """Every arm by every measure: arm, judgments, measure, value, low, high, n, n_clusters.
 
     scores: arm -> click, conversion, "click and conversion", row for row with log. judgments:
-    random order (the slice in which the production ranker chose no position), logged order, truth.
+    random order (the slice in which the production ranker chose no position), logged order, the same
+    by inverse propensity where the log knows it (each row stands for 1 / propensity), truth.
     Rows that an arm does not score (NaN) are left out; conversions are judged on mature rows, a
     measure with fewer than MIN_OF_A_CLASS rows of a class not at all. Intervals are over clusters
     (see `clusters_of`), of GAUC by recruiter over recruiters.
@@ -170,6 +171,8 @@ def judge_scores(
             part = rows_of & is_scored
             if part.any():
                 found += _logged_measures(score[part], log[part], judgments, outcomes[:, part])
+                if "propensity" in log:
+                    found.append(_weighted_auc(score[part], log[part], judgments))
         if truth is not None:
             found += _true_measures(score[is_scored], truth[is_scored], log[is_scored])
         rows += [
@@ -208,6 +211,14 @@ def _logged_measures(
                 values = score[column].to_numpy()[part]
                 found.append((judgments, measure, auc(own, values, clusters[part])))
     return found
+
+
+def _weighted_auc(score: pd.DataFrame, log: pd.DataFrame, judgments: str) -> tuple[str, str, dict]:
+    """AUC of clicks in which a row that the logging policy rarely showed counts for more."""
+    weights = 1 / log["propensity"].to_numpy()
+    parts = auc_parts(log["clicked"].to_numpy(), score["click"].to_numpy(), weights)
+    interval = mean_interval(parts, clusters_of(log), bounds=(0, 1))
+    return f"{judgments}, by inverse propensity", "AUC, click", interval
 
 
 def _true_measures(

@@ -213,6 +213,14 @@ def test_a_column_that_is_missing_is_named(tmp_path):
         read_log(path, columns=KUAIRAND, features=[])
 
 
+@pytest.mark.parametrize("propensity", [0, 1.5, -0.2])
+def test_a_propensity_is_a_probability(tmp_path, propensity):
+    path = tmp_path / "log.csv"
+    path.write_text(f"clicked,propensity,x\n1,0.5,1\n0,{propensity},2\n")
+    with pytest.raises(DataError, match="propensity is .* in a row; it is above 0 and at most 1"):
+        read_log(path, columns={}, features=["x"])
+
+
 @pytest.mark.skipif(not OBD.exists(), reason="the Open Bandit sample is not there")
 def test_open_bandits_sample_is_read():
     columns = {

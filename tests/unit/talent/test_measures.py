@@ -6,10 +6,12 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from matchlib.stats import auc_parts, mean_interval
 from matchlib.talent.measures import (
     auc,
     calibration,
     grouped_auc,
+    interval_by_request,
     judge_scores,
     ndcg_on_truth,
     rank_correlations,
@@ -33,6 +35,31 @@ def test_auc_is_scikit_learns_and_its_interval_holds_it(rows):
     found = auc(*rows)
     assert found["value"] == pytest.approx(roc_auc_score(rows[0], rows[1]))
     assert found["low"] < found["value"] < found["high"] and found["n_clusters"] == 30
+
+
+def test_a_weighted_auc_counts_a_row_as_often_as_its_weight_says(rows):
+    outcome, score, _ = rows
+    weights = np.random.default_rng(3).integers(1, 5, size=len(score))
+    expected = roc_auc_score(outcome, score, sample_weight=weights)
+    parts = auc_parts(outcome, score, weights)
+    assert parts.mean() == pytest.approx(expected)
+    assert abs(expected - roc_auc_score(outcome, score)) > 1e-4
+    assert auc_parts(outcome, score, np.full(len(score), 7.0)) == pytest.approx(
+        auc_parts(outcome, score)
+    )
+
+
+def test_intervals_are_over_clusters_of_requests(rows):
+    outcome, score, requests = rows
+    log = pd.DataFrame({"request_id": requests, "clicked": outcome, "job_id": requests // 2})
+    by_request = request_aucs(outcome, score, requests)
+    by_job = interval_by_request(by_request, log)
+    by_occupation = interval_by_request(by_request, log.assign(cluster=requests // 10))
+    assert by_job["value"] == by_occupation["value"] == pytest.approx(by_request.mean())
+    of_job = (by_request.index // 2).to_numpy()
+    assert by_job["n"] == len(by_request) == 26
+    assert by_job["n_clusters"] == len(set(of_job)) and by_occupation["n_clusters"] == 3
+    assert by_job["low"] == mean_interval(by_request.to_numpy(), of_job)["low"]
 
 
 def test_grouped_auc_is_the_weighted_mean_over_groups_with_both_classes(rows):
@@ -101,6 +128,7 @@ def test_every_arm_is_judged_by_slice_and_truth(rows):
             "request_id": requests,
             "recruiter_id": requests % 5,
             "ordering": np.where(requests < 10, "random", "production"),
+            "propensity": np.where(requests % 3, 0.5, 0.1),
         }
     )
     columns = ["click", "conversion", "click and conversion"]
@@ -117,6 +145,14 @@ def test_every_arm_is_judged_by_slice_and_truth(rows):
     random_part = requests < 10
     assert table.loc[("oracle", "random order", "AUC, click"), "value"] == pytest.approx(
         roc_auc_score(outcome[random_part], score[random_part])
+    )
+    weighted = table.loc[("oracle", "random order, by inverse propensity", "AUC, click"), "value"]
+    assert weighted == pytest.approx(
+        roc_auc_score(
+            outcome[random_part],
+            score[random_part],
+            sample_weight=1 / log["propensity"][random_part],
+        )
     )
     for measure in ("AUC, click", "GAUC by request, click"):
         interval = table.loc[("noise", "logged order", measure)]
