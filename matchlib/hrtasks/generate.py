@@ -21,9 +21,10 @@ import pandas as pd
 from matchlib.data.market.config import CITIES, MarketConfig
 from matchlib.data.market.wording import SLOTS, Wording
 from matchlib.data.schema import DataError
-from matchlib.data.skills import DEGREES, LEVELS, Graph, Occupation, load_graph
+from matchlib.data.skills import DEGREES, LEVELS, Graph, Occupation
 from matchlib.data.splits import duplicate_groups
 from matchlib.extraction.facts import LEVEL_BOUNDARIES
+from matchlib.hrtasks.graph_files import WORDINGS, graphs_from
 from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, ExperienceFilter, Position
 from matchlib.hrtasks.validate import (
     COPY_SIMILARITY,
@@ -34,7 +35,8 @@ from matchlib.hrtasks.validate import (
     copied_from,
     why_rejected,
 )
-from matchlib.language.llm import Answer, LanguageModel, Prompt
+from matchlib.language.factory import language_model_from
+from matchlib.language.llm import Answer, Budget, LanguageModel, Prompt, Sampling
 from matchlib.language.prompts import prompt_from
 
 VERSION = "hrtasks-1"
@@ -56,6 +58,9 @@ DEEDS_IN_JOB = 0.1
 DEEDS_IN_RESUME = 0.5
 """Share of the skills not named canonically that a deed implies, as in the simulated market."""
 FACT_WORDS = 400
+TEMPERATURE = 0.7
+"""Of a language model's answers: at 0 the documents of one occupation come out alike."""
+ANSWER_TOKENS = 700
 TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
     "seen": {
         "skills": ("## Skills", "## Key skills"),
@@ -242,11 +247,14 @@ def expectations(context: Context) -> dict[str, Expected]:
 
 
 class Writer(Protocol):
-    """Writes three documents from each context. name: of a file's rows; wording: seen or held_out."""
+    """Writes three documents from each context.
+
+    name: of a file's rows; wording: seen or held_out; graphs: by wording.
+    """
 
     name: str
     wording: str
-    graph: Graph
+    graphs: dict[str, Graph]
 
     def write(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
         """By context, RJDB's key -> answer."""
@@ -266,26 +274,27 @@ class TripleWording(Wording):
 class TemplateWriter:
     """The simulated market's own writer: phrases of the graph in templates, without a model.
 
-    wording: "seen", or "held_out" for test triples in words that no training text has. graph: in
-    that wording. alias_gap, title_gap: share of skills, and of titles, not named canonically.
+    graphs: by wording, the packaged ones if None. wording: "seen", or "held_out" for test triples in
+    words that no training text has. alias_gap, title_gap: share of skills, and of titles, not named canonically.
     """
 
     name = "templates"
 
     def __init__(
         self,
-        graph: Graph | None = None,
+        graphs: dict[str, Graph] | None = None,
         *,
         wording: str = "seen",
         alias_gap: float = MarketConfig.alias_gap,
         title_gap: float = MarketConfig.title_gap,
     ):
-        if wording not in SLOTS:
-            raise DataError(f"wording {wording!r} is not one of {', '.join(SLOTS)}")
-        self.graph = graph or load_graph(wording)
+        if wording not in WORDINGS:
+            raise DataError(f"wording {wording!r} is not one of {', '.join(WORDINGS)}")
+        self.graphs = graphs or graphs_from()
         self.wording = wording
+        self.graph = self.graphs[wording]
         self._words = TripleWording(
-            {wording: self.graph},
+            self.graphs,
             alias_gap=alias_gap,
             title_gap=title_gap,
             unseen=float(wording == "held_out"),
@@ -385,9 +394,12 @@ class ModelWriter:
 
     wording = "seen"
 
-    def __init__(self, model: LanguageModel, graph: Graph | None = None, *, name: str = "model"):
+    def __init__(
+        self, model: LanguageModel, graphs: dict[str, Graph] | None = None, *, name: str = "model"
+    ):
         self.model = model
-        self.graph = graph or load_graph()
+        self.graphs = graphs or graphs_from()
+        self.graph = self.graphs["seen"]
         self.name = name
 
     def write(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
@@ -420,6 +432,42 @@ class ModelWriter:
         if occupation.degree in DEGREES:
             lines.append(f"Education: {SLOTS['seen'][occupation.degree][0]}")
         return "\n".join([*lines, "Skills:", *names, "Experience:", *experience])
+
+
+WRITERS = (TemplateWriter.name, "service", "local")
+
+
+def writer_from(
+    name: str,
+    *,
+    graph_folder: str = "",
+    wording: str = "seen",
+    language_model: str = "",
+    adapter: str = "",
+    seed: int = 1,
+    budget: Budget | None = None,
+) -> Writer:
+    """The writer that parameters name: templates, or service or local with a language model.
+
+    wording: held_out is for test triples by templates; a model has its own words, so there it is
+    refused. budget: as in `language_model_from`. Raises DataError on an unknown writer,
+    LanguageModelError without a model's name.
+    """
+    if name not in WRITERS:
+        raise DataError(f"writer {name!r} is not one of {', '.join(WRITERS)}")
+    graphs = graphs_from(graph_folder)
+    if name == TemplateWriter.name:
+        return TemplateWriter(graphs, wording=wording)
+    if wording != ModelWriter.wording:
+        raise DataError(
+            f"wording {wording!r}: a language model chooses its own words; set writer: templates for "
+            f"triples in held-out wording"
+        )
+    sampling = Sampling(temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS, seed=seed)
+    model = language_model_from(
+        name, language_model, adapter=adapter, sampling=sampling, budget=budget
+    )
+    return ModelWriter(model, graphs, name=language_model)
 
 
 # ---- generation
@@ -458,8 +506,8 @@ def generate_triples(
     other files of which no near copy is kept, such as training triples. A triple is rejected for its
     first fault. Raises DataError on an unusable graph, LanguageModelError as the writer does.
     """
-    contexts = list(sample_contexts(n, seed=seed, graph=writer.graph, start=start))
-    finder = GraphFinder([writer.graph])
+    contexts = list(sample_contexts(n, seed=seed, graph=writer.graphs[writer.wording], start=start))
+    finder = GraphFinder(writer.graphs.values())
     rows = []
     rejections = []
     for context, answers in zip(contexts, writer.write(contexts), strict=True):
@@ -532,7 +580,7 @@ def drop_near_duplicates(
 
 def _as_row(context: Context, answers: dict[str, Answer], writer: Writer) -> dict[str, Any]:
     """A triple in RJDB's file format, with one more key: Context."""
-    names = {id: skill.name for id, skill in writer.graph.skills.items()}
+    names = {id: skill.name for id, skill in writer.graphs[writer.wording].skills.items()}
     matched = context.matched
     years = [position.years for position in matched.positions]
     phrases = [f"{position.years} years as a {position.title}" for position in matched.positions]
