@@ -67,12 +67,24 @@ TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         "required_experience": ("## Required experience", "## Experience we need"),
         "asks_position": ("{n}+ years as {title}", "At least {n} years of work as {title}"),
         "has_position": ("{title} ({start} - {end})", "{start} - {end}: {title}"),
+        "about_job": (
+            "The team has {n} people.",
+            "You report to the head of the department.",
+            "You take part in {n} projects a year.",
+            "The company has {n} people and is growing.",
+        ),
     },
     "held_out": {
         "skills": ("## What I know", "## Strong points"),
         "required_experience": ("## Where you have worked", "## Your path so far"),
         "asks_position": ("{title} for a minimum of {n} years", "{n} years or longer: {title}"),
         "has_position": ("From {start} to {end} {title}", "{title}, {start} - {end}"),
+        "about_job": (
+            "Your {n} colleagues look forward to you.",
+            "A divisional manager is your contact.",
+            "Expect about {n} assignments in twelve months.",
+            "Headcount stands at {n}.",
+        ),
     },
 }
 """Phrasings that the market's documents, which have no positions, lack."""
@@ -105,15 +117,18 @@ class Context:
     experience_filter: ExperienceFilter
 
 
-def sample_contexts(n: int, *, seed: int, graph: Graph, start: int = 0) -> Iterator[Context]:
+def sample_contexts(
+    n: int, *, seed: int, graph: Graph, wording: str = "seen", start: int = 0
+) -> Iterator[Context]:
     """Contexts start .. start + n - 1 of a seed, each independent of all others.
 
-    Occupations are drawn uniformly among those with skills enough. Raises DataError if the graph
+    wording: those of "held_out" are others than those of "seen", so that no test triple repeats a
+    training triple in other words. Occupations are drawn uniformly among those with skills enough. Raises DataError if the graph
     has none or fewer than six occupations.
     """
     occupations = usable_occupations(graph)
     for number in range(start, start + n):
-        yield _sample(f"{VERSION}/{seed}/{number:06d}", graph, occupations)
+        yield _sample(f"{VERSION}/{wording}/{seed}/{number:06d}", graph, occupations)
 
 
 def usable_occupations(graph: Graph) -> list[Occupation]:
@@ -275,7 +290,8 @@ class TemplateWriter:
     """The simulated market's own writer: phrases of the graph in templates, without a model.
 
     graphs: by wording, the packaged ones if None. wording: "seen", or "held_out" for test triples in
-    words that no training text has. alias_gap, title_gap: share of skills, and of titles, not named canonically.
+    words that no training text has. alias_gap, title_gap: share of skills, and of titles, not named
+    canonically; None: the market's for "seen", and 1 for "held_out", since training names both.
     """
 
     name = "templates"
@@ -285,19 +301,21 @@ class TemplateWriter:
         graphs: dict[str, Graph] | None = None,
         *,
         wording: str = "seen",
-        alias_gap: float = MarketConfig.alias_gap,
-        title_gap: float = MarketConfig.title_gap,
+        alias_gap: float | None = None,
+        title_gap: float | None = None,
     ):
         if wording not in WORDINGS:
             raise DataError(f"wording {wording!r} is not one of {', '.join(WORDINGS)}")
         self.graphs = graphs or graphs_from()
         self.wording = wording
         self.graph = self.graphs[wording]
+        is_held_out = wording == "held_out"
+        usual = (1.0, 1.0) if is_held_out else (MarketConfig.alias_gap, MarketConfig.title_gap)
         self._words = TripleWording(
             self.graphs,
-            alias_gap=alias_gap,
-            title_gap=title_gap,
-            unseen=float(wording == "held_out"),
+            alias_gap=usual[0] if alias_gap is None else alias_gap,
+            title_gap=usual[1] if title_gap is None else title_gap,
+            unseen=float(is_held_out),
         )
 
     def write(self, contexts: Sequence[Context]) -> list[dict[str, Answer]]:
@@ -324,7 +342,7 @@ class TemplateWriter:
                 mode="",
             ),
             *self._degree_lines("asks_degree", context, rng),
-            *self._fillers(rng),
+            *self._fillers("about_job", rng),
             slot("must", rng),
             *self._skill_lines(context.matched.skills, rng, deeds=DEEDS_IN_JOB),
             slot("required_experience", rng),
@@ -360,7 +378,7 @@ class TemplateWriter:
             title = self._title(occupation, rng)
             line = slot("has_position", rng, title=title, start=position.start, end=position.end)
             lines.append(f"- {line}")
-        lines += self._fillers(rng)
+        lines += self._fillers("filler", rng)
         lines += self._degree_lines("education", context, rng)
         return "\n".join(lines)
 
@@ -381,8 +399,8 @@ class TemplateWriter:
             return []
         return [self._words.slot(slot, rng, degree=self._words.slot(degree, rng))]
 
-    def _fillers(self, rng: Random) -> list[str]:
-        return [self._words.slot("filler", rng, n=rng.randint(3, 60)) for _ in range(N_FILLERS)]
+    def _fillers(self, slot: str, rng: Random) -> list[str]:
+        return [self._words.slot(slot, rng, n=rng.randint(3, 60)) for _ in range(N_FILLERS)]
 
 
 class ModelWriter:
@@ -506,14 +524,15 @@ def generate_triples(
     other files of which no near copy is kept, such as training triples. A triple is rejected for its
     first fault. Raises DataError on an unusable graph, LanguageModelError as the writer does.
     """
-    contexts = list(sample_contexts(n, seed=seed, graph=writer.graphs[writer.wording], start=start))
+    graph = writer.graphs[writer.wording]
+    contexts = list(sample_contexts(n, seed=seed, graph=graph, wording=writer.wording, start=start))
     finder = GraphFinder(writer.graphs.values())
     rows = []
     rejections = []
     for context, answers in zip(contexts, writer.write(contexts), strict=True):
         found = check_triple(context, answers, finder)
         if found is None:
-            rows.append(_as_row(context, answers, writer))
+            rows.append(_as_row(context, answers, writer, finder=finder))
         else:
             document, rejection = found
             rejections.append(_rejected(context.id, document, rejection))
@@ -578,9 +597,16 @@ def drop_near_duplicates(
     return kept, rejections
 
 
-def _as_row(context: Context, answers: dict[str, Answer], writer: Writer) -> dict[str, Any]:
-    """A triple in RJDB's file format, with one more key: Context."""
-    names = {id: skill.name for id, skill in writer.graphs[writer.wording].skills.items()}
+def _as_row(
+    context: Context, answers: dict[str, Answer], writer: Writer, *, finder: GraphFinder
+) -> dict[str, Any]:
+    """A triple in RJDB's file format, with one more key, Context.
+
+    Context holds what RJDB's format has no place for: the facts of the unmatched resume, and by
+    document the words for each skill and title that is in it.
+    """
+    graph = writer.graphs[writer.wording]
+    names = {id: entry.name for id, entry in (graph.skills | graph.occupations).items()}
     matched = context.matched
     years = [position.years for position in matched.positions]
     phrases = [f"{position.years} years as a {position.title}" for position in matched.positions]
@@ -603,8 +629,13 @@ def _as_row(context: Context, answers: dict[str, Answer], writer: Writer) -> dic
         "wording": writer.wording,
         "skills-unmatched": [names[skill] for skill in context.unmatched.skills],
         "experiences-unmatched": [str(position) for position in context.unmatched.positions],
+        "words": {key: _words_for(finder.find(row[key]), names) for key in TEXT_KEYS},
     }
     return row
+
+
+def _words_for(found: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    return {names[id]: quote for id, quote in found.items()}
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -46,7 +46,9 @@ MIN_STOP_WORDS = 3
 MAX_GUARDED_CHARACTERS = 2
 PROMPTS = ("hrtasks_job", "hrtasks_resume")
 
-_TOKEN = re.compile(r"[^\W_]+|[+#]")  # as extraction.facts.tokenize, whose tokens have no places
+# as extraction.facts.tokenize, whose tokens have no places; and the start of a new list item,
+# heading or paragraph, which no phrase spans
+_TOKEN = re.compile(r"[^\W_]+|[+#]|\n(?=\s*(?:[-*•#]|\d+[.)]|\n))")
 _JSON = re.compile(r'```|[{\[]\s*"[^"\n]*"\s*[:,\]}]')
 _ENGLISH = frozenset(stopwords.STOPWORDS_EN_PLUS)
 _OTHER_LANGUAGES = {
@@ -95,7 +97,9 @@ class GraphFinder:
     Phrases are found at word boundaries and in any case, with or without a plural s. "C" is not
     found in "C++", "C#" or "CSS". Phrases of one or two letters are found only in the case of the
     graph and not joined to a word by a sign: "R" is not in "R&D", nor "Go" in "go-to". A phrase
-    inside a longer phrase of the graph counts as the longer one: "AWS engineer" is a title.
+    inside a longer phrase of the graph counts as the longer one: "AWS engineer" is a title. Of
+    phrases that overlap, both are found: "Docker, image recognition" with "Docker image". None goes
+    across list items.
     """
 
     def __init__(self, graphs: Iterable[Graph]):
@@ -110,7 +114,7 @@ class GraphFinder:
                 if len(phrase) <= MAX_GUARDED_CHARACTERS:
                     self._short.add(phrase)
         meanings = [(phrase, "\n".join(ids)) for phrase, ids in ids_of_phrase.items()]
-        self._matcher = PhraseMatcher(meanings)
+        self._matcher = _OverlappingMatcher(meanings)
 
     def find(self, text: str) -> dict[str, str]:
         """id -> the words of the first mention, of all skills and occupations in a text."""
@@ -136,6 +140,19 @@ class GraphFinder:
             if is_short and (text[start:end] not in self._short or _is_joined(text, start, end)):
                 continue
             yield match
+
+
+class _OverlappingMatcher(PhraseMatcher):
+    """Finds phrases that overlap, but none inside a longer one."""
+
+    def find(self, tokens: list[str]) -> list[PhraseMatch]:
+        """The longest phrase at each token, unless an earlier one ends behind it."""
+        matches: list[PhraseMatch] = []
+        for position in range(len(tokens)):
+            match = self._match_at(tokens, position)
+            if match and (not matches or match.end > matches[-1].end):
+                matches.append(match)
+        return matches
 
 
 def _phrases(graph: Graph) -> Iterator[tuple[str, str]]:
