@@ -29,11 +29,14 @@ from matchlib.hrtasks.resume_parts import (
     content_words,
     dated_rows,
     list_items,
+    root_of_verb,
+    roots_of_noun,
     skill_core,
     split_at_and,
     split_lines,
     statements,
     text_parts,
+    token_spans,
     tokens,
 )
 
@@ -58,25 +61,30 @@ MAX_GAP = 2
 MAX_TITLE_WORDS = 8
 """Words, at most, of a title or an employer; longer parts of a row are statements."""
 RANK_WORDS = frozenset(
-    "junior senior principal chief director manager supervisor executive president vp cto ceo cfo "
-    "head lead".split()
+    re.findall(
+        r"\S+",
+        """
+        junior senior principal chief director manager supervisor executive president vp cto ceo cfo
+        head lead
+        """,
+    )
 )
 
 _DEGREE_LEVELS = {
-    "doctorate": r"ph\.?\s?d\.?|d\.?phil\.?|doctorates?|doctoral|doctor of|juris doctor|j\.d\.",
-    "master": r"masters?(?:'s)?(?= degree| of| in|$|[,.])|master's|m\.?\s?sc\.?|m\.?b\.?a\.?|m\.?eng\.?"
+    "doctorate": r"ph\.?\s?d\.?|d\.?phil\.?|doctorates?|doctoral|doctor(?= of| degree)|juris doctor|j\.d\.",
+    "master": r"master(?:s|s'|'s)?(?= degree| of| in|$|[,.])|masters?'s?|m\.?\s?sc\.?|m\.?b\.?a\.?|m\.?eng\.?"
     r"|m\.s\.|m\.a\.|m\.?tech|postgraduate|graduate-school",
-    "bachelor": r"bachelors?(?:'s)?|b\.?\s?sc\.?|b\.?eng\.?|b\.s\.|b\.a\.|b\.?tech|undergraduate"
+    "bachelor": r"bachelors?'?s?|b\.?\s?sc\.?|b\.?eng\.?|b\.s\.|b\.a\.|b\.?tech|undergraduate"
     r"|first university degree",
     "associate": r"associate(?:'s)? degree|associate of",
     "vocational": r"diplomas?|apprenticeships?|vocational|technical college",
     "certificate": r"certificates?|certifications?",
     "school": r"high school|school leaving|schooling|ged",
 }
+DEGREE_ORDER = ("", *reversed(_DEGREE_LEVELS))
+"""Levels of degrees, the lowest first."""
 _DEGREE = re.compile(
-    "|".join(
-        rf"(?P<{level}>(?<!\w)(?:{words})(?!\w))" for level, words in _DEGREE_LEVELS.items()
-    ),
+    "|".join(rf"(?P<{level}>(?<!\w)(?:{words})(?!\w))" for level, words in _DEGREE_LEVELS.items()),
     re.I,
 )
 _UPPER_DEGREE = {"BA": "bachelor", "BS": "bachelor", "MS": "master", "MA": "master"}
@@ -87,11 +95,21 @@ _CONTACT = re.compile(
     r"|(?<![\w.])\+?\(?\d(?:[ ().-]{0,2}\d){7,14}(?!\w)",
     re.I,
 )
-_NUMBER = re.compile(r"(?<![\w.,])[$€£]?\d{1,15}(?:[.,]\d{1,15}){0,5}(?:\+|\s?%|(?:k|m|bn)\b)?", re.I)
+_NUMBER = re.compile(
+    r"(?<![\w.,])[$€£]?\d{1,15}(?:[.,]\d{1,15}){0,5}(?:\+|\s?%|(?:k|m|bn)\b)?", re.I
+)
 _YEARS = re.compile(
     rf"\b(\d{{1,2}}|{'|'.join(NUMBER_WORDS)})\s?\+?(?:\s?-\s?|\s)(?:years?|yrs?)\b", re.I
 )
 _CAPITALISED = re.compile(r"(?<!\w)[A-ZÀ-Þ][\w'+#]*(?:[.&/-][A-ZÀ-Þ][\w'+#]*)*")
+_CLAUSE_END = re.compile(r"[;|,]|\s-\s")
+_VERB = "~"
+"""Before the root of a verb in an index of words."""
+_DENIED = re.compile(
+    r"\b(?:not|no|without|except|excluding|lacks?|lacking|never|instead of|other than)\b[^,;.()]*",
+    re.I,
+)
+"""A word that denies what follows it, and what follows."""
 _LIST_SIGN = re.compile(r";\s")
 
 
@@ -126,20 +144,9 @@ def find_claims(text: str) -> list[Claim]:
 def unsupported_claims(edited: str, original: str) -> list[Claim]:
     """The facts of an edited resume that the original does not state; none should be published.
 
-    Where another fact of a statement is unsupported, the names and numbers in it are not listed
-    again.
+    Names and numbers that are part of an unsupported fact, or of a skill, are not listed again.
     """
-    evidence = _Evidence(original)
-    unsupported = [claim for claim in find_claims(edited) if not evidence.supports(claim)]
-    told: dict[str, set[str]] = defaultdict(set)
-    for claim in unsupported:
-        if claim.kind not in _DETAILS:
-            told[claim.quote].update(tokens(claim.value))
-    return [
-        claim
-        for claim in unsupported
-        if claim.kind not in _DETAILS or not told[claim.quote].issuperset(tokens(claim.value))
-    ]
+    return Evidence(original).unsupported(edited)
 
 
 def unsupported_statements(edited: str, original: str) -> list[str]:
@@ -202,11 +209,11 @@ def _skill_claims(statement: str, section: str) -> Iterator[Claim]:
 
 
 def _graph_phrases(statement: str) -> Iterator[tuple[str, str]]:
-    """(phrase, skill name) of the graph's skills in a statement."""
-    words = tokens(statement)
-    for match in _skill_matcher().find(words):
+    """(phrase as written, skill name) of the graph's skills in a statement in plain form."""
+    spans = token_spans(statement)
+    for match in _skill_matcher().find(tokens(statement)):
         if not match.is_title:
-            yield " ".join(words[match.start : match.end]), match.value
+            yield statement[spans[match.start][0] : spans[match.end - 1][1]], match.value
 
 
 def _title_claims(statement: str, section: str) -> Iterator[Claim]:
@@ -221,21 +228,27 @@ def _title_claims(statement: str, section: str) -> Iterator[Claim]:
     is_short = len(words) <= MAX_TITLE_WORDS
     capitals = [word for word in statement.split() if word[0].isupper()]
     is_in_title_case = len(capitals) > 1 and len(capitals) >= len(content_words(statement)) - 1
-    if section == "experience" and is_short and is_in_title_case and not re.search(r"\d", statement):
+    if (
+        section == "experience"
+        and is_short
+        and is_in_title_case
+        and not re.search(r"\d", statement)
+    ):
         yield Claim("title", statement, statement)
 
 
 def _degree_claims(statement: str, section: str) -> Iterator[Claim]:
     """Degrees with their subject; context: the level."""
     is_education = section == "education" or _EDUCATION_LABEL.match(statement)
-    for clause in re.split(r"[;|,]|\s-\s", statement):
-        level = _degree_level(clause)
+    for clause in _CLAUSE_END.split(statement):
+        level = degree_level(clause)
         if level and (is_education or level not in ("vocational", "certificate", "school")):
             value = clause.strip(" .-*#") if is_education else level
             yield Claim("degree", value, statement, level)
 
 
-def _degree_level(clause: str) -> str:
+def degree_level(clause: str) -> str:
+    """The level (of DEGREE_ORDER) of the first degree that a clause names, or ""."""
     match = _DEGREE.search(clause)
     if match:
         return match.lastgroup
@@ -271,89 +284,125 @@ def _name_claims(statement: str) -> Iterator[Claim]:
 # ---------------------------------------------------------------------
 
 
-class _Evidence:
-    """What an original resume states, indexed; `supports` answers for one claim.
+class Evidence:
+    """What an original resume states, indexed to compare several edits with it.
 
-    Each answer is kept: a text of many pages repeats its claims.
+    What the original literally claims is supported, whatever the rules make of it.
     """
 
     def __init__(self, text: str):
         self.text = plain(text).lower()
         self.lines = split_lines(text)
         self.words = set(tokens(text))
-        self.parts = [tuple(part) for part in dict.fromkeys(map(tuple, text_parts(text)))]
-        self.parts_by_word = _positions(self.parts)
-        self.rows = defaultdict(list)
+        self.claims = set(find_claims(text))
         self.all_rows = dated_rows(self.lines)
+        self.rows = defaultdict(list)
         for row in self.all_rows:
             self.rows[row.start[:4], row.end[:4]].append(row)
-        self.statements = [part for line in self.lines for part in statements(line.text)]
-        self.phrases = defaultdict(set)
+        self.statements = list(
+            dict.fromkeys(part for line in self.lines for part in statements(line.text))
+        )
+        self.statement_of_part = {}
+        for statement in self.statements:
+            for part in text_parts(_DENIED.sub("", statement)):
+                self.statement_of_part.setdefault(tuple(part), statement)
+        self.parts = list(self.statement_of_part)
+        self.parts_by_word = _positions(self.parts)
+        self.words_of_statements = [frozenset(tokens(part)) for part in self.statements]
+        self.phrases = defaultdict(dict)  # skill name -> tokens of a phrase -> its statement
         self.levels = defaultdict(list)
         self.years = set()
         self.words_by_number = defaultdict(set)
-        self.single_items = set()
-        self._read_statements()
-        self.answers: dict[tuple[str, str, str, str], bool] = {}
+        self.single_letters = {}  # an item of one letter -> its statement
+        for statement in self.statements:
+            self._read(statement)
+        self.answers: dict[tuple[str, ...], bool] = {}  # long texts repeat their claims
 
-    def _read_statements(self) -> None:
-        for statement in dict.fromkeys(self.statements):
-            for phrase, skill in _graph_phrases(statement):
-                self.phrases[skill].add(phrase)
-            level_of_clause = [
-                _degree_level(clause) for clause in re.split(r"[;|,]|\s-\s", statement)
-            ]
-            for level in filter(None, level_of_clause):
-                self.levels[level].append(frozenset(tokens(statement)))
-            for claim in _number_claims(statement):
-                if claim.kind == "years":
-                    self.years.add(claim.value)
-                else:
-                    self.words_by_number[claim.value].update(content_words(statement))
-            for item in list_items(statement):
-                for piece in (item, *split_at_and(item)):
-                    core = skill_core(piece)
-                    if len(core) == 1:
-                        self.single_items.add(core[0])
+    def _read(self, statement: str) -> None:
+        for phrase, skill in _graph_phrases(_DENIED.sub("", statement)):
+            self.phrases[skill][tuple(tokens(phrase))] = statement
+        for clause in _CLAUSE_END.split(statement):
+            self.levels[degree_level(clause)].append(frozenset(tokens(statement)))
+        for claim in _number_claims(statement):
+            if claim.kind == "years":
+                self.years.add(claim.value)
+            else:
+                self.words_by_number[claim.value].update(content_words(statement))
+        for item in list_items(statement):
+            for piece in (item, *split_at_and(item)):
+                core = "".join(skill_core(piece))
+                if len(core) == 1:
+                    self.single_letters[core] = statement
+
+    def unsupported(self, edited: str) -> list[Claim]:
+        """See `unsupported_claims`."""
+        told: dict[str, set[str]] = defaultdict(set)
+        found = []
+        for claim in find_claims(edited):
+            is_supported = self.supports(claim)
+            if not is_supported:
+                found.append(claim)
+            if not is_supported or claim.kind == "skill":  # its words were judged with it
+                told[claim.quote].update(tokens(claim.value) if claim.kind not in _DETAILS else ())
+        return [
+            claim
+            for claim in found
+            if claim.kind not in _DETAILS or not told[claim.quote].issuperset(tokens(claim.value))
+        ]
 
     def supports(self, claim: Claim) -> bool:
         """Whether the original states the fact."""
-        by_statement = claim.quote if claim.kind in ("number", "title", "dates") else ""
-        key = (claim.kind, claim.value, claim.context, by_statement)
+        if claim in self.claims:
+            return True
+        statement = claim.quote if claim.kind == "number" else ""
+        key = (claim.kind, claim.value, claim.context, statement)
         if key not in self.answers:
             self.answers[key] = getattr(self, f"_supports_{claim.kind}")(claim)
         return self.answers[key]
 
     def _supports_skill(self, claim: Claim) -> bool:
-        if self._states_skill(claim.value):
+        if self.quote_of_skill(claim.value):
             return True
         pieces = split_at_and(claim.value)
-        return len(pieces) > 1 and all(self._states_skill(piece) for piece in pieces)
+        return len(pieces) > 1 and all(self.quote_of_skill(piece) for piece in pieces)
 
-    def _states_skill(self, skill: str) -> bool:
+    def quote_of_skill(self, skill: str) -> str:
+        """The statement of the original that states a skill, or ""."""
         core = tuple(skill_core(skill)) or tuple(tokens(skill))
+        if not core:
+            return ""
         if len(core) == 1 and len(core[0]) == 1:  # the C of "John C. Smith" is no language
-            return core[0] in self.single_items
-        if self._states_phrase(core):
-            return True
+            return self.single_letters.get(core[0], "")
+        return self._quote_of_words(core) or self.quote_of_alias(skill)
+
+    def _quote_of_words(self, words: tuple[str, ...]) -> str:
+        """The part of the original that holds the words close together, in any order."""
+        needed = set(content_words(" ".join(words))) or set(words)
+        places = {word: self._places_of(word) for word in needed}
+        rarest = min(places.values(), key=len)
+        for at in rarest:
+            part = self.parts[at]
+            if _smallest_window(part, needed) <= len(words) + MAX_GAP:
+                return self.statement_of_part[part]
+        return ""
+
+    def _places_of(self, word: str) -> list[int]:
+        """The parts that hold a word or a verb that means it."""
+        places = self.parts_by_word.get(word, [])
+        for root in roots_of_noun(word):
+            places = [*places, *self.parts_by_word.get(_VERB + root, [])]
+        return places
+
+    def quote_of_alias(self, skill: str) -> str:
+        """The statement that names a skill by a phrase that the graph knows for it, or ""."""
+        core = tuple(skill_core(skill))
         name = _skill_names().get(core)
         if name is not None:
-            return bool(self.phrases[name])
-        alias_of = _skill_aliases().get(core)
-        return alias_of is not None and any(
-            _is_acronym(core, phrase.split()) for phrase in self.phrases[alias_of]
-        )
-
-    def _states_phrase(self, words: tuple[str, ...]) -> bool:
-        """Whether one part of the original holds the words close together, in any order."""
-        needed = {word for word in content_words(" ".join(words))} or set(words)
-        if not needed <= self.words:
-            return False
-        rarest = min(needed, key=lambda word: len(self.parts_by_word[word]))
-        return any(
-            _smallest_window(self.parts[at], needed) <= len(words) + MAX_GAP
-            for at in self.parts_by_word[rarest]
-        )
+            return next(iter(self.phrases[name].values()), "")
+        for phrase, statement in self.phrases[_skill_phrases().get(core)].items():
+            if phrase == core or _is_acronym(core, phrase):
+                return statement
+        return ""
 
     def _supports_title(self, claim: Claim) -> bool:
         needed = set(content_words(claim.value))
@@ -385,7 +434,7 @@ class _Evidence:
     def _one_part_has(self, needed: set[str]) -> bool:
         if not needed <= self.words:
             return False
-        return any(needed <= set(tokens(statement)) for statement in self.statements)
+        return any(needed <= words for words in self.words_of_statements)
 
     def _supports_years(self, claim: Claim) -> bool:
         return claim.value in self.years
@@ -408,22 +457,33 @@ class _Evidence:
 
 
 def _positions(parts: list[tuple[str, ...]]) -> dict[str, list[int]]:
+    """Word, or root of a verb behind _VERB -> the parts that hold it."""
     positions = defaultdict(list)
     for at, part in enumerate(parts):
-        for word in set(part):
-            positions[word].append(at)
+        for key in {key for word in part for key in _keys(word)}:
+            positions[key].append(at)
     return positions
+
+
+def _keys(word: str) -> list[str]:
+    root = root_of_verb(word)
+    return [word, _VERB + root] if root else [word]
 
 
 def _smallest_window(words: tuple[str, ...], needed: set[str]) -> float:
     """The length of the shortest run of words that holds all the needed ones; inf where none does."""
+    meant_by = {}
+    for word in needed:
+        for key in (word, *(_VERB + root for root in roots_of_noun(word))):
+            meant_by[key] = word
     last: dict[str, int] = {}
     shortest = float("inf")
     for position, word in enumerate(words):
-        if word in needed:
-            last[word] = position
-            if len(last) == len(needed):
-                shortest = min(shortest, position - min(last.values()) + 1)
+        for key in _keys(word):
+            if key in meant_by:
+                last[meant_by[key]] = position
+        if len(last) == len(needed):
+            shortest = min(shortest, position - min(last.values()) + 1)
     return shortest
 
 
@@ -462,6 +522,12 @@ def _skill_matcher() -> PhraseMatcher:
     return _ResumePhrases(meanings)
 
 
+def graph_skill(phrase: str) -> str:
+    """The name of the graph's skill that a phrase names, by its name or an alias; "" of others."""
+    words = tuple(tokens(phrase))
+    return _skill_names().get(words) or _skill_phrases().get(words, "")
+
+
 @cache
 def _skill_names() -> dict[tuple[str, ...], str]:
     """Tokens of a skill's name -> the name."""
@@ -469,10 +535,10 @@ def _skill_names() -> dict[tuple[str, ...], str]:
 
 
 @cache
-def _skill_aliases() -> dict[tuple[str, ...], str]:
-    """Tokens of a skill's alias -> the skill's name."""
-    aliases = {}
+def _skill_phrases() -> dict[tuple[str, ...], str]:
+    """Tokens of an alias or an evidence phrase -> the skill's name."""
+    phrases = {}
     for skill in load_graph("seen").skills.values():
-        for alias in skill.aliases:
-            aliases[tuple(tokens(alias))] = skill.name
-    return aliases
+        for phrase in (*skill.aliases, *skill.evidence):
+            phrases[tuple(tokens(phrase))] = skill.name
+    return phrases

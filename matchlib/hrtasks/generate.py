@@ -32,8 +32,9 @@ from matchlib.hrtasks.validate import (
     Expected,
     GraphFinder,
     Rejection,
+    content_fault,
     copied_from,
-    why_rejected,
+    form_fault,
 )
 from matchlib.language.factory import language_model_from
 from matchlib.language.llm import Answer, Budget, LanguageModel, Prompt, Sampling
@@ -61,6 +62,8 @@ FACT_WORDS = 400
 TEMPERATURE = 0.7
 """Of a language model's answers: at 0 the documents of one occupation come out alike."""
 ANSWER_TOKENS = 700
+JOB, MATCHED, UNMATCHED = TEXT_KEYS
+COMPARED = ((MATCHED, JOB), (UNMATCHED, JOB), (UNMATCHED, MATCHED))
 TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
     "seen": {
         "skills": ("## Skills", "## Key skills"),
@@ -544,19 +547,21 @@ def generate_triples(
 def check_triple(
     context: Context, answers: dict[str, Answer], finder: GraphFinder
 ) -> tuple[str, Rejection] | None:
-    """The first document that cannot be used, and why; None if all three can."""
-    for document, expected in expectations(context).items():
-        if rejection := why_rejected(answers[document], expected, finder):
+    """The first document that cannot be used, and why; None if all three can.
+
+    Form is checked first, then copies, then contents, since a copy lacks what it should say, too.
+    """
+    for document, answer in answers.items():
+        if rejection := form_fault(answer):
             return document, rejection
-    job, matched, unmatched = (answers[document].text for document in TEXT_KEYS)
-    for document, text, other in (
-        (TEXT_KEYS[1], matched, job),
-        (TEXT_KEYS[2], unmatched, job),
-        (TEXT_KEYS[2], unmatched, matched),
-    ):
-        similarity = copied_from(text, other)
+    texts = {document: answer.text for document, answer in answers.items()}
+    for document, other in COMPARED:
+        similarity = copied_from(texts[document], texts[other])
         if similarity >= COPY_SIMILARITY:
-            return document, Rejection("copied", f"similarity {similarity:.2f}")
+            return document, Rejection("copied", f"{similarity:.0%} of {other}")
+    for document, expected in expectations(context).items():
+        if rejection := content_fault(texts[document], expected, finder):
+            return document, rejection
     return None
 
 

@@ -13,7 +13,13 @@ from random import Random
 
 from matchlib.hrtasks.resume_parts import Line, split_lines
 
-EMPLOYERS = ("Norvik Systems", "Calder & Voss Ltd", "Tamarin Logistics", "Hollin Group", "Quelt GmbH")
+EMPLOYERS = (
+    "Norvik Systems",
+    "Calder & Voss Ltd",
+    "Tamarin Logistics",
+    "Hollin Group",
+    "Quelt GmbH",
+)
 METRICS = (
     "cut costs by {n}%",
     "raised sales by {n} percent",
@@ -165,7 +171,9 @@ def _changed_employer(resume: str, donors: Donors, rng: Random) -> str | None:
     lines = [line for line in _experience_lines(resume) if _RANGE.search(line.text)]
     if not lines:
         lines = _experience_lines(resume)
-        return _replaced(resume, lines[0], f"{lines[0].text}\nEmployer: {employer}") if lines else None
+        return (
+            _replaced(resume, lines[0], f"{lines[0].text}\nEmployer: {employer}") if lines else None
+        )
     line = rng.choice(lines)
     dates = _RANGE.search(line.text)
     before = line.text[: dates.start()].rstrip(" (,")
@@ -214,9 +222,7 @@ def _changed_contact(resume: str, donors: Donors, rng: Random) -> str | None:
 
 def _experience_lines(resume: str) -> list[Line]:
     return [
-        line
-        for line in split_lines(resume)
-        if line.section == "experience" and not line.is_heading
+        line for line in split_lines(resume) if line.section == "experience" and not line.is_heading
     ]
 
 

@@ -16,6 +16,16 @@ from matchlib.data.normal import plain
 SECTION_WORDS = {
     "skills": {
         *("skill", "skills", "competencies", "competences", "technologies", "tools", "strengths"),
+        *(
+            "requirements",
+            "must",
+            "nice",
+            "plus",
+            "bring",
+            "desirable",
+            "requisitos",
+            "anforderungen",
+        ),
         *("expertise", "abilities", "habilidades", "competencias", "compétences", "kenntnisse"),
     },
     "experience": {
@@ -33,30 +43,47 @@ SECTION_WORDS = {
         *("achievements", "volunteering", "responsibilities", "duties", "overview", "licences"),
     },
 }
-"""Words of headings, by the section that they open; the first section with such a word is meant."""
+"""Words of headings, by the section that they open; the first section with such a word is meant.
+A job's requirements are its skills, unless their heading names another section ("Required
+experience")."""
 HEADING_FILLERS = frozenset(
-    "a an and & of the my our key core technical professional personal work job relevant additional "
-    "background set summary what i".split()
+    re.findall(
+        r"\S+",
+        """
+        a an and & of the my our key core technical professional personal work job relevant additional
+        background set what i required preferred desired essential minimum to have you we need needed
+        """,
+    )
 )
 MAX_HEADING_WORDS = 4
 STOP_WORDS = frozenset(
-    "a an and are as at be been by for from had has have held i in into is it its me my of on or our "
-    "out over per so such than that the their them these they this those through to under until up "
-    "using via was we were where which while who with within without would you your also all any "
-    "both each etc between during since till including".split()
+    re.findall(
+        r"\S+",
+        """
+        a an and are as at be been by for from had has have held i in into is it its me my of on or our
+        out over per so such than that the their them these they this those through to under until up
+        using via was we were where which while who with within without would you your also all any
+        both each etc between during since till including
+        """,
+    )
 )
 WRAPPERS = frozenset(
-    "ability able abilities adept advanced background basic capable capability capacity certified "
-    "command competence competency competent comprehensive conversant deep demonstrated depth "
-    "developed effective efficient excellent exceptional experience experienced expert expertise "
-    "expertly extensive familiar familiarity fluency fluent good grasp great hands hand high highly "
-    "intermediate know knowledge knowledgeable level outstanding practical primary professional "
-    "proficiency proficient proven skill skilled skillful skills solid sound specialised specialized "
-    "strong superior thorough understanding use used user versed very well working years year "
-    "beginner native secondary".split()
+    re.findall(
+        r"\S+",
+        """
+        ability able abilities adept advanced background basic capable capability capacity certified
+        command competence competency competent comprehensive conversant deep demonstrated depth
+        developed effective efficient excellent exceptional experience experienced expert expertise
+        expertly extensive familiar familiarity fluency fluent good grasp great hands hand high highly
+        intermediate know knowledge knowledgeable level outstanding practical primary professional
+        proficiency proficient proven skill skilled skillful skills solid sound specialised specialized
+        strong superior thorough understanding use used user versed very well working years year
+        beginner native secondary
+        """,
+    )
 )
 """Words around a skill that say how well it is known, not what it is."""
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MAX_ITEM_WORDS = 6
 """Words, at most, of an item that is a skill's name; a longer one is a statement."""
 
@@ -66,7 +93,7 @@ _MARKS = re.compile(r"^[\s#*•·–—\-_>|:]+|[\s*•–—\-_:|]+$|\s#+$")
 _NUMBERING = re.compile(r"^\(?\d{1,2}[.)](?=\s|[A-Z])\s*")
 _PART_END = re.compile(r"[,;•|()\[\]\t\n]|[.!?](?=\s|$)")
 _ITEM_END = re.compile(r"[,;•|\t]|\s/\s")
-_AND = re.compile(r"\s+(?:and|or|&)\s+|\s*/\s*|\s*&\s*")
+_AND = re.compile(r"\s+(?:and|or|&)\s+|\s*/\s*")  # R&D is one word
 _LABEL = re.compile(r"^([^:.;,]{1,40}):\s+(?=\S)")
 _PARENTHESIS = re.compile(r"\(([^()]{1,80})\)")
 _YEAR = r"(?:19|20)\d\d"
@@ -126,7 +153,12 @@ class DatedRow:
 
 def tokens(text: str) -> list[str]:
     """Lower-case words without the plural's ending; C, C++ and C# are three words."""
-    return [_singular(word) for word in _TOKEN.findall(plain(text).lower())]
+    return [_singular(word.lower()) for word in _TOKEN.findall(plain(text))]
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each of the tokens of a text that is in plain form."""
+    return [match.span() for match in _TOKEN.finditer(text)]
 
 
 def content_words(text: str) -> list[str]:
@@ -142,6 +174,25 @@ def _singular(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word
+
+
+def root_of_verb(word: str) -> str:
+    """The root of a verb's form in -ed or -ing ("managed", "managing": "manag"), "" of other words.
+
+    Forms without an ending have none: an account or a market is no accounting or marketing.
+    """
+    match = re.fullmatch(r"(\w{4,})(?:ed|ing)", word)
+    return match[1] if match else ""
+
+
+def roots_of_noun(word: str) -> list[str]:
+    """The roots of the verbs that a noun in -ing, -ion or -ment names the action of ("automation":
+    "automat")."""
+    return [
+        match[1]
+        for ending in ("ing", "ion", "ation", "e?ment")
+        if (match := re.fullmatch(rf"(\w{{4,}}?){ending}", word))
+    ]
 
 
 _STOPS = frozenset(_singular(word) for word in STOP_WORDS)
@@ -178,10 +229,10 @@ def section_of_heading(line: str) -> str:
     known = set().union(*SECTION_WORDS.values())
     if not known.union(HEADING_FILLERS).issuperset(words) or known.isdisjoint(words):
         return ""
-    for section, section_words in SECTION_WORDS.items():
-        if not section_words.isdisjoint(words):
-            return section
-    return ""
+    is_named = {name: not its.isdisjoint(words) for name, its in SECTION_WORDS.items()}
+    if is_named["experience"] and "skills" not in words:  # "Required experience"
+        return "experience"
+    return next(name for name in SECTION_WORDS if is_named[name])
 
 
 def statements(line: str) -> list[str]:
@@ -191,7 +242,7 @@ def statements(line: str) -> list[str]:
 
 
 def text_parts(text: str) -> Iterator[list[str]]:
-    """Tokens between commas, semicolons, brackets and ends of sentences or lines; with and without
+    """Tokens between commas, semicolons, brackets and ends of sentences or lines, with and without
     what stands in brackets."""
     text = plain(text)
     versions = [text]
@@ -231,13 +282,22 @@ def _items_of(statement: str) -> list[str]:
 def skill_core(item: str) -> list[str]:
     """The tokens of a skill without words that say how well it is known: "Competent in Windows" and
     "Windows (primary)" are both ["window"]."""
-    core = tokens(_PARENTHESIS.sub(" ", item))
+    return tokens(skill_name(item))
+
+
+def skill_name(item: str) -> str:
+    """The name of a skill as written, without brackets and words that say how well it is known."""
+    text = re.sub(r"\s{2,}", " ", _PARENTHESIS.sub(" ", plain(item)))
     around = _STOPS | _WRAPPING
-    while core and core[0] in around:
-        core = core[1:]
-    while core and core[-1] in around:
-        core = core[:-1]
-    return core
+    spans = token_spans(text)
+    while spans and _singular(text[slice(*spans[0])].lower()) in around:
+        spans = spans[1:]
+    while spans and _singular(text[slice(*spans[-1])].lower()) in around:
+        spans = spans[:-1]
+    if not spans:
+        return ""
+    start = spans[0][0]
+    return text[start - (text[start - 1 : start] == ".") : spans[-1][1]]  # the dot of .NET
 
 
 def split_at_and(item: str) -> list[str]:

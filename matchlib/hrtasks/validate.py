@@ -1,4 +1,8 @@
-"""Why a written document is not used: checks of form, and of what it must and must not say."""
+"""Why a written document is not used: checks of form, and of what it must and must not say.
+
+The checks are of words: a skill in words that the graph does not have counts as absent, and one
+that is denied ("no Java yet") as present. Either way the triple is rejected, not kept by mistake.
+"""
 
 from __future__ import annotations
 
@@ -179,11 +183,6 @@ def _is_joined(text: str, start: int, end: int) -> bool:
     return bool(before or after)
 
 
-def why_rejected(answer: Answer, expected: Expected, finder: GraphFinder) -> Rejection | None:
-    """The first reason not to use one document, None if there is none."""
-    return form_fault(answer) or content_fault(answer.text, expected, finder)
-
-
 def form_fault(answer: Answer) -> Rejection | None:
     """What is wrong with an answer whatever it should say: no text, no prose, no English."""
     if answer.problem:
@@ -257,7 +256,10 @@ def _states_time(text: str, position: Position, states_periods: bool) -> bool:
         period = rf"\b{position.start}\s*(?:-|–|—|to|until)\s*{position.end}\b"
         return bool(re.search(period, plain(text)))
     names = [word for word, n in NUMBER_WORDS.items() if n == position.years]
-    return bool(re.search(rf"(?i)\b(?:{'|'.join([str(position.years), *names])})\b", text))
+    number = "|".join([str(position.years), *names])
+    # "3+ years", "three (3) years", "3 or more years"
+    years = rf"(?i)\b(?:{number})\b\W{{0,3}}(?:\(\d+\)\s*)?(?:or more |plus )?(?:years?|yrs?)\b"
+    return bool(re.search(years, text))
 
 
 def copied_from(text: str, other: str) -> float:
