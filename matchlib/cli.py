@@ -1,4 +1,4 @@
-"""The command line: matchlib run | sweep | verify | report | check | rank."""
+"""The command line: matchlib run | sweep | verify | report | check | rank | edit."""
 
 from __future__ import annotations
 
@@ -184,6 +184,28 @@ def check(params: ParamsFile) -> None:
 
 
 app.command()(rank)
+
+
+@app.command()
+def edit(
+    job: Annotated[Path, typer.Option(help="one document: .txt .md .html .pdf .docx")],
+    resume: Annotated[Path, typer.Option(help="the same")],
+    out: Annotated[Path, typer.Option(help="HTML page to write")],
+    model: Annotated[str, typer.Option(help="not used yet: the editor only selects")] = "",
+    encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "",
+) -> None:
+    """Fit a resume to a job without adding a fact; the page shows each change, its evidence and
+    what is missing."""
+    from matchlib.ranking.edit_command import edit_command
+    from matchlib.reports.page import write_page
+
+    content = edit_command(job=job, resume=resume, out=out, model=model, encoding=encoding)
+    write_page(out, "edit.html.j2", **content)
+    for note in content["notes"]:
+        typer.echo(f"read in part: {note}", err=True)
+    typer.echo(
+        f"{out}: {len(content['changes'])} changes, {len(content['missing'])} demands of the job missing"
+    )
 
 
 if __name__ == "__main__":

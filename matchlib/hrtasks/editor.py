@@ -253,7 +253,7 @@ def _item_order(text: str, *, skills: list[str]) -> _Proposal | None:
     if not before:
         return None
     reason = "skills that the job asks for come first"
-    change = Change("reorder_items", "\n".join(before), "\n".join(after), reason, before[0])
+    change = Change("reorder_items", "\n".join(before), "\n".join(after), reason, after[0])
     return _Proposal(change, edited)
 
 
@@ -292,7 +292,7 @@ def _line_order(text: str, *, skills: list[str]) -> _Proposal | None:
         "\n".join(line.text for line in listed),
         "\n".join(lines[line.number] for line in listed),
         "lines of skills that name most of what the job asks for come first",
-        listed[0].text,
+        ordered[0],
     )
     return _Proposal(change, "\n".join(lines))
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "analysis": {"data", "stats", "retrieval", "language", "learning", "extraction"},
     "ranking": {
         *("data", "documents", "retrieval", "learning", "extraction", "analysis", "talent"),
-        *("outputs", "stage"),
+        *("hrtasks", "outputs", "stage"),
     },
     "reports": {"manifest"},
 }
