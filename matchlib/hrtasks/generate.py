@@ -22,12 +22,11 @@ from matchlib.data.market.config import CITIES, MarketConfig
 from matchlib.data.market.wording import SLOTS, Wording
 from matchlib.data.schema import DataError
 from matchlib.data.skills import DEGREES, LEVELS, Graph, Occupation
-from matchlib.data.splits import duplicate_groups
+from matchlib.data.splits import JACCARD, duplicate_groups
 from matchlib.extraction.facts import LEVEL_BOUNDARIES
 from matchlib.hrtasks.graph_files import WORDINGS, graphs_from
 from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, ExperienceFilter, Position
 from matchlib.hrtasks.validate import (
-    COPY_SIMILARITY,
     REASONS,
     Expected,
     GraphFinder,
@@ -63,7 +62,9 @@ TEMPERATURE = 0.7
 """Of a language model's answers: at 0 the documents of one occupation come out alike."""
 ANSWER_TOKENS = 700
 JOB, MATCHED, UNMATCHED = TEXT_KEYS
-COMPARED = ((MATCHED, JOB), (UNMATCHED, JOB), (UNMATCHED, MATCHED))
+COMPARED = ((MATCHED, JOB, JACCARD), (UNMATCHED, JOB, JACCARD), (UNMATCHED, MATCHED, 1.0))
+"""Document, other document, and the similarity from which the first is a copy of it: two resumes
+from one context may differ in one skill, so only equal ones are copies."""
 TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
     "seen": {
         "skills": ("## Skills", "## Key skills"),
@@ -555,9 +556,9 @@ def check_triple(
         if rejection := form_fault(answer):
             return document, rejection
     texts = {document: answer.text for document, answer in answers.items()}
-    for document, other in COMPARED:
+    for document, other, limit in COMPARED:
         similarity = copied_from(texts[document], texts[other])
-        if similarity >= COPY_SIMILARITY:
+        if similarity >= limit:
             return document, Rejection("copied", f"{similarity:.0%} of {other}")
     for document, expected in expectations(context).items():
         if rejection := content_fault(texts[document], expected, finder):

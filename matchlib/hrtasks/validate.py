@@ -40,9 +40,6 @@ REASONS = {
 }
 """Machine key of a rejection -> sentence, in the order of the checks."""
 MIN_WORDS = 30
-COPY_SIMILARITY = 0.95
-"""Least Jaccard similarity of word triples at which two documents of a triple are copies. Higher
-than for near duplicates: two resumes from one context differ in as little as one skill."""
 COPIED_RUN = 12
 """Consecutive words of the instructions that a document does not hold by chance."""
 MAX_OTHER_SCRIPT = 0.2
