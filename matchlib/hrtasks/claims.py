@@ -321,8 +321,9 @@ class Evidence:
     def _read(self, statement: str) -> None:
         for phrase, skill in _graph_phrases(_DENIED.sub("", statement)):
             self.phrases[skill][tuple(tokens(phrase))] = statement
-        for clause in _CLAUSE_END.split(statement):
-            self.levels[degree_level(clause)].append(frozenset(tokens(statement)))
+        words = frozenset(tokens(statement))
+        for level in {degree_level(clause) for clause in _CLAUSE_END.split(statement)}:
+            self.levels[level].append(words)
         for claim in _number_claims(statement):
             if claim.kind == "years":
                 self.years.add(claim.value)

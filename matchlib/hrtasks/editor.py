@@ -337,7 +337,7 @@ def _blocks(text: str) -> list[_Block]:
     lines = text.splitlines()
     starts = [heading.number for heading in headings]
     blocks = [_Block("header", "", "\n".join(lines[: starts[0] if starts else len(lines)]))]
-    for heading, end in zip(headings, [*starts[1:], len(lines)], strict=True):
+    for heading, end in zip(headings, [*starts, len(lines)][1:], strict=True):
         body = "\n".join(lines[heading.number : end])
         blocks.append(_Block(heading.section, heading.text, body))
     return blocks

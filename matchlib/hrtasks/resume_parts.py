@@ -196,7 +196,7 @@ def roots_of_noun(word: str) -> list[str]:
 
 
 _STOPS = frozenset(_singular(word) for word in STOP_WORDS)
-_WRAPPING = frozenset(_singular(word) for word in WRAPPERS)
+_AROUND = _STOPS | frozenset(_singular(word) for word in WRAPPERS)
 
 
 def _strip(text: str) -> str:
@@ -288,16 +288,14 @@ def skill_core(item: str) -> list[str]:
 def skill_name(item: str) -> str:
     """The name of a skill as written, without brackets and words that say how well it is known."""
     text = re.sub(r"\s{2,}", " ", _PARENTHESIS.sub(" ", plain(item)))
-    around = _STOPS | _WRAPPING
     spans = token_spans(text)
-    while spans and _singular(text[slice(*spans[0])].lower()) in around:
-        spans = spans[1:]
-    while spans and _singular(text[slice(*spans[-1])].lower()) in around:
-        spans = spans[:-1]
-    if not spans:
+    is_core = [_singular(text[start:end].lower()) not in _AROUND for start, end in spans]
+    if True not in is_core:
         return ""
-    start = spans[0][0]
-    return text[start - (text[start - 1 : start] == ".") : spans[-1][1]]  # the dot of .NET
+    first = is_core.index(True)
+    last = len(spans) - 1 - is_core[::-1].index(True)
+    start = spans[first][0]
+    return text[start - (text[start - 1 : start] == ".") : spans[last][1]]  # the dot of .NET
 
 
 def split_at_and(item: str) -> list[str]:

@@ -19,7 +19,7 @@ from matchlib.data.normal import plain
 from matchlib.data.skills import Graph
 from matchlib.data.splits import shingles
 from matchlib.data.words import words
-from matchlib.extraction.facts import NUMBER_WORDS, PhraseMatch, PhraseMatcher
+from matchlib.extraction.facts import NUMBER_WORDS
 from matchlib.hrtasks.rjdb_rows import Position
 from matchlib.language.llm import Answer
 from matchlib.language.prompts import TEMPLATES
@@ -105,17 +105,17 @@ class GraphFinder:
 
     def __init__(self, graphs: Iterable[Graph]):
         self._short: set[str] = set()
-        ids_of_phrase: dict[str, set[str]] = {}
+        self._ids: dict[tuple[str, ...], set[str]] = {}
         for graph in graphs:
             for id, phrase in _phrases(graph):
-                tokens = [_singular(token.lower()) for token in _TOKEN.findall(plain(phrase))]
-                if not tokens:
-                    continue
-                ids_of_phrase.setdefault(" ".join(tokens), set()).add(id)
+                tokens = tuple(_singular(token.lower()) for token in _TOKEN.findall(plain(phrase)))
+                self._ids.setdefault(tokens, set()).add(id)
                 if len(phrase) <= MAX_GUARDED_CHARACTERS:
                     self._short.add(phrase)
-        meanings = [(phrase, "\n".join(ids)) for phrase, ids in ids_of_phrase.items()]
-        self._matcher = _OverlappingMatcher(meanings)
+        lengths: dict[str, set[int]] = {}
+        for tokens in filter(None, self._ids):
+            lengths.setdefault(tokens[0], set()).add(len(tokens))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
     def find(self, text: str) -> dict[str, str]:
         """id -> the words of the first mention, of all skills and occupations in a text."""
@@ -123,37 +123,33 @@ class GraphFinder:
         spans = [token.span() for token in _TOKEN.finditer(text)]
         tokens = [_singular(text[start:end].lower()) for start, end in spans]
         found: dict[str, str] = {}
-        for match in self._matches(tokens, spans, text):
-            quote = text[spans[match.start][0] : spans[match.end - 1][1]]
-            for id in match.value.split("\n"):
-                found.setdefault(id, quote)
+        last = 0
+        for first in range(len(tokens)):
+            end_token = self._longest(tokens, first)
+            if end_token <= last:
+                continue  # no phrase, or one inside a longer one
+            last = end_token
+            start, end = spans[first][0], spans[end_token - 1][1]
+            if self._is_whole(text, start, end):
+                for id in self._ids[tuple(tokens[first:end_token])]:
+                    found.setdefault(id, text[start:end])
         return found
 
-    def _matches(
-        self, tokens: list[str], spans: list[tuple[int, int]], text: str
-    ) -> Iterator[PhraseMatch]:
-        for match in self._matcher.find(tokens):
-            start = spans[match.start][0]
-            end = spans[match.end - 1][1]
-            if text[end : end + 1] in ("+", "#"):
-                continue
-            is_short = end - start <= MAX_GUARDED_CHARACTERS
-            if is_short and (text[start:end] not in self._short or _is_joined(text, start, end)):
-                continue
-            yield match
+    def _longest(self, tokens: list[str], first: int) -> int:
+        """The end of the longest phrase that begins at a token, 0 if there is none."""
+        for length in self._lengths.get(tokens[first], ()):
+            end = first + length
+            if end <= len(tokens) and tuple(tokens[first:end]) in self._ids:
+                return end
+        return 0
 
-
-class _OverlappingMatcher(PhraseMatcher):
-    """Finds phrases that overlap, but none inside a longer one."""
-
-    def find(self, tokens: list[str]) -> list[PhraseMatch]:
-        """The longest phrase at each token, unless an earlier one ends behind it."""
-        matches: list[PhraseMatch] = []
-        for position in range(len(tokens)):
-            match = self._match_at(tokens, position)
-            if match and (not matches or match.end > matches[-1].end):
-                matches.append(match)
-        return matches
+    def _is_whole(self, text: str, start: int, end: int) -> bool:
+        """Whether text[start:end] is a name of its own, not a part of one such as C++ or R&D."""
+        if text[end : end + 1] in ("+", "#"):
+            return False
+        if end - start > MAX_GUARDED_CHARACTERS:
+            return True
+        return text[start:end] in self._short and not _is_joined(text, start, end)
 
 
 def _phrases(graph: Graph) -> Iterator[tuple[str, str]]:
