@@ -1,0 +1,276 @@
+"""The matcher: does a resume meet what a job demands? A probability, from named features.
+
+Features are compared with bins of the training rows, and a logistic regression adds them up; it
+needs no seed, and its probabilities are calibrated in the large by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer
+
+from matchlib.data.schema import DataError
+from matchlib.data.words import words
+from matchlib.hrtasks.facts import FEATURES, DemandedSkill, JobFacts, pair_features
+from matchlib.hrtasks.phrases import PhraseClassifier
+from matchlib.hrtasks.rjdb_rows import HrRow
+from matchlib.stats import auc_parts, mean_interval, share_interval
+
+N_BINS = 8
+MIN_PROBABILITY = 0.03
+"""Phrases that are a demanded skill with less than this are left out of the features."""
+N_FOLDS = 4
+
+
+class Matcher:
+    """A classifier of pairs with the phrase classifier that reads its jobs."""
+
+    def __init__(self, model: Pipeline, phrases: PhraseClassifier):
+        self.model = model
+        self.phrases = phrases
+
+    def predict(self, jobs: Sequence[str], resumes: Sequence[str]) -> np.ndarray:
+        """(n,) probability that each resume meets its job's demands."""
+        facts = job_facts(jobs, self.phrases.find(jobs))
+        rows = [pair_features(job, resume) for job, resume in zip(facts, resumes, strict=True)]
+        return self.model.predict_proba(np.array(rows))[:, 1]
+
+    def save(self, folder: Path) -> None:
+        """Write the model (skops, which holds no code) and its phrase classifier."""
+        self.phrases.save(folder)
+        skops.io.dump(self.model, folder / "matcher.skops")
+
+    @classmethod
+    def load(cls, folder: Path) -> Matcher:
+        """Read what `save` wrote. Raises DataError where there is none."""
+        if not (folder / "matcher.skops").is_file():
+            raise DataError(f"{folder}: no matcher.skops; name a model of a stage of 08_hr_tasks")
+        return cls(skops.io.load(folder / "matcher.skops"), PhraseClassifier.load(folder))
+
+    def weights(self) -> pd.DataFrame:
+        """What each feature can move: feature, and the spread of its bins' weights in log odds."""
+        bins, regression = self.model[0], self.model[1]
+        start = 0
+        rows = []
+        for name, n_bins in zip(FEATURES, bins.n_bins_, strict=True):
+            weights = regression.coef_[0, start : start + n_bins]
+            rows.append({"feature": name, "log odds": float(np.ptp(weights)), "bins": int(n_bins)})
+            start += n_bins
+        return pd.DataFrame(rows).sort_values("log odds", ascending=False, ignore_index=True)
+
+
+def job_facts(jobs: Sequence[str], found: Sequence[Sequence[DemandedSkill]]) -> list[JobFacts]:
+    """The demands of each job, with the skills that are likely enough."""
+    facts = []
+    for job, skills in zip(jobs, found, strict=True):
+        likely = [skill for skill in skills if skill.probability >= MIN_PROBABILITY]
+        facts.append(JobFacts.of(job, likely))
+    return facts
+
+
+def cross_fitted_skills(
+    jobs: Sequence[str], skills: Sequence[Sequence[str]], *, seed: int
+) -> list[list[DemandedSkill]]:
+    """The candidates of each training job by a phrase classifier that was trained on other jobs."""
+    found: list[list[DemandedSkill]] = [[] for _ in jobs]
+    for fold in range(min(N_FOLDS, len(jobs))):
+        own = [i for i in range(len(jobs)) if i % N_FOLDS == fold]
+        others = [i for i in range(len(jobs)) if i % N_FOLDS != fold]
+        phrases = PhraseClassifier.train(
+            [jobs[i] for i in others], [skills[i] for i in others], seed=seed
+        )
+        for i, of_job in zip(own, phrases.find([jobs[i] for i in own]), strict=True):
+            found[i] = of_job
+    return found
+
+
+def train_matcher(
+    rows: Sequence[HrRow],
+    skills: Sequence[Sequence[str]],
+    *,
+    seed: int,
+) -> tuple[Matcher, list[list[DemandedSkill]]]:
+    """Train on the matched and the unmatched resume of each row.
+
+    skills: of each job, the words that name them. Returns the matcher, and the demanded skills of
+    the training jobs as classifiers trained on other jobs find them. Raises DataError on fewer rows
+    than folds.
+    """
+    if len(rows) < 2 * N_FOLDS:
+        raise DataError(f"{len(rows)} training rows; a matcher needs {2 * N_FOLDS} or more")
+    jobs = [row.job for row in rows]
+    found = cross_fitted_skills(jobs, skills, seed=seed)
+    features, labels = [], []
+    for row, facts in zip(rows, job_facts(jobs, found), strict=True):
+        for resume, label in ((row.matched, 1), (row.unmatched, 0)):
+            features.append(pair_features(facts, resume))
+            labels.append(label)
+    model = make_pipeline(
+        KBinsDiscretizer(N_BINS, strategy="quantile", quantile_method="averaged_inverted_cdf"),
+        LogisticRegression(C=0.1, max_iter=2000),
+    )
+    with np.errstate(all="ignore"):
+        model.fit(np.array(features), np.array(labels))
+    phrases = PhraseClassifier.train(jobs, skills, seed=seed)
+    return Matcher(model, phrases), found
+
+
+# ---- trivial baselines, which see little
+
+
+def line_rule(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
+    """(2 n,) more lines, more likely: the share of training resumes with fewer lines that match."""
+    return _by_regression(train, test, lambda job, resume: [_n_lines(resume)])
+
+
+def years_deficit(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
+    """(2 n,) by the years that the dated rows lack of those demanded, alone."""
+
+    def deficit(job: str, resume: str) -> list[float]:
+        return list(pair_features(JobFacts.of(job, ()), resume)[[0, 3]])
+
+    return _by_regression(train, test, deficit)
+
+
+def _by_regression(train, test, numbers) -> np.ndarray:
+    x = np.array([numbers(row.job, resume) for row in train for resume in _resumes(row)])
+    y = np.tile([1, 0], len(train))
+    x_test = np.array([numbers(row.job, resume) for row in test for resume in _resumes(row)])
+    return LogisticRegression().fit(x, y).predict_proba(x_test)[:, 1]
+
+
+def resume_only(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
+    """(2 n,) TF-IDF of the resume and logistic regression: no job is read."""
+    model = make_pipeline(
+        TfidfVectorizer(tokenizer=words, lowercase=False, token_pattern=None, sublinear_tf=True),
+        LogisticRegression(C=3.0, max_iter=1000),
+    )
+    texts = [resume for row in train for resume in _resumes(row)]
+    model.fit(texts, np.tile([1, 0], len(train)))
+    return model.predict_proba([resume for row in test for resume in _resumes(row)])[:, 1]
+
+
+def hand_features(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
+    """(2 n,) gradient boosting on numbers that need no extractor: counts of lines, words and dated
+    rows, word overlap, deficits of years."""
+
+    def numbers(row: HrRow) -> list[np.ndarray]:
+        facts = JobFacts.of(row.job, ())
+        return [np.append(pair_features(facts, text), _n_lines(text)) for text in _resumes(row)]
+
+    x = np.concatenate([numbers(row) for row in train])
+    model = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0)
+    model.fit(x, np.tile([1, 0], len(train)))
+    return model.predict_proba(np.concatenate([numbers(row) for row in test]))[:, 1]
+
+
+def _resumes(row: HrRow) -> tuple[str, str]:
+    return row.matched, row.unmatched
+
+
+def _n_lines(text: str) -> int:
+    return sum(bool(line.strip()) for line in text.splitlines())
+
+
+BASELINES = {
+    "line rule": line_rule,
+    "resume only": resume_only,
+    "years deficit": years_deficit,
+    "boosting on hand features": hand_features,
+}
+
+
+# ---- judging
+
+
+def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float]]:
+    """Accuracy at .5, AUC, and how often the matched resume is above the unmatched one; the last two
+    also on rows whose matched resume has no more lines and words.
+
+    p: (2 n,) of the matched and the unmatched resume of each row. Intervals are by row.
+    """
+    label = np.tile([1, 0], len(rows))
+    row_of = np.repeat(np.arange(len(rows)), 2)
+    is_right = (p > 0.5) == label
+    first = np.where(p[::2] > p[1::2], 1.0, np.where(p[::2] == p[1::2], 0.5, 0.0))
+    not_longer = np.array([_is_not_longer(row) for row in rows])
+    both = np.repeat(not_longer, 2)
+    found = [
+        {"measure": "accuracy", **share_interval(is_right, row_of)},
+        {"measure": "AUC", **mean_interval(auc_parts(label, p), row_of, bounds=(0, 1))},
+        {"measure": "matched above unmatched", **mean_interval(first, bounds=(0, 1))},
+    ]
+    if not_longer.sum() > 1:
+        hard = f", of {int(not_longer.sum())} rows whose matched resume is not longer"
+        auc = auc_parts(label[both], p[both])
+        found += [
+            {"measure": f"AUC{hard}", **mean_interval(auc, row_of[both], bounds=(0, 1))},
+            {
+                "measure": f"matched above unmatched{hard}",
+                **mean_interval(first[not_longer], bounds=(0, 1)),
+            },
+        ]
+    return found
+
+
+def _is_not_longer(row: HrRow) -> bool:
+    n_words = [len(words(text)) for text in _resumes(row)]
+    n_lines = [_n_lines(text) for text in _resumes(row)]
+    return n_words[0] <= n_words[1] and n_lines[0] <= n_lines[1]
+
+
+def own_minus_other(
+    matcher: Matcher, rows: Sequence[HrRow], p: np.ndarray, *, seed: int
+) -> list[dict[str, float]]:
+    """How often the matched resume is above the unmatched one for its own job, minus the same for
+    another row's job: what no shortcut in the resumes can raise.
+
+    p: as in `judge_matching`, for the own jobs.
+    """
+    shift = 1 + np.random.default_rng(seed).integers(len(rows) - 1)
+    jobs = [rows[(i + shift) % len(rows)].job for i in range(len(rows))]
+    other = matcher.predict(
+        [job for job in jobs for _ in range(2)],
+        [resume for row in rows for resume in _resumes(row)],
+    )
+    parts = [
+        np.where(q[::2] > q[1::2], 1.0, np.where(q[::2] == q[1::2], 0.5, 0.0)) for q in (p, other)
+    ]
+    return [
+        {
+            "measure": "matched above unmatched, another job",
+            **mean_interval(parts[1], bounds=(0, 1)),
+        },
+        {"measure": "own job minus another job", **mean_interval(parts[0] - parts[1])},
+    ]
+
+
+def calibration_table(p: np.ndarray, label: np.ndarray, n_bins: int = 10) -> pd.DataFrame:
+    """Predicted and actual share by tenths of the predictions: predicted, actual, n."""
+    order = np.argsort(p)
+    rows = []
+    for part in np.array_split(order, n_bins):
+        if len(part):
+            rows.append({"predicted": p[part].mean(), "actual": label[part].mean(), "n": len(part)})
+    return pd.DataFrame(rows)
+
+
+def expected_calibration_error(p: np.ndarray, label: np.ndarray) -> float:
+    """Mean distance of predicted and actual share over tenths of the predictions."""
+    table = calibration_table(p, label)
+    return float(np.average((table["predicted"] - table["actual"]).abs(), weights=table["n"]))
+
+
+def matching_auc(p: np.ndarray, label: np.ndarray) -> float:
+    """AUC; NaN where all labels are alike."""
+    return float(roc_auc_score(label, p)) if len(np.unique(label)) == 2 else np.nan
