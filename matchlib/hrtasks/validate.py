@@ -117,31 +117,32 @@ class GraphFinder:
             lengths.setdefault(tokens[0], set()).add(len(tokens))
         self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
-    def find(self, text: str) -> dict[str, str]:
-        """id -> the words of the first mention, of all skills and occupations in a text."""
+    def find(self, text: str, *, nested: bool = False) -> dict[str, str]:
+        """id -> the words of the first mention, of all skills and occupations in a text.
+
+        nested: phrases inside longer ones are found, too, such as "AWS" in "AWS engineer".
+        """
         text = plain(text)
         spans = [token.span() for token in _TOKEN.finditer(text)]
         tokens = [_singular(text[start:end].lower()) for start, end in spans]
         found: dict[str, str] = {}
         last = 0
         for first in range(len(tokens)):
-            end_token = self._longest(tokens, first)
-            if end_token <= last:
-                continue  # no phrase, or one inside a longer one
-            last = end_token
-            start, end = spans[first][0], spans[end_token - 1][1]
-            if self._is_whole(text, start, end):
-                for id in self._ids[tuple(tokens[first:end_token])]:
-                    found.setdefault(id, text[start:end])
+            ends = self._ends(tokens, first)
+            if not nested:
+                ends = [end for end in ends[:1] if end > last]
+            for end_token in ends:
+                last = end_token
+                start, end = spans[first][0], spans[end_token - 1][1]
+                if self._is_whole(text, start, end):
+                    for id in self._ids[tuple(tokens[first:end_token])]:
+                        found.setdefault(id, text[start:end])
         return found
 
-    def _longest(self, tokens: list[str], first: int) -> int:
-        """The end of the longest phrase that begins at a token, 0 if there is none."""
-        for length in self._lengths.get(tokens[first], ()):
-            end = first + length
-            if end <= len(tokens) and tuple(tokens[first:end]) in self._ids:
-                return end
-        return 0
+    def _ends(self, tokens: list[str], first: int) -> list[int]:
+        """Where the phrases that begin at a token end, the longest first."""
+        ends = [first + length for length in self._lengths.get(tokens[first], ())]
+        return [end for end in ends if end <= len(tokens) and tuple(tokens[first:end]) in self._ids]
 
     def _is_whole(self, text: str, start: int, end: int) -> bool:
         """Whether text[start:end] is a name of its own, not a part of one such as C++ or R&D."""
@@ -226,14 +227,18 @@ def _runs(found: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def content_fault(text: str, expected: Expected, finder: GraphFinder) -> Rejection | None:
-    """What a document lacks or should not have."""
+    """What a document lacks or should not have.
+
+    A skill inside a title does not count as stated, but must not be there if it was filtered.
+    """
     found = finder.find(text)
+    mentioned = finder.find(text, nested=True)
     for skill in expected.skills:
         if skill not in found:
             return Rejection("skill_absent", skill)
     for skill in expected.absent_skills:
-        if skill in found:
-            return Rejection("filtered_skill_present", f"{skill}: {found[skill]}")
+        if skill in mentioned:
+            return Rejection("filtered_skill_present", f"{skill}: {mentioned[skill]}")
     for occupation, position in expected.positions:
         if occupation not in found or not _states_time(text, position, expected.states_periods):
             return Rejection("experience_absent", str(position))

@@ -41,6 +41,8 @@ avons préparé le pain pour les écoles de la ville, et je suis aussi responsab
 chef de la boulangerie qui est très content."""
 CHINESE = "我在一家公司工作了五年,负责软件开发和项目管理。" * 5
 CONTEXTS = list(sample_contexts(300, seed=3, graph=load_graph()))
+# a title of the other holds a skill that is filtered
+WHOLE = [context for context in CONTEXTS[:13] if context.occupation != "data_governance_specialist"]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,9 @@ def test_contexts_do_not_depend_on_how_many_are_drawn():
 def test_triples_are_whole_and_nothing_is_lost(made):
     assert len(made.rows) + len(made.rejections) == made.n_contexts == 400
     assert made.by_reason["triples"].sum() == len(made.rejections)
-    assert len(made.rows) > 390, "templates say what they should"
+    # templates say what they should, but titles may hold a filtered skill ("SCADA developer")
+    assert set(made.rejections["reason"]) <= {"filtered_skill_present"}
+    assert len(made.rows) > 370
     again = generate_triples(400, seed=2, writer=TemplateWriter())
     assert again.rows == made.rows
 
@@ -259,6 +263,25 @@ def test_skills_are_found_at_word_boundaries_and_by_alias(text, found):
     assert set(finder.find(text)) == found
 
 
+def test_a_skill_inside_a_longer_phrase_is_found_only_if_asked():
+    finder = finder_of(java=["Java"], ee=["Java EE"])
+    assert finder.find("a Java EE and a Java baker") == {"ee": "Java EE", "baker": "Java baker"}
+    nested = finder.find("a Java EE and a Java baker", nested=True)
+    assert nested == {"ee": "Java EE", "java": "Java", "baker": "Java baker"}
+
+
+def test_a_filtered_skill_inside_a_title_is_present(finder):
+    context = next(
+        context
+        for context in sample_contexts(9000, seed=3, graph=load_graph())
+        if context.filtered == ("scada",) and context.occupation == "control_engineer"
+    )
+    answers = triple_of(context)
+    text = answers[UNMATCHED].text + "\nLater: SCADA developer"
+    found = check_triple(context, answers | {UNMATCHED: Answer(text)}, finder)
+    assert found[1].reason == "filtered_skill_present" and found[1].detail == "scada: SCADA"
+
+
 def test_two_skills_of_one_phrase_are_both_found():
     assert set(finder_of(a=["Flow", "pipe"], b=["Tube", "pipes"]).find("pipes")) == {"a", "b"}
 
@@ -301,7 +324,7 @@ def triple_of(context):
     return TemplateWriter().write([context])[0]
 
 
-@pytest.mark.parametrize("context", CONTEXTS[:12], ids=lambda context: context.id)
+@pytest.mark.parametrize("context", WHOLE, ids=lambda context: context.id)
 def test_a_filtered_skill_is_found_under_every_phrase(context, finder):
     answers = triple_of(context)
     assert check_triple(context, answers, finder) is None
@@ -311,10 +334,10 @@ def test_a_filtered_skill_is_found_under_every_phrase(context, finder):
             text = answers[UNMATCHED].text + f"\nAlso ({phrase})."
             document, rejection = check_triple(context, answers | {UNMATCHED: Answer(text)}, finder)
             assert (document, rejection.reason) == (UNMATCHED, "filtered_skill_present")
-            assert rejection.detail == f"{skill.id}: {phrase}"
+            assert rejection.detail.startswith(f"{skill.id}: ")
 
 
-@pytest.mark.parametrize("context", CONTEXTS[:12], ids=lambda context: context.id)
+@pytest.mark.parametrize("context", WHOLE, ids=lambda context: context.id)
 def test_what_a_document_lacks_or_adds_is_named(context, finder):
     answers = triple_of(context)
     position = context.matched.positions[0]
