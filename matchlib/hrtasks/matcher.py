@@ -6,6 +6,7 @@ needs no seed, and its probabilities are calibrated in the large by construction
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,7 +120,9 @@ def train_matcher(
         KBinsDiscretizer(N_BINS, strategy="quantile", quantile_method="averaged_inverted_cdf"),
         LogisticRegression(C=0.1, max_iter=2000),
     )
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():
+        # features with few values, or one, have fewer bins; nothing is lost
+        warnings.filterwarnings("ignore", message="Bins whose width|Feature \\d+ is constant")
         model.fit(np.array(features), np.array(labels))
     phrases = PhraseClassifier.train(jobs, skills, seed=seed)
     return Matcher(model, phrases), found

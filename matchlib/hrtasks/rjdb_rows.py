@@ -10,7 +10,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,8 @@ class HrRow:
     """One triple with its gold fields.
 
     experiences: titles; years: of each experience; positions: titles with periods, newest first;
-    filtered_skills: those that the unmatched resume lacks; faults: keys of FAULTS.
+    filtered_skills: those that the unmatched resume lacks; faults: keys of FAULTS; words_in_job: of
+    each skill, where the job names it by another word (files of `hrtasks.generate`).
     In a row with the fault unequal_lists, years go with positions but not with experiences.
     """
 
@@ -113,6 +114,17 @@ class HrRow:
     filtered_skills: tuple[str, ...]
     filtered_experience: ExperienceFilter
     faults: tuple[str, ...] = ()
+    words_in_job: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def job_skills(self) -> tuple[str, ...]:
+        """The skills in the job's words, as far as they are known."""
+        return tuple(self.words_in_job.get(skill, skill) for skill in self.skills)
+
+    @property
+    def job_filtered_skills(self) -> tuple[str, ...]:
+        """The filtered skills in the job's words, as far as they are known."""
+        return tuple(self.words_in_job.get(skill, skill) for skill in self.filtered_skills)
 
 
 def read_rows(path: Path, *, log: RowLog | None = None) -> list[HrRow]:
@@ -176,6 +188,7 @@ def parse_row(fields: Mapping[str, Any]) -> HrRow:
         positions=positions,
         filtered_skills=faults.as_list(filtered.get("Skills")),
         filtered_experience=experience_filter,
+        words_in_job=_words_in_job(fields),
     )
     faults.check(row)
     return replace(row, faults=tuple(sorted(faults.found)))
@@ -230,6 +243,11 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{key} is missing or empty; each row needs {', '.join(TEXT_KEYS)}")
     return text
+
+
+def _words_in_job(fields: Mapping[str, Any]) -> dict[str, str]:
+    context = fields.get("Context") or {}
+    return dict(context.get("words", {}).get(TEXT_KEYS[0], {}))
 
 
 def _is_timeline(value: Any) -> bool:

@@ -78,3 +78,111 @@ def plot_shortcuts(shortcuts: pd.DataFrame) -> Figure:
     axes.set_xlabel("share of triples with the matched resume first")
     axes.legend(fontsize=7)
     return figure
+
+
+def _draw_panels(
+    frame: pd.DataFrame, *, rows: str, panels: str, colours: str, xlabel: str, limits=(0, 1)
+) -> Figure:
+    """Intervals of `value`, a line for each value of `rows`, a panel and a colour for those of the
+    two other columns."""
+    names = list(frame[rows].unique())
+    titles = list(frame[panels].unique())
+    sets = list(frame[colours].unique())
+    height = 0.26 * len(names) * max(1, len(sets) * 0.7) + 1.3
+    figure, axes = plt.subplots(
+        1,
+        len(titles),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+        figsize=(2.6 + 2.9 * len(titles), height),
+    )
+    for axis, title in zip(axes[0], titles, strict=True):
+        for number, name in enumerate(sets):
+            part = frame[frame[panels].eq(title) & frame[colours].eq(name)]
+            for row in part.dropna(subset="value").to_dict("records"):
+                draw_interval(
+                    axis,
+                    -names.index(row[rows]) - 0.2 * number,
+                    value=row["value"],
+                    low=row["low"],
+                    high=row["high"],
+                    color=PALETTE[number],
+                    markersize=4,
+                )
+            axis.plot([], [], "o-", color=PALETTE[number], label=short_label(str(name)))
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel(xlabel, fontsize=8)
+        axis.grid(axis="x", alpha=0.4)
+        if limits:
+            axis.set_xlim(*limits)
+    axes[0][0].set_yticks([-at for at in range(len(names))], [short_label(str(n)) for n in names])
+    if len(sets) > 1:
+        axes[0][-1].legend(fontsize=7)
+    return figure
+
+
+def plot_matching(matching: pd.DataFrame) -> Figure:
+    """Accuracy and AUC of the matcher and its baselines, a panel a measure, a colour a test.
+
+    matching: model, test, measure, value, low, high.
+    """
+    return _draw_panels(
+        matching, rows="model", panels="measure", colours="test", xlabel="", limits=None
+    )
+
+
+def plot_extraction(skills: pd.DataFrame) -> Figure:
+    """Exact F1 of demanded skills by extractor, a panel a test.
+
+    skills: extractor, test, F1, low, high.
+    """
+    frame = skills.rename(columns={"F1": "value"}).assign(one="")
+    return _draw_panels(frame, rows="extractor", panels="test", colours="one", xlabel="exact F1")
+
+
+def plot_edits(edits: pd.DataFrame) -> Figure:
+    """What each editor gains, invents and loses, a panel a measure.
+
+    edits: editor, measure, value, low, high.
+    """
+    frame = edits.assign(one="")
+    return _draw_panels(frame, rows="editor", panels="measure", colours="one", xlabel="")
+
+
+def plot_ood(ood: pd.DataFrame) -> Figure:
+    """F1 on other people's texts by the number of examples learned from, a panel a file.
+
+    ood: file, extractor, examples, match, F1, low, high.
+    """
+    names = ood["extractor"] + ood["examples"].map(lambda n: f", {n} examples" if n else "")
+    frame = ood.rename(columns={"F1": "value"}).assign(arm=names)
+    return _draw_panels(frame, rows="arm", panels="file", colours="match", xlabel="F1")
+
+
+def plot_learning_curve(curve: pd.DataFrame) -> Figure:
+    """Scores by the number of training triples.
+
+    curve: rows, measure, value, low, high.
+    """
+    figure, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
+    for colour, (measure, rows) in zip(PALETTE, curve.groupby("measure"), strict=False):
+        axes.plot(rows["rows"], rows["value"], "o-", color=colour, label=measure)
+        axes.fill_between(rows["rows"], rows["low"], rows["high"], color=colour, alpha=0.15)
+    axes.set_xlabel("training triples")
+    axes.legend(fontsize=7)
+    return figure
+
+
+def plot_calibration(table: pd.DataFrame) -> Figure:
+    """Predicted and actual share by tenths of the predictions; the diagonal is right.
+
+    table: predicted, actual, n.
+    """
+    figure, axes = plt.subplots(figsize=(3.2, 3), layout="constrained")
+    axes.plot([0, 1], [0, 1], "--", color="0.6")
+    axes.plot(table["predicted"], table["actual"], "o-", color=PALETTE[0])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual share")
+    axes.set_title("matcher", fontsize=9)
+    return figure

@@ -1,0 +1,508 @@
+"""The steps of notebook 08 that need more than a line; each hands out a frame."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.schema import DataError
+from matchlib.hrtasks import planted
+from matchlib.hrtasks.claims import unsupported_claims
+from matchlib.hrtasks.editor import content_lost, edit_resume, job_skills, supported_coverage_gained
+from matchlib.hrtasks.experiences import Experience, demanded_experiences
+from matchlib.hrtasks.facts import EXPERIENCE_KINDS, DemandedSkill, Gaps, find_gaps
+from matchlib.hrtasks.generate import generate_triples, write_rows, writer_from
+from matchlib.hrtasks.matcher import (
+    BASELINES,
+    Matcher,
+    job_facts,
+    judge_matching,
+    own_minus_other,
+    train_matcher,
+)
+from matchlib.hrtasks.ood import KIND, split_marked
+from matchlib.hrtasks.phrases import gazetteer
+from matchlib.hrtasks.rjdb_rows import HrRow
+from matchlib.hrtasks.scores import (
+    normal_phrase,
+    score_experiences,
+    score_phrases,
+    score_spans,
+)
+from matchlib.hrtasks.tagger import (
+    Span,
+    TaggedText,
+    Tagger,
+    TaggerSettings,
+    texts_of,
+    train_tagger,
+)
+from matchlib.language.llm import Budget
+from matchlib.stats import mean_interval
+
+Rows = Sequence[HrRow]
+Found = Sequence[Sequence[DemandedSkill]]
+THRESHOLDS = np.arange(0.1, 0.75, 0.05)
+MAX_CONTEXTS = 5
+WORLDS = ("as given", "labels permuted")
+
+
+def rows_of_world(rows: Rows, world: str, *, seed: int) -> list[HrRow]:
+    """Training rows of a world: "labels permuted" exchanges the two resumes of every other row.
+
+    Raises ValueError on a world that is none.
+    """
+    if world not in WORLDS:
+        raise ValueError(f"world {world!r} is not one of {', '.join(WORLDS)}")
+    if world == "as given":
+        return list(rows)
+    is_swapped = np.random.default_rng(seed).permutation(np.arange(len(rows)) % 2 == 0)
+    return [
+        replace(row, matched=row.unmatched, unmatched=row.matched) if swap else row
+        for row, swap in zip(rows, is_swapped, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Written:
+    """files: test -> its JSON Lines; rejections: test, reason, triples, sentence; n_contexts: that
+    were drawn."""
+
+    files: dict[str, Path]
+    rejections: pd.DataFrame
+    n_contexts: int
+
+
+def write_triples(  # noqa: PLR0913 (each is a parameter of the notebook)
+    wordings: Mapping[str, str],
+    *,
+    train_rows: int,
+    test_rows: int,
+    writer: str,
+    graph_folder: str,
+    language_model: str,
+    budget: Budget,
+    folder: Path,
+    seed: int,
+) -> Written:
+    """Generate a file of triples for each test; that of the first holds the training rows, too.
+
+    wordings: test -> wording. A share of the contexts is rejected; more are drawn until there are
+    enough, at most MAX_CONTEXTS times as many. Raises DataError where that is not enough.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, Path] = {}
+    tables = []
+    n_contexts = 0
+    first: list[dict] = []
+    for test, wording in wordings.items():
+        wanted = test_rows if files else train_rows + test_rows
+        author = writer_from(
+            writer,
+            graph_folder=graph_folder,
+            wording=wording,
+            language_model=language_model,
+            seed=seed,
+            budget=budget,
+        )
+        rows: list[dict] = []
+        start = 0
+        while len(rows) < wanted and start < MAX_CONTEXTS * wanted:
+            n = wanted - len(rows)
+            part = generate_triples(
+                n, seed=seed, writer=author, start=start, against=[*first, *rows]
+            )
+            rows += part.rows
+            tables.append(part.by_reason.assign(test=test))
+            start += n
+        if len(rows) < wanted:
+            raise DataError(
+                f"{start:,} contexts gave {len(rows):,} of {wanted:,} triples; the table of "
+                f"rejections says why: ask for fewer, or for another writer"
+            )
+        n_contexts += start
+        files[test] = folder / f"{test.replace(' ', '_')}.jsonl"
+        write_rows(files[test], rows)
+        first = first or rows
+    rejections = pd.concat(tables).groupby(["test", "reason", "sentence"], as_index=False).sum()
+    return Written(files, rejections, n_contexts)
+
+
+# ---- matching
+
+
+def pair_probabilities(matcher: Matcher, rows: Rows) -> np.ndarray:
+    """(2 n,) of the matched and the unmatched resume of each row."""
+    jobs = [row.job for row in rows for _ in range(2)]
+    resumes = [resume for row in rows for resume in (row.matched, row.unmatched)]
+    return matcher.predict(jobs, resumes)
+
+
+def matching_scores(
+    matcher: Matcher, train: Rows, tests: Mapping[str, Rows], *, seed: int
+) -> pd.DataFrame:
+    """The matcher and the trivial baselines on every test: model, test, measure, value, low, high."""
+    rows = []
+    for test, of_test in tests.items():
+        p = pair_probabilities(matcher, of_test)
+        judged = [*judge_matching(p, of_test), *own_minus_other(matcher, of_test, p, seed=seed)]
+        rows += [{"model": "matcher", "test": test, **one} for one in judged]
+        for name, baseline in BASELINES.items():
+            judged = judge_matching(baseline(train, of_test), of_test)
+            rows += [{"model": name, "test": test, **one} for one in judged]
+    return pd.DataFrame(rows)
+
+
+def learning_curve(train: Rows, test: Rows, sizes: Sequence[int], *, seed: int) -> pd.DataFrame:
+    """Matcher and phrase classifier by the number of training rows: rows, measure, value, low,
+    high."""
+    found = []
+    for size in sizes:
+        part = train[:size]
+        matcher, _ = train_matcher(part, [row.job_skills for row in part], seed=seed)
+        judged = judge_matching(pair_probabilities(matcher, test), test)
+        found += [{"rows": size, **one} for one in judged if one["measure"] in ("accuracy", "AUC")]
+        skills = names_above(matcher.phrases.find([row.job for row in test]), 0.35)
+        f1 = score_phrases(skills, [row.job_skills for row in test])
+        interval = {"value": f1["F1"], "low": f1["low"], "high": f1["high"], "n": f1["n"]}
+        found.append({"rows": size, "measure": "skills, exact F1", **interval})
+    return pd.DataFrame(found)
+
+
+# ---- extraction
+
+
+def names_above(found: Found, threshold: float) -> list[list[str]]:
+    """The skills of each job that are likelier than a threshold."""
+    return [[one.name for one in of_job if one.probability > threshold] for of_job in found]
+
+
+def best_threshold(found: Found, true: Sequence[Sequence[str]]) -> float:
+    """The threshold with the highest exact F1; on training jobs, see `cross_fitted_skills`."""
+    scores = [score_phrases(names_above(found, t), true)["F1"] for t in THRESHOLDS]
+    return float(THRESHOLDS[int(np.nanargmax(scores))])
+
+
+def mark_phrases(text: str, phrases: Sequence[str], *, kind: str) -> TaggedText:
+    """A text with every whole-word occurrence of the phrases marked, longer phrases first."""
+    spans: list[Span] = []
+    for phrase in sorted({phrase.strip() for phrase in phrases} - {""}, key=lambda p: (-len(p), p)):
+        for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.I):
+            begin, end = match.span()
+            if not any(span.start < end and begin < span.end for span in spans):
+                spans.append(Span(begin, end, kind))
+    return TaggedText(text, tuple(sorted(spans, key=lambda span: span.start)))
+
+
+def marked_jobs(rows: Rows) -> list[TaggedText]:
+    """The jobs with the words of their skills marked, as far as they stand there."""
+    return [mark_phrases(row.job, row.job_skills, kind=KIND) for row in rows]
+
+
+def skill_scores(
+    train: Rows,
+    tests: Mapping[str, Rows],
+    matcher: Matcher,
+    tagger: Tagger | None,
+    *,
+    threshold: float,
+) -> pd.DataFrame:
+    """Demanded skills by every extractor, exact match of phrases; the gazetteer is made of the same
+    training rows, the rules take what stands in lists of skills and what the packaged graph knows."""
+    known = [row.job_skills for row in train]
+    rows = []
+    for test, of_test in tests.items():
+        jobs = [row.job for row in of_test]
+        true = [row.job_skills for row in of_test]
+        found = {
+            "phrase classifier": names_above(matcher.phrases.find(jobs), threshold),
+            "gazetteer": gazetteer(known, jobs),
+            "rules (lists and graph)": [job_skills(job) for job in jobs],
+        }
+        if tagger is not None:
+            spans = tagger.find(jobs)
+            found["tagger"] = [texts_of(job, own) for job, own in zip(jobs, spans, strict=True)]
+        names = {"skills": lambda phrase: True, "skills unseen in training": _unseen(known)}
+        for extractor, own in found.items():
+            for part, is_wanted in names.items():
+                rows.append(
+                    {
+                        "extractor": extractor,
+                        "test": test,
+                        "what": part,
+                        **score_phrases(_only(own, is_wanted), _only(true, is_wanted)),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _unseen(known: Sequence[Sequence[str]]) -> Callable[[str], bool]:
+    seen = {normal_phrase(name) for names in known for name in names}
+    return lambda phrase: normal_phrase(phrase) not in seen
+
+
+def _only(phrases: Sequence[Sequence[str]], is_wanted: Callable[[str], bool]) -> list[list[str]]:
+    return [[phrase for phrase in of_document if is_wanted(phrase)] for of_document in phrases]
+
+
+def experience_scores(tests: Mapping[str, Rows]) -> pd.DataFrame:
+    """Demanded experiences by patterns: soft match of titles, with years and without."""
+    rows = []
+    for test, of_test in tests.items():
+        found = [demanded_experiences(row.job) for row in of_test]
+        true = [
+            [Experience(one.title, float(one.years or np.nan)) for one in row.positions]
+            for row in of_test
+        ]
+        for what, with_years in (("title and years", True), ("title", False)):
+            scores = score_experiences(found, true, with_years=with_years)
+            rows.append({"test": test, "what": what, **scores})
+    return pd.DataFrame(rows)
+
+
+# ---- explanation
+
+
+def gaps_of(rows: Rows, found: Found, *, threshold: float) -> list[tuple[Gaps, Gaps]]:
+    """What the matched and the unmatched resume of each row lack."""
+    gaps = []
+    for row, facts in zip(rows, job_facts([row.job for row in rows], found), strict=True):
+        of_row = [
+            find_gaps(facts, resume, min_probability=threshold)
+            for resume in (row.matched, row.unmatched)
+        ]
+        gaps.append((of_row[0], of_row[1]))
+    return gaps
+
+
+def explanation_scores(rows: Rows, found: Mapping[str, Found], *, threshold: float) -> pd.DataFrame:
+    """Filtered skills that are named, by the source of the job's skills: source, precision, recall,
+    F1, ..., false_alarms (skills named of a matched resume, a row), left_out.
+
+    Filtered skills that stand word for word in the unmatched resume are left out and counted. The
+    source "known skills" is the row's own list: an upper bound.
+    """
+    everything = [[DemandedSkill(name) for name in row.job_skills] for row in rows]
+    lacking, n_left_out = [], 0
+    for row in rows:
+        text = normal_phrase(row.unmatched)
+        absent = [name for name in row.job_filtered_skills if not _stands_in(name, text)]
+        n_left_out += len(row.filtered_skills) - len(absent)
+        lacking.append(absent)
+    table = []
+    for source, own in {**found, "known skills": everything}.items():
+        gaps = gaps_of(rows, own, threshold=threshold)
+        named = [[skill.name for skill in unmatched.skills] for _, unmatched in gaps]
+        alarms = np.array([len(matched.skills) for matched, _ in gaps], dtype=float)
+        row = {"source": source, **score_phrases(named, lacking)}
+        row["false_alarms"] = alarms.mean()
+        table.append({**row, "left_out": n_left_out})
+    return pd.DataFrame(table)
+
+
+def _stands_in(phrase: str, text: str) -> bool:
+    return bool(re.search(rf"(?<!\w){re.escape(normal_phrase(phrase))}(?!\w)", text))
+
+
+def experience_confusion(rows: Rows, gaps: Sequence[tuple[Gaps, Gaps]]) -> pd.DataFrame:
+    """What was done to the experience (rows; "matched" is nothing) by what is found (columns)."""
+    counts = pd.DataFrame(
+        0, index=[*EXPERIENCE_KINDS, "matched"], columns=[*EXPERIENCE_KINDS], dtype=int
+    )
+    for row, (matched, unmatched) in zip(rows, gaps, strict=True):
+        counts.loc["matched", matched.experience_kind] += 1
+        if row.filtered_experience.kind in EXPERIENCE_KINDS:
+            counts.loc[row.filtered_experience.kind, unmatched.experience_kind] += 1
+    return counts.rename_axis("true")
+
+
+# ---- editing
+
+
+def edit_scores(rows: Rows) -> pd.DataFrame:
+    """Editors on the unmatched resumes: editor, measure, value, low, high, n.
+
+    Beside the extractive editor stand three controls: one that copies, one that pastes the job, and
+    the matched resume itself, which is what imitating the file would teach.
+    """
+    editors = {
+        "extractive": lambda row: edit_resume(row.unmatched, row.job).text,
+        "copy": lambda row: row.unmatched,
+        "paste the job": lambda row: f"{row.unmatched}\n{row.job}",
+        "the file's matched resume": lambda row: row.matched,
+    }
+    table = []
+    for name, edit in editors.items():
+        measures: dict[str, list[float]] = {}
+        for row in rows:
+            for measure, value in _edit_measures(edit(row), row).items():
+                measures.setdefault(measure, []).append(value)
+        for measure, values in measures.items():
+            known = np.array(values, dtype=float)
+            known = known[~np.isnan(known)]
+            if len(known):
+                table.append({"editor": name, "measure": measure, **mean_interval(known)})
+    return pd.DataFrame(table)
+
+
+def _edit_measures(edited: str, row: HrRow) -> dict[str, float]:
+    claims = unsupported_claims(edited, row.unmatched)
+    kinds = {claim.kind for claim in claims}
+    return {
+        "supported coverage gained": supported_coverage_gained(edited, row.unmatched, row.job),
+        "share with an unsupported skill": float("skill" in kinds),
+        "share with any unsupported claim": float(bool(claims)),
+        "share of words lost": content_lost(edited, row.unmatched),
+        "share left as it was": float(edited.strip() == row.unmatched.strip()),
+    }
+
+
+def missing_after(rows: Rows) -> dict[str, float]:
+    """Demands that the extractive editor leaves missing, and says so: mean number a resume."""
+    return mean_interval(np.array([len(edit_resume(r.unmatched, r.job).missing) for r in rows]))
+
+
+def fabrication_scores(rows: Rows, *, seed: int) -> pd.DataFrame:
+    """Planted inventions found, by kind, and alarms on copies and reorderings: planted, found, low,
+    high, n."""
+    rng = random.Random(seed)
+    donors = planted.Donors(
+        skills=sorted({skill for row in rows for skill in row.skills}),
+        titles=sorted({one.title for row in rows for one in row.positions}),
+    )
+    hits: dict[str, list[bool]] = {}
+    for row in rows:
+        for kind in planted.PLANTS:
+            changed = planted.plant(row.matched, kind, donors, rng)
+            if changed is not None:
+                hits.setdefault(kind, []).append(bool(unsupported_claims(changed, row.matched)))
+        for name, text in (
+            ("copy (an alarm is false)", row.matched),
+            ("reordered (an alarm is false)", planted.shuffle_resume(row.matched, rng)),
+        ):
+            hits.setdefault(name, []).append(bool(unsupported_claims(text, row.matched)))
+    return pd.DataFrame(
+        {"planted": kind, **mean_interval(np.array(found, dtype=float), bounds=(0, 1))}
+        for kind, found in hits.items()
+    )
+
+
+# ---- out of distribution
+
+
+def ood_scores(
+    files: Mapping[str, Sequence[TaggedText]],
+    tagger: Tagger,
+    known: Sequence[Sequence[str]],
+    *,
+    examples: Sequence[int],
+    settings: TaggerSettings,
+    folder: Path,
+    seed: int,
+) -> pd.DataFrame:
+    """The tagger on other people's texts, as it is and after some of their examples, beside the
+    gazetteer of its training rows: file, extractor, examples, match, precision, recall, F1, ...
+
+    The test half of a file is the same for all. folder: where the tagger is kept, to start from.
+    """
+    names = sorted({normal_phrase(name) for of_row in known for name in of_row})
+    rows = []
+    for file, texts in files.items():
+        _, test = split_marked(texts, n_train=0, seed=seed)
+        true = [text.spans for text in test]
+        found = {("gazetteer", 0): [mark_phrases(t.text, names, kind=KIND).spans for t in test]}
+        for n in examples:
+            learned, _ = split_marked(texts, n_train=n, seed=seed)
+            own = tagger
+            if n:
+                own = train_tagger(learned, name=str(folder), settings=settings, seed=seed)
+            spans = own.find([text.text for text in test])
+            found["tagger", n] = [[s for s in of_text if s.kind == KIND] for of_text in spans]
+        for (extractor, n), spans in found.items():
+            for match, overlapping in (("exact", False), ("overlapping", True)):
+                scores = score_spans(spans, true, overlapping=overlapping)
+                about = {"file": file, "extractor": extractor, "examples": n, "match": match}
+                rows.append({**about, **scores})
+    return pd.DataFrame(rows)
+
+
+def leaderboard_rows(matching: pd.DataFrame, skills: pd.DataFrame) -> pd.DataFrame:
+    """What the ledger reads of a run: system, task, measure, judgments, value."""
+    of_matching = pd.DataFrame(
+        {
+            "system": matching["model"],
+            "task": "rank_resumes",
+            "measure": matching["measure"],
+            "judgments": matching["test"],
+            "value": matching["value"],
+        }
+    )
+    of_skills = pd.DataFrame(
+        {
+            "system": skills["extractor"],
+            "task": "rank_resumes",
+            "measure": skills["what"] + ", exact F1",
+            "judgments": skills["test"],
+            "value": skills["F1"],
+        }
+    )
+    rows = pd.concat([of_matching, of_skills], ignore_index=True)
+    return rows[~rows["measure"].str.contains("not longer")]
+
+
+def answer(
+    matching: pd.DataFrame, skills: pd.DataFrame, explained: pd.DataFrame, edits: pd.DataFrame
+) -> tuple[str, dict[str, float]]:
+    """The headline and the metrics of a run, by its first test."""
+    test = matching["test"].iloc[0]
+    accuracy = _row(matching, model="matcher", test=test, measure="accuracy")
+    auc = _row(matching, model="matcher", test=test, measure="AUC")
+    control = _row(matching, model="matcher", test=test, measure="own job minus another job")
+    baselines = matching[
+        matching["model"].ne("matcher")
+        & matching["test"].eq(test)
+        & matching["measure"].eq("accuracy")
+    ]
+    best = baselines.loc[baselines["value"].idxmax()]
+    shown = skills[skills["test"].eq(test) & skills["what"].eq("skills")]
+    learned = shown[shown["extractor"].isin(["phrase classifier", "tagger"])]
+    extractor = learned.loc[learned["F1"].idxmax()]
+    floor = shown[shown["extractor"].eq("gazetteer")].iloc[0]
+    reason = explained.iloc[0]
+    gained = _row(edits, editor="extractive", measure="supported coverage gained")
+    invented = _row(edits, editor="extractive", measure="share with any unsupported claim")
+    headline = (
+        f"Matching {_interval(accuracy)} accuracy, {_interval(auc)} AUC, the best trivial baseline "
+        f"({best['model']}) {best['value']:.3f}; own job minus another job {_interval(control)}. "
+        f"Skills by the {extractor['extractor']} F1 {_interval(extractor, 'F1')}, gazetteer "
+        f"{floor['F1']:.3f}; filtered skills named F1 {_interval(reason, 'F1')}. Edits: supported "
+        f"coverage {_interval(gained)}, with an unsupported claim {invented['value']:.3f}."
+    )
+    metrics = {
+        "matching_accuracy": accuracy["value"],
+        "matching_auc": auc["value"],
+        "own_minus_other": control["value"],
+        "skills_f1": extractor["F1"],
+        "gazetteer_f1": floor["F1"],
+        "explanation_f1": reason["F1"],
+        "coverage_gained": gained["value"],
+        "unsupported_share": invented["value"],
+    }
+    return headline, {name: float(value) for name, value in metrics.items()}
+
+
+def _row(frame: pd.DataFrame, **wanted: str) -> pd.Series:
+    is_wanted = pd.Series(True, index=frame.index)
+    for column, value in wanted.items():
+        is_wanted &= frame[column].eq(value)
+    return frame[is_wanted].iloc[0]
+
+
+def _interval(row: pd.Series, column: str = "value") -> str:
+    return f"{row[column]:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
