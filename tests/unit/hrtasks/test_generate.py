@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from canned import Canned
 
@@ -32,6 +33,7 @@ from matchlib.hrtasks.graph_files import graphs_from
 from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, HrRow, parse_row, read_rows
 from matchlib.hrtasks.validate import REASONS, GraphFinder, form_fault, other_language
 from matchlib.language.llm import Answer, Budget, LanguageModel, LanguageModelError
+from matchlib.reports.plots_hrtasks import plot_coverage, plot_shortcuts
 
 GERMAN = """Ich bin seit vielen Jahren als Bäcker tätig und habe in dieser Zeit auch die Ausbildung der
 Lehrlinge übernommen. Mit dem Team arbeite ich gern und bin für die Planung der Schichten sowie den
@@ -412,6 +414,14 @@ def test_a_run_that_reached_its_limit_goes_on_where_it_stopped(server, tmp_path)
     assert server.answered == 36, "nothing was asked twice"
 
 
+def test_a_service_by_name_keeps_its_answers(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MATCHLIB_CACHE", str(tmp_path))
+    server.answer = echo
+    made = generate_triples(2, seed=4, writer=writer_from("service", language_model="tiny"))
+    assert {row["Context"]["writer"] for row in made.rows} == {"tiny"}
+    assert (tmp_path / "answers.sqlite").exists()
+
+
 def test_both_resumes_are_asked_for_in_the_same_words(tmp_path):
     writer = ModelWriter(LanguageModel(Canned(lambda _: Answer("x"))))
     for context in CONTEXTS[:10]:
@@ -534,3 +544,14 @@ def test_a_generation_uses_most_of_the_graph(made):
     assert table["matched", "self_similarity"] == pytest.approx(
         table["unmatched", "self_similarity"], abs=0.01
     )
+
+
+def test_figures_show_every_measure_and_rule(made):
+    rows = rows_of(made)
+    figure = plot_coverage(coverage(rows, load_graph()))
+    assert [axis.get_title() for axis in figure.axes] == ["graph", "job", "matched", "unmatched"]
+    assert [len(axis.patches) for axis in figure.axes] == [2, 4, 4, 4]
+    sets = [shortcuts(rows[:100]).assign(triples="a"), shortcuts(rows[100:]).assign(triples="b")]
+    axes = plot_shortcuts(pd.concat(sets)).axes[0]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["a", "b"]
+    assert len(axes.get_yticks()) == 3 and len(axes.collections) == 6
