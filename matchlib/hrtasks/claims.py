@@ -17,7 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from matchlib.data.normal import plain
 from matchlib.data.skills import load_graph
@@ -328,7 +328,7 @@ class Evidence:
             if claim.kind == "years":
                 self.years.add(claim.value)
             else:
-                self.words_by_number[claim.value].update(content_words(statement))
+                self.words_by_number[claim.value].update(_content_set(statement))
         for item in list_items(statement):
             for piece in (item, *split_at_and(item)):
                 core = "".join(skill_core(piece))
@@ -443,7 +443,7 @@ class Evidence:
     def _supports_number(self, claim: Claim) -> bool:
         if claim.value not in self.words_by_number:
             return False
-        words = set(content_words(claim.quote)) - {claim.value}
+        words = _content_set(claim.quote) - {claim.value}
         return not words or not words.isdisjoint(self.words_by_number[claim.value])
 
     def _supports_degree(self, claim: Claim) -> bool:
@@ -455,6 +455,12 @@ class Evidence:
 
     def _supports_name(self, claim: Claim) -> bool:
         return self.words.issuperset(tokens(claim.value))
+
+
+@lru_cache(maxsize=10_000)
+def _content_set(statement: str) -> frozenset[str]:
+    # kept: a long statement of many numbers is asked for with each of them
+    return frozenset(content_words(statement))
 
 
 def _positions(parts: list[tuple[str, ...]]) -> dict[str, list[int]]:

@@ -80,22 +80,25 @@ def shuffle_resume(resume: str, rng: Random) -> str:
         sections[-1].append(line)
     header, *rest = sections
     rng.shuffle(rest)
-    return "\n".join("\n".join([*section]) for section in [header, *map(_shuffler(rng), rest)])
+    shuffled = list(header)
+    for section in rest:
+        shuffled.extend(_shuffled_section(section, rng))
+    return "\n".join(shuffled)
 
 
-def _shuffler(rng: Random) -> Callable[[list[str]], list[str]]:
-    def shuffled(section: list[str]) -> list[str]:
-        heading, *lines = section
-        has_bullets = any(_BULLET.match(line) for line in lines)
-        entries: list[list[str]] = []
-        for line in lines:
-            if entries and has_bullets and not _BULLET.match(line):
-                entries[-1].append(line)
-            else:
-                entries.append([line])
-        rng.shuffle(entries)
-        return [heading, *(line for entry in entries for line in entry)]
-
+def _shuffled_section(section: list[str], rng: Random) -> list[str]:
+    heading, *lines = section
+    has_bullets = any(_BULLET.match(line) for line in lines)
+    entries: list[list[str]] = []
+    for line in lines:
+        if entries and has_bullets and not _BULLET.match(line):
+            entries[-1].append(line)
+        else:
+            entries.append([line])
+    rng.shuffle(entries)
+    shuffled = [heading]
+    for entry in entries:
+        shuffled.extend(entry)
     return shuffled
 
 
