@@ -193,7 +193,7 @@ def mark_phrases(text: str, phrases: Sequence[str], *, kind: str) -> TaggedText:
     """A text with every whole-word occurrence of the phrases marked, longer phrases first."""
     spans: list[Span] = []
     for phrase in sorted({phrase.strip() for phrase in phrases} - {""}, key=lambda p: (-len(p), p)):
-        for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.I):
+        for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?![\w+#])", text, re.I):
             begin, end = match.span()
             if not any(span.start < end and begin < span.end for span in spans):
                 spans.append(Span(begin, end, kind))

@@ -31,6 +31,8 @@ N_BINS = 8
 MIN_PROBABILITY = 0.03
 """Phrases that are a demanded skill with less than this are left out of the features."""
 N_FOLDS = 4
+TRUSTED = ["numpy.dtype"]
+"""Types in a saved model, beside those that skops knows."""
 
 
 class Matcher:
@@ -56,7 +58,8 @@ class Matcher:
         """Read what `save` wrote. Raises DataError where there is none."""
         if not (folder / "matcher.skops").is_file():
             raise DataError(f"{folder}: no matcher.skops; name a model of a stage of 08_hr_tasks")
-        return cls(skops.io.load(folder / "matcher.skops"), PhraseClassifier.load(folder))
+        model = skops.io.load(folder / "matcher.skops", trusted=TRUSTED)
+        return cls(model, PhraseClassifier.load(folder))
 
     def weights(self) -> pd.DataFrame:
         """What each feature can move: feature, and the spread of its bins' weights in log odds."""

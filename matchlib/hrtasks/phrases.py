@@ -251,7 +251,7 @@ def _features(phrase: str, places: Sequence[Occurrence], n_gold: int, n_seen: in
 def gazetteer(skills: Sequence[Sequence[str]], jobs: Sequence[str]) -> list[list[str]]:
     """The baseline: every skill of the training rows that a job holds as whole words."""
     known = {normal_phrase(name) for of_row in skills for name in of_row} - {""}
-    pattern = {name: re.compile(rf"(?<!\w){re.escape(name)}(?!\w)") for name in known}
+    pattern = {name: re.compile(rf"(?<!\w){re.escape(name)}(?![\w+#])") for name in known}
     found = []
     for job in jobs:
         text = normal_phrase(job)

@@ -1,0 +1,279 @@
+"""The students: tagger, phrase classifier, matcher, explainer, on generated triples."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from matchlib.data.schema import DataError
+from matchlib.hrtasks.experiment import (
+    answer,
+    best_threshold,
+    edit_scores,
+    experience_confusion,
+    explanation_scores,
+    fabrication_scores,
+    gaps_of,
+    leaderboard_rows,
+    mark_phrases,
+    marked_jobs,
+    matching_scores,
+    names_above,
+    rows_of_world,
+    skill_scores,
+    write_triples,
+)
+from matchlib.hrtasks.facts import DemandedSkill, JobFacts, find_gaps
+from matchlib.hrtasks.matcher import Matcher, calibration_table, judge_matching, train_matcher
+from matchlib.hrtasks.phrases import PhraseClassifier, find_candidates, gazetteer
+from matchlib.hrtasks.rjdb_rows import read_rows
+from matchlib.hrtasks.scores import normal_phrase, score_phrases
+from matchlib.hrtasks.tagger import Span, TaggedText, Tagger, TaggerSettings, train_tagger
+from matchlib.language.llm import Budget
+
+JOB = """## Job title
+Baker
+
+## Required Skills
+- Dough making: by hand
+- Oven care and Cake design
+
+## Required Experience
+- 3 years of experience as a Baker
+- At least 2 years as a Shop Assistant
+"""
+SKILLS = tuple(DemandedSkill(name) for name in ("Dough making", "Oven care", "Cake design"))
+
+
+@pytest.fixture(scope="module")
+def triples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("triples")
+    written = write_triples(
+        {"test": "seen", "held-out wording": "held_out"},
+        train_rows=64,
+        test_rows=24,
+        writer="templates",
+        graph_folder="",
+        language_model="",
+        budget=Budget(),
+        folder=folder,
+        seed=3,
+    )
+    rows = read_rows(written.files["test"])
+    return rows[:64], rows[64:88], read_rows(written.files["held-out wording"])
+
+
+@pytest.fixture(scope="module")
+def trained(triples):
+    train, _, _ = triples
+    return train_matcher(train, [row.job_skills for row in train], seed=1)
+
+
+# ---- what is lacking
+
+
+def test_gaps_are_named_with_their_evidence():
+    resume = "## Skills\n- Dough making\n- Oven care\n## Experience\n- Baker (2012 - 2014)\n"
+    gaps = find_gaps(JobFacts.of(JOB, SKILLS), resume)
+    assert [skill.name for skill in gaps.skills] == ["Cake design"]
+    assert [(a.title, a.years, b.years) for a, b in gaps.shortened] == [("Baker", 3, 2)]
+    assert [one.title for one in gaps.missing] == ["Shop Assistant"]
+    assert gaps.experience_kind == "shortened"
+    assert any("3 years demanded, 2 shown" in sentence for sentence in gaps.sentences())
+
+
+def test_who_meets_everything_lacks_nothing():
+    resume = (
+        "## Skills\nDough making, oven care, cake design\n"
+        "## Experience\n- Baker (2012 - 2016)\n- Shop Assistant (2009 - 2011)\n"
+    )
+    gaps = find_gaps(JobFacts.of(JOB, SKILLS), resume)
+    assert gaps.sentences() == [] and gaps.experience_kind == "none"
+
+
+def test_a_resume_without_words_lacks_all_and_unlikely_skills_are_not_named():
+    skills = [*SKILLS, DemandedSkill("by hand", 0.1)]
+    gaps = find_gaps(JobFacts.of(JOB, skills), "")
+    assert len(gaps.skills) == 3 and len(gaps.missing) == 2
+
+
+# ---- phrases
+
+
+def test_candidates_know_their_place():
+    candidates = find_candidates(JOB)
+    (dough,) = candidates["dough making"]
+    assert dough.section == "skills" and dough.is_first and dough.has_colon and not dough.is_last
+    assert JOB[dough.start : dough.start + len(dough.text)] == "Dough making"
+    (cake,) = candidates["cake design"]
+    assert cake.is_joined and cake.is_last
+    assert "required skills" not in candidates and "and cake" not in candidates
+
+
+def test_what_a_job_says_of_its_own_phrases_teaches_nothing():
+    jobs = [f"## Skills\n- {word} work\n- oven care\n" for word in ("dough", "cake", "bread")]
+    skills = [[f"{word} work"] for word in ("dough", "cake", "bread")]
+    phrases = PhraseClassifier.train(jobs * 4, skills * 4, seed=1)
+    alone = phrases.find_without(jobs[:1], skills[:1])[0]
+    with_own = phrases.find(jobs[:1])[0]
+    names = {normal_phrase(one.name) for one in alone}
+    assert names == {normal_phrase(one.name) for one in with_own} >= {"dough work", "oven care"}
+    assert phrases.gold["dough work"] == 4 and phrases.seen["oven care"] == 12
+
+
+def test_skills_that_stand_in_no_job_cannot_be_learned():
+    with pytest.raises(DataError, match="no skill of a training row stands in its job"):
+        PhraseClassifier.train(["## Skills\n- ovens"] * 3, [["SQL"]] * 3, seed=1)
+
+
+def test_the_gazetteer_finds_whole_words():
+    assert gazetteer([["C", "Java"]], ["C, JavaScript", "java; c++"]) == [["c"], ["java"]]
+
+
+def test_the_phrase_classifier_is_above_the_gazetteer_also_on_unseen_wording(triples, trained):
+    train, test, held_out = triples
+    matcher, found = trained
+    known = [row.job_skills for row in train]
+    threshold = best_threshold(found, known)
+    for rows in (test, held_out):
+        jobs, true = [row.job for row in rows], [row.job_skills for row in rows]
+        own = score_phrases(names_above(matcher.phrases.find(jobs), threshold), true)
+        floor = score_phrases(gazetteer(known, jobs), true)
+        assert own["low"] > floor["F1"]
+
+
+def test_empty_and_long_jobs_are_handled(trained):
+    matcher, _ = trained
+    found = matcher.phrases.find(["", "\n\n", "x " * 3000])
+    assert found[0] == found[1] == [] and all(0 <= one.probability <= 1 for one in found[2])
+
+
+# ---- matcher
+
+
+def test_the_matcher_is_above_chance_and_above_permuted_labels(triples, trained):
+    train, test, _ = triples
+    matcher, _ = trained
+    matching = matching_scores(matcher, train, {"test": test}, seed=1)
+    of = matching[matching["model"].eq("matcher")].set_index("measure")
+    assert of.loc["AUC", "low"] > 0.5
+    assert of.loc["own job minus another job", "value"] > 0.1
+    permuted = rows_of_world(train, "labels permuted", seed=1)
+    assert sum(a.matched == b.unmatched for a, b in zip(train, permuted, strict=True)) == 32
+    null, _ = train_matcher(permuted, [row.job_skills for row in permuted], seed=1)
+    scores = matching_scores(null, train, {"test": test}, seed=1)
+    auc = scores[scores["model"].eq("matcher") & scores["measure"].eq("AUC")].iloc[0]
+    assert auc["value"] < of.loc["AUC", "value"] - 0.1
+    with pytest.raises(ValueError, match="world 'x' is not one of"):
+        rows_of_world(train, "x", seed=1)
+
+
+def test_a_saved_matcher_answers_the_same(trained, triples, tmp_path):
+    matcher, _ = trained
+    _, test, _ = triples
+    matcher.save(tmp_path / "matcher")
+    again = Matcher.load(tmp_path / "matcher")
+    jobs, resumes = [row.job for row in test], [row.matched for row in test]
+    assert again.predict(jobs, resumes) == pytest.approx(matcher.predict(jobs, resumes))
+    assert not list((tmp_path / "matcher").glob("*.pkl"))
+    with pytest.raises(DataError, match="no matcher.skops"):
+        Matcher.load(tmp_path)
+
+
+def test_scores_by_hand(triples):
+    _, test, _ = triples
+    rows = test[:2]
+    judged = {one["measure"]: one for one in judge_matching(np.array([0.9, 0.2, 0.6, 0.6]), rows)}
+    assert (
+        judged["accuracy"]["value"] == 0.75 and judged["matched above unmatched"]["value"] == 0.75
+    )
+    table = calibration_table(np.array([0.1, 0.1, 0.9, 0.9]), np.array([0, 1, 1, 1]), n_bins=2)
+    assert table["actual"].tolist() == [0.5, 1] and table["n"].tolist() == [2, 2]
+
+
+# ---- tagger
+
+
+@pytest.fixture(scope="module")
+def tagger(triples, tiny_model_folder):
+    train, _, _ = triples
+    torch.manual_seed(0)
+    settings = TaggerSettings(num_train_epochs=12, learning_rate=5e-3, max_tokens=64)
+    return train_tagger(marked_jobs(train), name=str(tiny_model_folder), settings=settings, seed=1)
+
+
+def test_a_tagger_learns_which_words_are_skills(tagger, triples):
+    train, _, _ = triples
+    jobs = [row.job for row in train]
+    found = [
+        [job[s.start : s.end] for s in own]
+        for job, own in zip(jobs, tagger.find(jobs), strict=True)
+    ]
+    scores = score_phrases(found, [row.job_skills for row in train])
+    assert scores["F1"] > 0.4  # a random two-layer encoder, on what it was trained on
+
+
+def test_spans_are_words_of_the_text_also_of_long_ones(tagger, triples):
+    train, _, _ = triples
+    long = "\n".join(row.job for row in train[:12])
+    (one,), (many,) = tagger.find([train[0].job]), tagger.find([long])
+    assert {long[s.start : s.end] for s in many} >= {train[0].job[s.start : s.end] for s in one[:2]}
+    for span in many:
+        assert 0 <= span.start < span.end <= len(long)
+        assert not long[span.start].isspace()
+        around = long[max(0, span.start - 1) : span.start] + "|" + long[span.start]
+        assert not re.fullmatch(r"\w\|\w", around)  # no span begins inside a word
+    assert tagger.find(["", " "]) == [[], []]
+
+
+def test_a_saved_tagger_is_a_folder_of_transformers(tagger, triples, tmp_path):
+    from transformers import pipeline
+
+    train, _, _ = triples
+    tagger.save(tmp_path)
+    again = Tagger(str(tmp_path), max_tokens=64)
+    assert again.find([train[0].job]) == tagger.find([train[0].job])
+    assert pipeline("token-classification", str(tmp_path), device="cpu")(train[0].job[:100])
+
+
+def test_a_tagger_needs_spans_and_bio_labels(tiny_model_folder):
+    with pytest.raises(DataError, match="no document has a span"):
+        train_tagger(
+            [TaggedText("x", ())], name=str(tiny_model_folder), settings=TaggerSettings(), seed=1
+        )
+    with pytest.raises(DataError, match="are not BIO"):
+        Tagger(str(tiny_model_folder))
+
+
+def test_longer_phrases_are_marked_first():
+    marked = mark_phrases("Cake design, cake; cakes", ["cake", "cake design", " "], kind="skill")
+    assert marked.spans == (Span(0, 11, "skill"), Span(13, 17, "skill"))
+
+
+# ---- the steps of the notebook
+
+
+def test_every_step_of_the_notebook(triples, trained):
+    train, test, held_out = triples
+    matcher, found = trained
+    tests = {"test": test, "held-out wording": held_out}
+    matching = matching_scores(matcher, train, tests, seed=1)
+    skills = skill_scores(train, tests, matcher, None, threshold=0.35)
+    of_test = {"phrase classifier": matcher.phrases.find([row.job for row in test])}
+    explained = explanation_scores(test, of_test, threshold=0.35).set_index("source")
+    assert explained.loc["known skills", "recall"] > 0.9
+    gaps = gaps_of(test, of_test["phrase classifier"], threshold=0.35)
+    confusion = experience_confusion(test, gaps)
+    assert confusion.loc["matched"].sum() == len(test)
+    edits = edit_scores(test[:8])
+    by = edits.set_index(["editor", "measure"])["value"]
+    assert by["extractive", "share with any unsupported claim"] == 0
+    assert by["copy", "supported coverage gained"] == 0 == by["copy", "share of words lost"]
+    assert by["paste the job", "share with any unsupported claim"] == 1
+    planted = fabrication_scores(test[:8], seed=1).set_index("planted")["value"]
+    assert planted["copy (an alarm is false)"] == 0 and planted["added_job"] > 0.9
+    headline, metrics = answer(matching, skills, explained.reset_index(), edits)
+    assert "own job minus another job" in headline and all(np.isfinite(list(metrics.values())))
+    rows = leaderboard_rows(matching, skills)
+    assert not rows.duplicated(["system", "measure", "judgments"]).any()
