@@ -313,6 +313,7 @@ class Evidence:
         self.levels = defaultdict(list)
         self.years = set()
         self.words_by_number = defaultdict(set)
+        self.items = set()
         self.single_letters = {}  # an item of one letter -> its statement
         for statement in self.statements:
             self._read(statement)
@@ -330,6 +331,7 @@ class Evidence:
             else:
                 self.words_by_number[claim.value].update(_content_set(statement))
         for item in list_items(statement):
+            self.items.add(tuple(tokens(item)))
             for piece in (item, *split_at_and(item)):
                 core = "".join(skill_core(piece))
                 if len(core) == 1:
@@ -362,7 +364,8 @@ class Evidence:
         return self.answers[key]
 
     def _supports_skill(self, claim: Claim) -> bool:
-        if self.quote_of_skill(claim.value):
+        is_item = tuple(tokens(claim.value)) in self.items  # "shipped without delay" is one, too
+        if self.quote_of_skill(claim.value) or (is_item and len(claim.value) > 1):
             return True
         pieces = split_at_and(claim.value)
         return len(pieces) > 1 and all(self.quote_of_skill(piece) for piece in pieces)

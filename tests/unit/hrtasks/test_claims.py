@@ -133,6 +133,12 @@ def test_dates_on_a_line_of_their_own_belong_to_the_line_above():
     assert "title" in kinds(edited, original)
 
 
+def test_an_item_that_denies_something_may_move_in_its_list():
+    original = "Baking; shipped goods without delay; Sales; Diving"
+    assert unsupported_claims("Sales; Diving; shipped goods without delay; Baking", original) == []
+    assert unsupported_claims("Sales; Diving; shipped goods by rail; Baking", original) != []
+
+
 def test_the_job_is_no_evidence():
     job = "Required Skills\n- Kubernetes\n- Terraform"
     found = unsupported_claims(f"{RESUME}\n{job}", RESUME)
