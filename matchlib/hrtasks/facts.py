@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,12 +85,18 @@ class Gaps:
         return found
 
 
+@lru_cache(maxsize=2_000)
+def evidence_of(resume: str) -> Evidence:
+    """What a resume states; it is asked for each job and each task again."""
+    return Evidence(resume)
+
+
 def find_gaps(job: JobFacts, resume: str, *, min_probability: float = 0.5) -> Gaps:
     """Compare a job's demands with a resume.
 
     min_probability: below it a demanded skill is not named.
     """
-    evidence = Evidence(resume)
+    evidence = evidence_of(resume)
     shown = shown_experiences(resume)
     pairs = align(job.experiences, shown)
     shortened = [
@@ -128,7 +135,7 @@ FEATURES = (
 
 def pair_features(job: JobFacts, resume: str) -> np.ndarray:
     """(len(FEATURES),) numbers on how well a resume meets a job's demands."""
-    evidence = Evidence(resume)
+    evidence = evidence_of(resume)
     shown = shown_experiences(resume)
     pairs = align(job.experiences, shown)
     deficits = [

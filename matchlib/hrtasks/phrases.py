@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ _HEADING = re.compile(
     r"benefits?|requirements?|description)\b",
     re.I,
 )
+_CROSSING = re.compile(r"[,;:]|\.\s")
 _JOINED = re.compile(r"[,(:/]\s*$|\b(?:and|or|in|of|with)\s*$", re.I)
 _SKILL_BEHIND = re.compile(r"\s*(?:skills?|abilit|knowledge|experience)", re.I)
 
@@ -50,7 +52,7 @@ _SKILL_BEHIND = re.compile(r"\s*(?:skills?|abilit|knowledge|experience)", re.I)
 class Occurrence:
     """A phrase at a place of a text. section: of SECTIONS or "other"; is_first, is_last: of its
     line; has_colon, has_comma: behind it; is_joined: behind a comma, "and", "in" and the like;
-    skill_behind: "skills", "knowledge" follow; crosses: a comma or full stop is inside."""
+    skill_behind: "skills", "knowledge" follow."""
 
     text: str
     start: int
@@ -62,7 +64,6 @@ class Occurrence:
     has_comma: bool
     is_joined: bool
     skill_behind: bool
-    crosses: bool
 
 
 FLAGS = (
@@ -72,14 +73,15 @@ FLAGS = (
     "has_comma",
     "is_joined",
     "skill_behind",
-    "crosses",
 )
 
 
+@lru_cache(maxsize=2_000)
 def find_candidates(text: str) -> dict[str, list[Occurrence]]:
     """Phrases of a job in normal form, each with the places where it stands.
 
-    Those that begin or end with a word such as "the" are left out, and headings.
+    Those that begin or end with a word such as "the" are left out, those with a comma or full stop
+    inside, and headings.
     """
     found: dict[str, list[Occurrence]] = {}
     section = "other"
@@ -118,6 +120,8 @@ def _of_line(line: str, start: int, section: str) -> list[Occurrence]:
             begin, end = words[first][0], words[last][1]
             before, behind = line[:begin], line[end:]
             inside = line[begin:end]
+            if _CROSSING.search(inside):
+                break
             found.append(
                 Occurrence(
                     inside,
@@ -130,7 +134,6 @@ def _of_line(line: str, start: int, section: str) -> list[Occurrence]:
                     has_comma=bool(re.match(r"\s*[,;]", behind)),
                     is_joined=bool(_JOINED.search(before)),
                     skill_behind=bool(_SKILL_BEHIND.match(behind)),
-                    crosses=bool(re.search(r"[,;:]|\.\s", inside)),
                 )
             )
     return found
@@ -166,7 +169,7 @@ class PhraseClassifier:
         if not any(outcomes):
             raise DataError("no skill of a training row stands in its job; nothing can be learned")
         model = HistGradientBoostingClassifier(
-            max_iter=200, learning_rate=0.06, max_leaf_nodes=15, random_state=seed
+            max_iter=80, learning_rate=0.12, max_leaf_nodes=15, random_state=seed
         )
         return cls(model.fit(np.array(rows), np.array(outcomes)), gold, seen)
 
