@@ -37,14 +37,17 @@ def test_two_demands_in_one_statement_keep_their_years():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n\n", "We are 25 years old.", "A team of 12.", "Seit 3 Jahren Bäcker", "x" * 5000]
+    "text",
+    ["", "\n\n", "We are 25 years old.", "A team of 12.", "Seit 3 Jahren Bäcker", "x" * 5000],
 )
 def test_what_is_no_demand_is_none(text):
     assert demanded_experiences(text) == []
 
 
 def test_a_resume_shows_dated_rows_and_present_is_its_latest_year():
-    resume = "## Experience\n- Baker (2012 - 2015)\n- Cook (2016 - present)\n- Waiter (2018 - 2020)\n"
+    resume = (
+        "## Experience\n- Baker (2012 - 2015)\n- Cook (2016 - present)\n- Waiter (2018 - 2020)\n"
+    )
     found = {one.title: one.years for one in shown_experiences(resume)}
     assert found == {"Baker": 3, "Cook": 4, "Waiter": 2}
     assert {one.title: one.years for one in shown_experiences(resume, this_year=2026)}["Cook"] == 10
