@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -397,7 +398,7 @@ def fabrication_scores(rows: Rows, *, seed: int) -> pd.DataFrame:
 
 
 def ood_scores(
-    files: Mapping[str, Sequence[TaggedText]],
+    files: Mapping[str, tuple[Sequence[TaggedText], str]],
     tagger: Tagger,
     known: Sequence[Sequence[str]],
     *,
@@ -409,21 +410,25 @@ def ood_scores(
     """The tagger on other people's texts, as it is and after some of their examples, beside the
     gazetteer of its training rows: file, extractor, examples, match, precision, recall, F1, ...
 
-    The test half of a file is the same for all. folder: where the tagger is kept, to start from.
+    files: name -> (texts, test split), see `ood.read_files`; the test is the same for all. folder:
+    where the tagger is kept, to start from. examples: asked for; a file may have fewer.
     """
     names = sorted({normal_phrase(name) for of_row in known for name in of_row})
     rows = []
-    for file, texts in files.items():
-        _, test = split_marked(texts, n_train=0, seed=seed)
+    for file, (texts, test_split) in files.items():
+        split = partial(split_marked, texts, test_split=test_split, seed=seed)
+        _, test = split(n_train=0)
         true = [text.spans for text in test]
         found = {("gazetteer", 0): [mark_phrases(t.text, names, kind=KIND).spans for t in test]}
         for n in examples:
-            learned, _ = split_marked(texts, n_train=n, seed=seed)
+            learned, _ = split(n_train=n)
             own = tagger
-            if n:
+            if learned:
                 own = train_tagger(learned, name=str(folder), settings=settings, seed=seed)
             spans = own.find([text.text for text in test])
-            found["tagger", n] = [[s for s in of_text if s.kind == KIND] for of_text in spans]
+            found["tagger", len(learned)] = [
+                [s for s in of_text if s.kind == KIND] for of_text in spans
+            ]
         for (extractor, n), spans in found.items():
             for match, overlapping in (("exact", False), ("overlapping", True)):
                 scores = score_spans(spans, true, overlapping=overlapping)

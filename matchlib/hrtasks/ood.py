@@ -7,7 +7,8 @@ with ESCO labels, Decorte et al. 2022).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,22 @@ from matchlib.hrtasks.tagger import Span, TaggedText, spans_of_tags
 KIND = "skill"
 SKILL_TYPES = ("Job Specific Skills", "Soft Skills", "Tech Tools", "Skill")
 """Types of entities that are skills; of BIO tags with types, those that end so."""
+
+
+def read_files(
+    ood_files: Mapping[str, str | Mapping[str, str]],
+) -> dict[str, tuple[list[TaggedText], str]]:
+    """Every named file with its test split: name -> (texts, split), see `split_marked`.
+
+    ood_files: name -> path, or {path: ..., test_split: ...}. Raises DataError on other keys.
+    """
+    found = {}
+    for name, about in ood_files.items():
+        about = {"path": about} if isinstance(about, str) else dict(about)
+        if unknown := sorted({*about} - {"path", "test_split"}):
+            raise DataError(f"ood_files: {name}: {unknown[0]!r} is neither path nor test_split")
+        found[name] = (read_marked(Path(about["path"])), about.get("test_split", ""))
+    return found
 
 
 def read_marked(path: Path, *, log: RowLog | None = None) -> list[TaggedText]:
@@ -38,7 +55,7 @@ def read_marked(path: Path, *, log: RowLog | None = None) -> list[TaggedText]:
         elif fault := _fault(marked):
             log.leave_out(path, line, fault)
         else:
-            found.append(marked)
+            found.append(replace(marked, split=str(row.get("split", ""))))
     if not found:
         raise DataError(
             f"{path}: no row has tokens with tags_skill or tags, a text with entities, or a sentence "
@@ -89,13 +106,23 @@ def _fault(marked: TaggedText) -> str:
 
 
 def split_marked(
-    texts: Sequence[TaggedText], *, n_train: int, seed: int
+    texts: Sequence[TaggedText], *, n_train: int, test_split: str, seed: int
 ) -> tuple[list[TaggedText], list[TaggedText]]:
-    """Up to n_train texts to learn from, and the others, drawn by a seed.
+    """Up to n_train texts to learn from, drawn by a seed, and those to test on.
 
-    The test is the same for every n_train up to a half of the texts.
+    test_split: the file's own split that is the test; the others are learned from. "": a half of
+    the texts is the test. The test is the same for every n_train. Raises DataError where the file
+    has no such split.
     """
     order = np.random.default_rng(seed).permutation(len(texts))
-    half = len(texts) // 2
-    train = [texts[i] for i in order[half:]][:n_train]
-    return train, [texts[i] for i in order[:half]]
+    if test_split:
+        splits = sorted({text.split for text in texts})
+        if test_split not in splits:
+            raise DataError(f"no text is of split {test_split!r}; the file has {', '.join(splits)}")
+        test = [text for text in texts if text.split == test_split]
+        learned = [texts[i] for i in order if texts[i].split != test_split]
+    else:
+        half = len(texts) // 2
+        test = [texts[i] for i in order[:half]]
+        learned = [texts[i] for i in order[half:]]
+    return learned[:n_train], test

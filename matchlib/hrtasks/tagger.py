@@ -46,10 +46,11 @@ class Span:
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A text and the spans in it, as a person or a rule marked them."""
+    """A text and the spans in it, as a person or a rule marked them; split: as its file says."""
 
     text: str
     spans: tuple[Span, ...]
+    split: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ STAGES = [
     "05_rankpo",
     "06_girl",
     "07_talent_search",
+    "08_hr_tasks",
     "09_error_analysis",
     "10_bias_analysis",
     "11_leaderboard",
@@ -111,6 +112,13 @@ def test_every_stage_is_finished_and_rendered(smoke):
 
 OTHER_CLUSTERS = {
     "07_talent_search/arms.csv": "GAUC by recruiter is over recruiters",
+    **{
+        f"08_hr_tasks/{name}.csv": "rows are triples, each drawn alone from a graph of 112 occupations"
+        for name in (
+            *("matching", "skills", "experiences", "explanation", "edits", "fabrications"),
+            *("shortcuts", "ood", "learning_curve"),
+        )
+    },
     "12_ledger/ledger.csv": "rows are market seeds, which are independent draws",
     "12_ledger/values.csv": "rows are market seeds",
     "10_bias_analysis/slices.csv": "a slice may hold one occupation: its jobs are taken as independent",

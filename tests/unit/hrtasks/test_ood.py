@@ -6,7 +6,7 @@ import pytest
 
 from matchlib.data.row_log import RowLog
 from matchlib.data.schema import DataError
-from matchlib.hrtasks.ood import read_marked, split_marked
+from matchlib.hrtasks.ood import read_files, read_marked, split_marked
 
 
 def write(path, *rows):
@@ -59,7 +59,21 @@ def test_rows_that_cannot_be_read_are_counted(tmp_path):
 def test_the_test_half_does_not_depend_on_how_many_are_learned_from(tmp_path):
     rows = [{"tokens": [f"w{i}"], "tags_skill": ["B"]} for i in range(20)]
     texts = read_marked(write(tmp_path / "a.jsonl", *rows))
-    few, test_few = split_marked(texts, n_train=3, seed=1)
-    many, test_many = split_marked(texts, n_train=10, seed=1)
+    few, test_few = split_marked(texts, n_train=3, test_split="", seed=1)
+    many, test_many = split_marked(texts, n_train=10, test_split="", seed=1)
     assert len(few) == 3 and few == many[:3] and test_few == test_many and len(test_few) == 10
     assert not {t.text for t in many} & {t.text for t in test_many}
+
+
+def test_a_files_own_split_may_be_the_test(tmp_path):
+    rows = [{"tokens": [f"w{i}"], "tags_skill": ["B"], "split": "dev"} for i in range(4)]
+    rows += [{"tokens": [f"v{i}"], "tags_skill": ["B"], "split": "train"} for i in range(3)]
+    path = write(tmp_path / "a.jsonl", *rows)
+    files = read_files({"a": {"path": str(path), "test_split": "dev"}, "b": str(path)})
+    learned, test = split_marked(files["a"][0], n_train=9, test_split=files["a"][1], seed=1)
+    assert {text.split for text in learned} == {"train"} and len(test) == 4
+    assert files["b"][1] == ""
+    with pytest.raises(DataError, match="no text is of split 'gold'; the file has dev, train"):
+        split_marked(files["a"][0], n_train=9, test_split="gold", seed=1)
+    with pytest.raises(DataError, match="'split' is neither path nor test_split"):
+        read_files({"a": {"path": str(path), "split": "dev"}})
