@@ -33,6 +33,8 @@ GENERATORS = ("reader", "service", "local")
 SCHEMA_VERSION = 1
 """Part of the schema's title, and so of every cached answer's key."""
 MAX_ITEMS = 20
+MAX_YEARS = 60
+"""Years of experience beyond which a number is taken for something else."""
 MAX_WORDS = 800
 """Words of a document that a language model is shown."""
 SLOTS = ("skills", "nice_skills", "years", "city", "seniority", "degree", "occupation")
@@ -63,7 +65,7 @@ class Years(BaseModel):
     """Years of experience, asked for or had."""
 
     model_config = ConfigDict(extra="forbid")
-    value: float = Field(ge=0, le=60)
+    value: float = Field(ge=0, le=MAX_YEARS)
     quote: str = Field(max_length=300)
 
 
@@ -205,7 +207,7 @@ def _with_quotes(text: str, facts: dict) -> Signals:
         remote=quoted(Item, "yes", "remote|home|relocat") if facts["remote"] == "yes" else None,
         seniority=_phrase_item(Level, "seniority", level, segments),
         degree=_phrase_item(Degree, "degree", degree, segments),
-        years=quoted(Years, years, r"\d|" + "year") if not np.isnan(years) else None,
+        years=quoted(Years, years, r"\d|" + "year") if 0 <= years <= MAX_YEARS else None,
     )
 
 

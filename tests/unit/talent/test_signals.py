@@ -111,6 +111,12 @@ def test_a_language_models_items_without_a_quote_in_the_text_are_dropped():
     assert table["skills"].tolist() == ["SQL", "", ""] and table["years"].isna().all()
 
 
+@pytest.mark.parametrize(("years", "expected"), [(12, 12.0), (66, None)])
+def test_years_that_nobody_has_are_none(years, expected):
+    (found,) = read_signals([f"Baker\nLeeds\n{years} years of experience\n"]).signals
+    assert (found.years.value if found.years else None) == expected
+
+
 def test_a_service_is_asked_by_the_strict_schema(server, tmp_path):
     answer = signals(must_have_skills=[{"value": "SQL", "quote": "We need SQL"}])
     server.answer = lambda asked: json.dumps(answer) if "SQL" in asked else "I cannot tell"
