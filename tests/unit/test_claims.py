@@ -37,6 +37,7 @@ def test_there_are_claims():
         "bias",
         "decisions",
         "girl_claims",
+        "hrtasks_claims",
         "knn_claims",
         "rankpo_claims",
         "rum_claims",
