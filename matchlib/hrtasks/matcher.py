@@ -16,7 +16,6 @@ import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 
@@ -208,7 +207,7 @@ def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float
     label = np.tile([1, 0], len(rows))
     row_of = np.repeat(np.arange(len(rows)), 2)
     is_right = (p > 0.5) == label
-    first = np.where(p[::2] > p[1::2], 1.0, np.where(p[::2] == p[1::2], 0.5, 0.0))
+    first = _is_first(p)
     not_longer = np.array([_is_not_longer(row) for row in rows])
     both = np.repeat(not_longer, 2)
     found = [
@@ -227,6 +226,11 @@ def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float
             },
         ]
     return found
+
+
+def _is_first(p: np.ndarray) -> np.ndarray:
+    """(n,) 1 where the matched resume of a row is likelier, .5 on ties, 0 where it is less likely."""
+    return (1 + np.sign(p[::2] - p[1::2])) / 2
 
 
 def _is_not_longer(row: HrRow) -> bool:
@@ -249,15 +253,13 @@ def own_minus_other(
         [job for job in jobs for _ in range(2)],
         [resume for row in rows for resume in _resumes(row)],
     )
-    parts = [
-        np.where(q[::2] > q[1::2], 1.0, np.where(q[::2] == q[1::2], 0.5, 0.0)) for q in (p, other)
-    ]
+    of_other = _is_first(other)
     return [
         {
             "measure": "matched above unmatched, another job",
-            **mean_interval(parts[1], bounds=(0, 1)),
+            **mean_interval(of_other, bounds=(0, 1)),
         },
-        {"measure": "own job minus another job", **mean_interval(parts[0] - parts[1])},
+        {"measure": "own job minus another job", **mean_interval(_is_first(p) - of_other)},
     ]
 
 
@@ -269,14 +271,3 @@ def calibration_table(p: np.ndarray, label: np.ndarray, n_bins: int = 10) -> pd.
         if len(part):
             rows.append({"predicted": p[part].mean(), "actual": label[part].mean(), "n": len(part)})
     return pd.DataFrame(rows)
-
-
-def expected_calibration_error(p: np.ndarray, label: np.ndarray) -> float:
-    """Mean distance of predicted and actual share over tenths of the predictions."""
-    table = calibration_table(p, label)
-    return float(np.average((table["predicted"] - table["actual"]).abs(), weights=table["n"]))
-
-
-def matching_auc(p: np.ndarray, label: np.ndarray) -> float:
-    """AUC; NaN where all labels are alike."""
-    return float(roc_auc_score(label, p)) if len(np.unique(label)) == 2 else np.nan

@@ -177,27 +177,13 @@ class PhraseClassifier:
         """The candidates of each job, the likeliest first."""
         return [self._of_job(find_candidates(job)) for job in jobs]
 
-    def find_without(
-        self, jobs: Sequence[str], skills: Sequence[Sequence[str]]
-    ) -> list[list[DemandedSkill]]:
-        """`find` on training jobs, each without what it taught of its own phrases; the model itself
-        has seen them."""
-        found = []
-        for job, own in zip(jobs, skills, strict=True):
-            found.append(self._of_job(find_candidates(job), {normal_phrase(name) for name in own}))
-        return found
-
-    def _of_job(
-        self, candidates: dict[str, list[Occurrence]], own: set[str] | None = None
-    ) -> list[DemandedSkill]:
+    def _of_job(self, candidates: dict[str, list[Occurrence]]) -> list[DemandedSkill]:
         if not candidates:
             return []
-        rows = []
-        for phrase, places in candidates.items():
-            n_gold, n_seen = self.gold[phrase], self.seen[phrase]
-            if own is not None:
-                n_gold, n_seen = n_gold - (phrase in own), n_seen - 1
-            rows.append(_features(phrase, places, n_gold, n_seen))
+        rows = [
+            _features(phrase, places, self.gold[phrase], self.seen[phrase])
+            for phrase, places in candidates.items()
+        ]
         p = self.model.predict_proba(np.array(rows))[:, 1]
         found = [
             DemandedSkill(places[0].text, float(probability))

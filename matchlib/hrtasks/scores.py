@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from matchlib.hrtasks.experiences import Experience, title_overlap
@@ -115,13 +114,3 @@ def _credit(a: Experience, b: Experience, with_years: bool) -> float:
     if with_years and a.years != b.years:
         return 0.0
     return title_overlap(a.title, b.title)
-
-
-def pairwise_accuracy(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n,) 1 where the first of a pair scores higher, .5 on ties, 0 where it scores lower."""
-    return np.where(first > second, 1.0, np.where(first == second, 0.5, 0.0))
-
-
-def as_table(rows: Sequence[dict], **about: object) -> pd.DataFrame:
-    """Scores as a frame with columns that say of what."""
-    return pd.DataFrame([{**about, **row} for row in rows])
