@@ -1,4 +1,4 @@
-"""The command line: matchlib run | sweep | verify | report | check | rank | edit."""
+"""The command line: matchlib run | sweep | verify | report | check | rank | extract | edit."""
 
 from __future__ import annotations
 
@@ -187,11 +187,63 @@ app.command()(rank)
 
 
 @app.command()
+def extract(  # noqa: PLR0913 - one argument an option
+    model: Annotated[Path, typer.Option(help="a stage of 08_hr_tasks, or a tagger's folder")],
+    documents: Annotated[Path, typer.Option(help="folder or file: .txt .md .html .pdf .docx")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write, one line for each document")],
+    kind: Annotated[str, typer.Option(help="what the documents are: job or resume")] = "resume",
+    by: Annotated[
+        str, typer.Option(help="what finds skills: tagger or phrases; default: tagger if there")
+    ] = "",
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="probability above which a word is of a skill")
+    ] = 0.5,
+    with_text: Annotated[
+        bool, typer.Option("--with-text", help="also write the text that start and end index")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="exit with 2 if any document was left out, or read in part")
+    ] = False,
+    encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "",
+) -> None:
+    """Find skills and experiences in documents of your own; what cannot be read is named."""
+    from matchlib.documents.read import read_documents
+    from matchlib.outputs import check_outputs, is_file_or_free
+    from matchlib.ranking import extract_command
+
+    if kind not in extract_command.EXPERIENCES:
+        raise DataError(f"--kind {kind!r} is neither job nor resume")
+    check_outputs({"--out": out}, {"--documents": documents, "--model": model})
+    source = extract_command.choose_source(model, by)
+    reading = read_documents(documents, f"{kind}s", encoding=encoding)
+    to_stderr = not is_file_or_free(out)  # the lines may go to where the notes go
+    typer.echo(reading.notes[0], err=to_stderr)
+    for file, line, reason in reading.left_out.itertuples(index=False):
+        typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
+    for file, line, reason in reading.missing.itertuples(index=False):
+        typer.echo(f"read in part: {file}{line and f', line {line}'}: {reason}", err=True)
+    finder = extract_command.open_finder(model, source, threshold=threshold)
+    counts = extract_command.write_extraction(
+        reading.tables[f"{kind}s"], finder, kind=kind, out=out, with_text=with_text
+    )
+    typer.echo(
+        f"{out}: {counts.documents:,} documents, {counts.spans:,} spans by {source} "
+        f"({counts.without_span:,} documents without one), {counts.experiences:,} experiences; "
+        f"{len(reading.left_out):,} left out",
+        err=to_stderr,
+    )
+    raise typer.Exit(2 if strict and len(reading.left_out) + len(reading.missing) else 0)
+
+
+@app.command()
 def edit(
     job: Annotated[Path, typer.Option(help="one document: .txt .md .html .pdf .docx")],
     resume: Annotated[Path, typer.Option(help="the same")],
     out: Annotated[Path, typer.Option(help="HTML page to write")],
-    model: Annotated[str, typer.Option(help="not used yet: the editor only selects")] = "",
+    model: Annotated[
+        Path,
+        typer.Option(help="a stage of 08_hr_tasks: also serve the skills that it finds in the job"),
+    ] = None,
     encoding: Annotated[str, typer.Option(help="of files that are not UTF-8, e.g. cp1252")] = "",
 ) -> None:
     """Fit a resume to a job without adding a fact; the page shows each change, its evidence and
@@ -204,7 +256,8 @@ def edit(
     for note in content["notes"]:
         typer.echo(f"read in part: {note}", err=True)
     typer.echo(
-        f"{out}: {len(content['changes'])} changes, {len(content['missing'])} demands of the job missing"
+        f"{out}: {len(content['wordings']) + len(content['orders'])} changes, "
+        f"{len(content['missing'])} demands of the job missing"
     )
 
 

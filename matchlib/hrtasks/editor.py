@@ -89,10 +89,10 @@ def job_skills(job: str) -> list[str]:
     return list(names.values())
 
 
-def coverage(resume: str, job: str) -> float:
+def coverage(resume: str, job: str, *, skills: Sequence[str] | None = None) -> float:
     """The share of the job's skills that the resume names literally as the job does (plural and case
-    aside); NaN where the job names none."""
-    named = _named(resume, job_skills(job))
+    aside); NaN where the job names none. skills: see `edit_resume`."""
+    named = _named(resume, job_skills(job) if skills is None else skills)
     return sum(named) / len(named) if named else float("nan")
 
 
@@ -130,16 +130,17 @@ def _names_skill(text: str, skill: str) -> bool:
     return _named(text, [skill])[0]
 
 
-def edit_resume(resume: str, job: str) -> Edit:
+def edit_resume(resume: str, job: str, *, skills: Sequence[str] | None = None) -> Edit:
     """Fit a resume to a job without adding a fact.
 
     In turn: skills that the resume names by an alias get the job's name (the alias stays, in
     brackets); skills that its other sections state are listed among its skills; items and lines of
     its skills, and its sections, are put in the order of how many of the job's skills they name.
     Personal information stays at the top. A resume or a job without words gives the resume.
+    skills: that the job demands, each once; None takes those of `job_skills`.
     """
     evidence = Evidence(resume)
-    skills = job_skills(job)
+    skills = job_skills(job) if skills is None else list(skills)
     edit = Edit(resume)
     steps = [
         *(partial(_rename, skill=skill) for skill in skills),

@@ -45,7 +45,7 @@ from matchlib.hrtasks.tagger import (
     train_tagger,
 )
 from matchlib.language.llm import Budget
-from matchlib.stats import mean_interval
+from matchlib.stats import auc_parts, mean_interval
 
 Rows = Sequence[HrRow]
 Found = Sequence[Sequence[DemandedSkill]]
@@ -158,6 +158,38 @@ def matching_scores(
             judged = judge_matching(baseline(train, of_test), of_test)
             rows += [{"model": name, "test": test, **one} for one in judged]
     return pd.DataFrame(rows)
+
+
+def matching_elsewhere(
+    matcher: Matcher, stages: Mapping[str, Mapping[str, pd.DataFrame]]
+) -> pd.DataFrame:
+    """The matcher on pairs that others labelled: data, measure, value, low, high, n, n_clusters.
+
+    stages: name -> jobs, resumes and labels or preferences of its test split. AUC of labels, and the
+    share of preferences in the same order; clusters are jobs. A measure that the labels do not
+    allow (one class) is left out.
+    """
+    rows = []
+    for name, tables in stages.items():
+        job = tables["jobs"].set_index("job_id")["text"]
+        resume = tables["resumes"].set_index("resume_id")["text"]
+        labels = tables.get("labels")
+        if labels is not None and labels["label"].nunique() == 2:
+            p = matcher.predict(labels["job_id"].map(job), labels["resume_id"].map(resume))
+            parts = auc_parts(labels["label"].to_numpy(), p)
+            interval = mean_interval(parts, labels["job_id"].to_numpy(), bounds=(0, 1))
+            rows.append({"data": name, "measure": "AUC of labels", **interval})
+        preferences = tables.get("preferences")
+        if preferences is not None and len(preferences):
+            jobs = preferences["job_id"].map(job)
+            a = matcher.predict(jobs, preferences["resume_a"].map(resume))
+            b = matcher.predict(jobs, preferences["resume_b"].map(resume))
+            prefers_a = np.where(preferences["preferred"] == "a", 1, -1)
+            right = (1 + np.sign(a - b) * prefers_a) / 2
+            interval = mean_interval(right, preferences["job_id"].to_numpy(), bounds=(0, 1))
+            rows.append({"data": name, "measure": "preferences in the same order", **interval})
+    columns = ["data", "measure", "value", "low", "high", "n", "n_clusters"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def learning_curve(train: Rows, test: Rows, sizes: Sequence[int], *, seed: int) -> pd.DataFrame:

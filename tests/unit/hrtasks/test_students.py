@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -18,8 +19,10 @@ from matchlib.hrtasks.experiment import (
     leaderboard_rows,
     mark_phrases,
     marked_jobs,
+    matching_elsewhere,
     matching_scores,
     names_above,
+    pair_probabilities,
     rows_of_world,
     skill_scores,
     write_triples,
@@ -282,3 +285,34 @@ def test_every_step_of_the_notebook(triples, trained):
     assert "own job minus another job" in headline and all(np.isfinite(list(metrics.values())))
     rows = leaderboard_rows(matching, skills)
     assert not rows.duplicated(["system", "measure", "judgments"]).any()
+
+
+def test_other_peoples_labels_and_preferences(triples, trained):
+    _, test, _ = triples
+    matcher, _ = trained
+    jobs = pd.DataFrame({"job_id": range(len(test)), "text": [row.job for row in test]})
+    texts = [text for row in test for text in (row.matched, row.unmatched)]
+    resumes = pd.DataFrame({"resume_id": range(len(texts)), "text": texts})
+    labels = pd.DataFrame(
+        {"job_id": np.repeat(jobs["job_id"], 2), "resume_id": range(len(texts))}
+    ).assign(label=np.tile([1, 0], len(test)))
+    preferences = pd.DataFrame(
+        {
+            "job_id": jobs["job_id"],
+            "resume_a": np.arange(0, len(texts), 2),
+            "resume_b": np.arange(1, len(texts), 2),
+            "preferred": "a",
+        }
+    )
+    tables = {"jobs": jobs, "resumes": resumes, "labels": labels, "preferences": preferences}
+    found = matching_elsewhere(matcher, {"own": tables}).set_index("measure")
+    p = pair_probabilities(matcher, test)
+    judged = {one["measure"]: one["value"] for one in judge_matching(p, test)}
+    assert found.loc["AUC of labels", "value"] == pytest.approx(judged["AUC"])
+    same = found.loc["preferences in the same order", "value"]
+    assert same == pytest.approx(judged["matched above unmatched"])
+    swapped = {**tables, "preferences": preferences.assign(preferred="b")}
+    other = matching_elsewhere(matcher, {"own": swapped}).set_index("measure")
+    assert other.loc["preferences in the same order", "value"] == pytest.approx(1 - same)
+    one_class = {**tables, "labels": labels.assign(label=1), "preferences": preferences.head(0)}
+    assert matching_elsewhere(matcher, {"own": one_class}).empty
