@@ -1,12 +1,16 @@
 """`matchlib edit`: files in, one page out; what cannot be edited is told in a sentence."""
 
+from pathlib import Path
+
 import docx
 import pytest
 from typer.testing import CliRunner
 
 from matchlib.cli import app
 from matchlib.data.schema import DataError
-from matchlib.ranking.edit_command import edit_command
+from matchlib.hrtasks.facts import DemandedSkill
+from matchlib.ranking import extract_command
+from matchlib.ranking.edit_command import _pieces, edit_command
 
 JOB = """Required Skills
 - AWS
@@ -37,8 +41,10 @@ def test_the_page_shows_changes_evidence_and_what_is_missing(files):
     result = run(files)
     assert result.exit_code == 0
     page = (files / "e.html").read_text(encoding="utf-8")
-    assert "AWS (Amazon Web Services)" in page
-    assert "<blockquote>Analyst - Norfolk Rail (2018 - 2022), wrote Python</blockquote>" in page
+    assert "<mark>AWS (</mark>Amazon Web Services<mark>)</mark>" in page
+    evidence = '<td class="text">Analyst - Norfolk Rail (2018 - 2022), wrote Python</td>'
+    assert f"<mark>Python</mark></td>{evidence}" in page
+    assert "<mark>AWS (Amazon Web Services)</mark>" in page.split("Edited resume")[1]
     assert '<td class="text">Kubernetes</td>' in page
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -65,10 +71,62 @@ def test_what_is_no_readable_document_gives_a_sentence_and_no_page(files, name):
     assert not (files / "e.html").exists()
 
 
-def test_a_model_is_not_silently_ignored(files):
-    result = run(files, "resume.docx", "--model", "some-model")
+class Phrases:
+    """A phrase classifier that says the same of every job."""
+
+    def find(self, jobs):
+        said = {"Norfolk Rail": 0.9, "kubernetes": 0.8, "Keen tooth": 0.6, "Excel": 0.4}
+        return [[DemandedSkill(name, p) for name, p in said.items()] for _ in jobs]
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    monkeypatch.setattr(extract_command, "open_phrases", lambda model: Phrases())
+    return Path("08_hr_tasks")
+
+
+def test_a_model_adds_demands_and_each_still_needs_evidence(files, stage):
+    (files / "job.txt").write_text("You cook\nNorfolk Rail\nKeen tooth\n", encoding="utf-8")
+    paths = {name: files / file for name, file in (("job", "job.txt"), ("resume", "resume.docx"))}
+    plain = edit_command(**paths, out=files / "e.html")
+    assert plain["by_model"] == plain["missing"] == plain["wordings"] == []
+    edited = edit_command(**paths, out=files / "e.html", model=stage)
+    assert edited["by_model"] == ["Norfolk Rail", "kubernetes", "Keen tooth"]
+    (change,) = edited["wordings"]
+    assert change["pieces"] == [("Norfolk Rail", True)]
+    assert change["evidence"] == "Analyst - Norfolk Rail (2018 - 2022), wrote Python"
+    assert [item["demand"] for item in edited["missing"]] == ["kubernetes", "Keen tooth"]
+    assert all("found in the job by the model" in item["note"] for item in edited["missing"])
+    assert [line["text"] for line in edited["lines"] if "Keen" in line["text"]] == []
+    assert (edited["coverage_before"], edited["coverage_after"]) == ("33%", "33%")
+    result = run(files, "resume.docx", "--model", str(stage))
+    assert result.exit_code == 0, result.output
+    assert "3 more that the phrase classifier" in (files / "e.html").read_text(encoding="utf-8")
+
+
+def test_skills_of_the_rules_are_not_served_twice(files, stage):
+    result = edit_command(
+        job=files / "job.txt", resume=files / "resume.docx", out=files / "e.html", model=stage
+    )
+    assert result["by_model"] == ["Norfolk Rail", "Keen tooth"]
+    notes = {item["demand"]: item["note"] for item in result["missing"]}
+    assert notes["Kubernetes"] == "the resume does not state it"
+    assert "kubernetes" not in notes
+
+
+@pytest.mark.parametrize("model", ["absent", "empty"])
+def test_a_model_without_a_phrase_classifier_is_refused(files, model):
+    (files / "empty").mkdir()
+    result = run(files, "resume.docx", "--model", str(files / model))
     assert isinstance(result.exception, DataError)
-    assert "some-model" in str(result.exception)
+    assert "holds no phrase classifier" in str(result.exception)
+    assert not (files / "e.html").exists()
+
+
+def test_new_words_are_marked_and_old_ones_are_not():
+    assert _pieces("Go, C.", "Go, C, SQL.") == [("Go, C", False), (", SQL.", True)]
+    assert _pieces("", "SQL") == [("SQL", True)]
+    assert _pieces("Web", "W (Web)") == [("W (", True), ("Web", False), (")", True)]
 
 
 def test_the_page_never_replaces_an_input(files):
