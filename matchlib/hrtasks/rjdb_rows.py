@@ -99,8 +99,9 @@ class HrRow:
     """One triple with its gold fields.
 
     experiences: titles; years: of each experience; positions: titles with periods, newest first;
-    filtered_skills: those that the unmatched resume lacks; faults: keys of FAULTS; words_in_job: of
-    each skill, where the job names it by another word (files of `hrtasks.generate`).
+    filtered_skills: those that the unmatched resume lacks; faults: keys of FAULTS; words_in_job,
+    words_in_matched: of each skill, where the text names it by another word (files of
+    `hrtasks.generate`).
     In a row with the fault unequal_lists, years go with positions but not with experiences.
     """
 
@@ -115,11 +116,17 @@ class HrRow:
     filtered_experience: ExperienceFilter
     faults: tuple[str, ...] = ()
     words_in_job: Mapping[str, str] = field(default_factory=dict)
+    words_in_matched: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def job_skills(self) -> tuple[str, ...]:
         """The skills in the job's words, as far as they are known."""
         return tuple(self.words_in_job.get(skill, skill) for skill in self.skills)
+
+    @property
+    def matched_skills(self) -> tuple[str, ...]:
+        """The skills in the matched resume's words, as far as they are known."""
+        return tuple(self.words_in_matched.get(skill, skill) for skill in self.skills)
 
     @property
     def job_filtered_skills(self) -> tuple[str, ...]:
@@ -188,7 +195,8 @@ def parse_row(fields: Mapping[str, Any]) -> HrRow:
         positions=positions,
         filtered_skills=faults.as_list(filtered.get("Skills")),
         filtered_experience=experience_filter,
-        words_in_job=_words_in_job(fields),
+        words_in_job=_words_in(fields, TEXT_KEYS[0]),
+        words_in_matched=_words_in(fields, TEXT_KEYS[1]),
     )
     faults.check(row)
     return replace(row, faults=tuple(sorted(faults.found)))
@@ -245,9 +253,9 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     return text
 
 
-def _words_in_job(fields: Mapping[str, Any]) -> dict[str, str]:
+def _words_in(fields: Mapping[str, Any], document: str) -> dict[str, str]:
     context = fields.get("Context") or {}
-    return dict(context.get("words", {}).get(TEXT_KEYS[0], {}))
+    return dict(context.get("words", {}).get(document, {}))
 
 
 def _is_timeline(value: Any) -> bool:

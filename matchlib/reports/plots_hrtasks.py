@@ -133,12 +133,14 @@ def plot_matching(matching: pd.DataFrame) -> Figure:
 
 
 def plot_extraction(skills: pd.DataFrame) -> Figure:
-    """Exact F1 of demanded skills by extractor, a panel a test.
+    """Exact F1 of skills by extractor, a panel a test, a colour a document.
 
-    skills: extractor, test, F1, low, high.
+    skills: extractor, test, document, F1, low, high.
     """
-    frame = skills.rename(columns={"F1": "value"}).assign(one="")
-    return _draw_panels(frame, rows="extractor", panels="test", colours="one", xlabel="exact F1")
+    frame = skills.rename(columns={"F1": "value"})
+    return _draw_panels(
+        frame, rows="extractor", panels="test", colours="document", xlabel="exact F1"
+    )
 
 
 def plot_edits(edits: pd.DataFrame) -> Figure:

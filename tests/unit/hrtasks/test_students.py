@@ -18,7 +18,7 @@ from matchlib.hrtasks.experiment import (
     gaps_of,
     leaderboard_rows,
     mark_phrases,
-    marked_jobs,
+    marked_texts,
     matching_elsewhere,
     matching_scores,
     names_above,
@@ -208,7 +208,7 @@ def tagger(triples, tiny_model_folder):
     train, _, _ = triples
     torch.manual_seed(0)
     settings = TaggerSettings(num_train_epochs=12, learning_rate=5e-3, max_tokens=64)
-    return train_tagger(marked_jobs(train), name=str(tiny_model_folder), settings=settings, seed=1)
+    return train_tagger(marked_texts(train), name=str(tiny_model_folder), settings=settings, seed=1)
 
 
 def test_a_tagger_learns_which_words_are_skills(tagger, triples):
@@ -242,7 +242,7 @@ def test_a_saved_tagger_is_a_folder_of_transformers(tagger, triples, tmp_path):
     tagger.save(tmp_path)
     again = Tagger(str(tmp_path), max_tokens=64)
     assert again.find([train[0].job]) == tagger.find([train[0].job])
-    assert pipeline("token-classification", str(tmp_path), device="cpu")(train[0].job[:100])
+    assert pipeline("token-classification", str(tmp_path), device="cpu")(train[0].job)
 
 
 def test_a_tagger_needs_spans_and_bio_labels(tiny_model_folder):
