@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from matchlib.hrtasks.matcher import (
     own_minus_other,
     train_matcher,
 )
-from matchlib.hrtasks.ood import KIND, split_marked
+from matchlib.hrtasks.ood import KIND, MarkedFile, split_marked
 from matchlib.hrtasks.phrases import gazetteer
 from matchlib.hrtasks.rjdb_rows import HrRow
 from matchlib.hrtasks.scores import (
@@ -224,13 +224,17 @@ def best_threshold(found: Found, true: Sequence[Sequence[str]]) -> float:
 
 def mark_phrases(text: str, phrases: Sequence[str], *, kind: str) -> TaggedText:
     """A text with every whole-word occurrence of the phrases marked, longer phrases first."""
-    spans: list[Span] = []
-    for phrase in sorted({phrase.strip() for phrase in phrases} - {""}, key=lambda p: (-len(p), p)):
-        for match in re.finditer(rf"(?<!\w){re.escape(phrase)}(?![\w+#])", text, re.I):
-            begin, end = match.span()
-            if not any(span.start < end and begin < span.end for span in spans):
-                spans.append(Span(begin, end, kind))
-    return TaggedText(text, tuple(sorted(spans, key=lambda span: span.start)))
+    pattern = _any_of(tuple(phrases))
+    spans = [Span(*match.span(), kind) for match in pattern.finditer(text)] if pattern else []
+    return TaggedText(text, tuple(spans))
+
+
+@lru_cache(maxsize=64)
+def _any_of(phrases: tuple[str, ...]) -> re.Pattern | None:
+    known = sorted({phrase.strip() for phrase in phrases} - {""}, key=lambda p: (-len(p), p))
+    if not known:
+        return None
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, known))})(?![\w+#])", re.I)
 
 
 def marked_texts(rows: Rows) -> list[TaggedText]:
@@ -456,7 +460,7 @@ def fabrication_scores(rows: Rows, *, seed: int) -> pd.DataFrame:
 
 
 def ood_scores(
-    files: Mapping[str, tuple[Sequence[TaggedText], str]],
+    files: Mapping[str, MarkedFile],
     tagger: Tagger,
     known: Sequence[Sequence[str]],
     *,
@@ -468,17 +472,17 @@ def ood_scores(
     """The tagger on other people's texts, as it is and after some of their examples, beside the
     gazetteer of its training rows: file, extractor, examples, match, precision, recall, F1, ...
 
-    files: name -> (texts, test split), see `ood.read_files`; the test is the same for all. folder:
-    where the tagger is kept, to start from. examples: asked for; a file may have fewer.
+    The test of a file is the same for all. folder: where the tagger is kept, to start from.
+    examples: asked for; a file may have fewer.
     """
     names = sorted({normal_phrase(name) for of_row in known for name in of_row})
     rows = []
-    for file, (texts, test_split) in files.items():
-        split = partial(split_marked, texts, test_split=test_split, seed=seed)
+    for name, file in files.items():
+        split = partial(split_marked, file.texts, test_split=file.test_split, seed=seed)
         _, test = split(n_train=0)
         true = [text.spans for text in test]
         found = {("gazetteer", 0): [mark_phrases(t.text, names, kind=KIND).spans for t in test]}
-        for n in examples:
+        for n in examples if file.examples is None else file.examples:
             learned, _ = split(n_train=n)
             own = tagger
             if learned:
@@ -490,7 +494,7 @@ def ood_scores(
         for (extractor, n), spans in found.items():
             for match, overlapping in (("exact", False), ("overlapping", True)):
                 scores = score_spans(spans, true, overlapping=overlapping)
-                about = {"file": file, "extractor": extractor, "examples": n, "match": match}
+                about = {"file": name, "extractor": extractor, "examples": n, "match": match}
                 rows.append({**about, **scores})
     return pd.DataFrame(rows)
 

@@ -8,7 +8,7 @@ with ESCO labels, Decorte et al. 2022).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,30 @@ SKILL_TYPES = ("Job Specific Skills", "Soft Skills", "Tech Tools", "Skill")
 """Types of entities that are skills; of BIO tags with types, those that end so."""
 
 
-def read_files(
-    ood_files: Mapping[str, str | Mapping[str, str]],
-) -> dict[str, tuple[list[TaggedText], str]]:
-    """Every named file with its test split: name -> (texts, split), see `split_marked`.
+@dataclass(frozen=True)
+class MarkedFile:
+    """A file's texts; test_split: see `split_marked`; examples: numbers of texts to learn from, or
+    None for those of all files (long documents take long to learn from)."""
 
-    ood_files: name -> path, or {path: ..., test_split: ...}. Raises DataError on other keys.
+    texts: list[TaggedText]
+    test_split: str = ""
+    examples: list[int] | None = None
+
+
+def read_files(ood_files: Mapping[str, str | Mapping[str, Any]]) -> dict[str, MarkedFile]:
+    """Read every named file.
+
+    ood_files: name -> path, or {path: ..., test_split: ..., examples: [...]}. Raises DataError on
+    other keys.
     """
+    known = ("path", "test_split", "examples")
     found = {}
     for name, about in ood_files.items():
         about = {"path": about} if isinstance(about, str) else dict(about)
-        if unknown := sorted({*about} - {"path", "test_split"}):
-            raise DataError(f"ood_files: {name}: {unknown[0]!r} is neither path nor test_split")
-        found[name] = (read_marked(Path(about["path"])), about.get("test_split", ""))
+        if unknown := sorted({*about} - {*known}):
+            raise DataError(f"ood_files: {name}: {unknown[0]!r} is not one of {', '.join(known)}")
+        path = Path(about.pop("path"))
+        found[name] = MarkedFile(read_marked(path), **about)
     return found
 
 

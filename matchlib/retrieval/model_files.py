@@ -8,6 +8,7 @@ with status 0 and a wrong ranking.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from importlib import import_module
@@ -41,12 +42,18 @@ class EncoderError(ValueError):
     """A model that cannot be used: which one, why, and what to use instead."""
 
 
+def file_hash(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path, default: dict | list) -> dict | list:
     """What a JSON file holds, or the default where there is none. Raises EncoderError if it is of
     another form."""
     if not path.exists():
         return default
-    _refuse_pointer(path)
+    refuse_pointer(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -86,7 +93,7 @@ def check_files(name: str, folder: Path) -> None:
 
 def weight_names(file: Path) -> set[str]:
     """Names of the weights in a safetensors file. Raises EncoderError if the file is not whole."""
-    _refuse_pointer(file)
+    refuse_pointer(file)
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
@@ -128,7 +135,7 @@ def check_adapter(folder: Path) -> None:
 def _check_json(file: Path) -> None:
     """Raise EncoderError if a file is no JSON: libraries do without one of settings that they
     cannot read."""
-    _refuse_pointer(file)
+    refuse_pointer(file)
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -137,7 +144,8 @@ def _check_json(file: Path) -> None:
         ) from None
 
 
-def _refuse_pointer(file: Path) -> None:
+def refuse_pointer(file: Path) -> None:
+    """Raise EncoderError if a file is what Git LFS leaves in the place of one that was not fetched."""
     with file.open("rb") as opened:
         is_pointer = opened.read(len(LFS_POINTER)) == LFS_POINTER
     if is_pointer:
@@ -234,7 +242,7 @@ def _check_tokenizer_file(file: Path) -> None:
         raise EncoderError(
             f"{file} is empty, so the model would read every word as unknown; {AGAIN}"
         )
-    _refuse_pointer(file)
+    refuse_pointer(file)
     if file.suffix == ".json":
         content = read_json(file, {})
         if file.name == "tokenizer.json" and not isinstance(content.get("model"), dict):

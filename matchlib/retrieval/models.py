@@ -10,7 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matchlib.retrieval.model_files import AGAIN, EncoderError, check_files, read_json, some
+from matchlib.retrieval.gguf import model_from_gguf
+from matchlib.retrieval.model_files import (
+    AGAIN,
+    EncoderError,
+    check_files,
+    file_hash,
+    read_json,
+    some,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,7 +53,8 @@ lack them."""
 
 
 def find_model(name: str, *, revision: str | None = None) -> Path:
-    """Folder of a model: the packaged one (hash checked), a local folder, or a hub snapshot.
+    """Folder of a model: a packaged one (hash checked), a local folder, a GGUF file (converted once,
+    see `model_from_gguf`), or a hub snapshot.
 
     Raises EncoderError if there is none, if the packaged weights are not the published ones, or if
     the model needs remote code, which would run a stranger's Python or, left out, load silently as
@@ -58,6 +67,8 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
             )
     if name in (OFFLINE_MODEL, f"sentence-transformers/{OFFLINE_MODEL}"):
         folder = _packaged_model()
+    elif converted := model_from_gguf(name):
+        folder = converted
     elif Path(name).is_dir():
         folder = Path(name)
         if not any((folder / file).exists() for file in ("config.json", "modules.json")):
@@ -79,7 +90,7 @@ def _packaged_model() -> Path:
             f"install requirements.lock"
         )
     folder = Path(spec.origin).parent / "model"
-    found = _file_hash(folder / "model.safetensors")
+    found = file_hash(folder / "model.safetensors")
     if found != OFFLINE_SHA256:
         raise EncoderError(
             f"{folder / 'model.safetensors'} has sha256 {found}, not the published {OFFLINE_SHA256}; "
@@ -265,10 +276,5 @@ def hash_model(folder: Path) -> str:
         for p in folder.rglob("*")
         if p.suffix in (".json", ".safetensors", ".txt", ".model", ".bin")
     ):
-        digest.update(f"{path.relative_to(folder)}\0{_file_hash(path)}\0".encode())
+        digest.update(f"{path.relative_to(folder)}\0{file_hash(path)}\0".encode())
     return digest.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

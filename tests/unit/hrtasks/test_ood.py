@@ -70,10 +70,11 @@ def test_a_files_own_split_may_be_the_test(tmp_path):
     rows += [{"tokens": [f"v{i}"], "tags_skill": ["B"], "split": "train"} for i in range(3)]
     path = write(tmp_path / "a.jsonl", *rows)
     files = read_files({"a": {"path": str(path), "test_split": "dev"}, "b": str(path)})
-    learned, test = split_marked(files["a"][0], n_train=9, test_split=files["a"][1], seed=1)
+    texts = files["a"].texts
+    learned, test = split_marked(texts, n_train=9, test_split=files["a"].test_split, seed=1)
     assert {text.split for text in learned} == {"train"} and len(test) == 4
-    assert files["b"][1] == ""
+    assert files["b"].test_split == "" and files["b"].examples is None
     with pytest.raises(DataError, match="no text is of split 'gold'; the file has dev, train"):
-        split_marked(files["a"][0], n_train=9, test_split="gold", seed=1)
-    with pytest.raises(DataError, match="'split' is neither path nor test_split"):
+        split_marked(texts, n_train=9, test_split="gold", seed=1)
+    with pytest.raises(DataError, match="'split' is not one of path, test_split, examples"):
         read_files({"a": {"path": str(path), "split": "dev"}})
