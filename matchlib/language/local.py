@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from matchlib.language.likelihood import Likelihood, TokenSequence, score_sequences
 from matchlib.language.llm import (
     Answer,
     Keep,
@@ -20,6 +21,8 @@ from matchlib.retrieval.models import (
     CHECK_SENTENCES,
     EncoderError,
     check_tokenizer,
+    choose_precision,
+    ensure_pad_token,
     find_model,
     hash_model,
     whole_weights,
@@ -27,10 +30,12 @@ from matchlib.retrieval.models import (
 
 
 class Local:
-    """A causal language model by folder or hub id.
+    """A causal language model by any name that `find_model` takes: folder, GGUF file, hub id, or
+    gemma-3-270m.
 
     adapter: folder of a PEFT adapter to load on the model; device: "" picks a GPU where there is
-    one. Prompts longer than the model reads are refused, not cut. With temperature above 0 an
+    one; precision: see `choose_precision`; in bfloat16 an answer can depend on its batch. Without a
+    chat template the model continues the prompt's two parts as plain text. Prompts longer than the model reads are refused, not cut. With temperature above 0 an
     answer depends on its batch too, because the draws of a batch come from one seed.
     Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds
     pickles or is not whole.
@@ -65,20 +70,15 @@ class Local:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        precision = choose_precision(self.folder, self.precision, device)
         with whole_weights(self.folder):
             tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=self.precision)
+            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=precision)
         check_tokenizer(self.folder, tokenizer, model)
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        if tokenizer.pad_token is None:
-            raise EncoderError(
-                f"{self.name} has neither an end token nor one for padding, so its answers would never "
-                f"end; copy the model again, with tokenizer_config.json, or choose another"
-            )
+        ensure_pad_token(self.name, tokenizer, model)
         if self.adapter:
             model = _with_adapter(model, Path(self.adapter))
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = model.to(device).eval()
         _refuse_not_finite(self.name, tokenizer, model)
         return tokenizer, model
@@ -105,6 +105,57 @@ class Local:
             ):
                 keep(position, answer)
 
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Likelihood]:
+        """How likely the model finds each continuation of its prompt, in batches.
+
+        A continuation follows the prompt's text (with a chat template: the beginning of the answer)
+        without anything between. Its tokens are those by which the prompt with it differs from the
+        prompt alone. Raises LanguageModelError for one without tokens, and for one that does not fit
+        into the context.
+        """
+        tokenizer, model = self._loaded
+        sequences = []
+        for prompt, continuation in zip(prompts, continuations, strict=True):
+            sequences.append(self._sequence(self._text(prompt), continuation))
+        self._check_fits(max((len(sequence.ids) for sequence in sequences), default=0), 0)
+        return score_sequences(
+            model, sequences, pad=tokenizer.pad_token_id, batch_size=self.batch_size
+        )
+
+    def _sequence(self, text: str, continuation: str) -> TokenSequence:
+        of_prompt = self._ids(text)
+        ids = self._ids(text + continuation)
+        n_same = 0
+        while n_same < min(len(of_prompt), len(ids)) and of_prompt[n_same] == ids[n_same]:
+            n_same += 1
+        if n_same in (0, len(ids)):
+            raise LanguageModelError(
+                f"{self.name} cannot score {continuation[:40]!r} after {text[-40:]!r}: "
+                + ("no token stands before it" if n_same == 0 else "it adds no token")
+            )
+        return TokenSequence(ids, len(ids) - n_same)
+
+    def _ids(self, text: str) -> list[int]:
+        """Token ids of a text with the special tokens before it, without those after it."""
+        tokenizer = self._loaded[0]
+        encoded = tokenizer(
+            text,
+            add_special_tokens=tokenizer.chat_template is None,
+            return_special_tokens_mask=True,
+        )
+        n = len(encoded["input_ids"])
+        while n and encoded["special_tokens_mask"][n - 1]:
+            n -= 1
+        return encoded["input_ids"][:n]
+
+    def _check_fits(self, n_prompt: int, n_answer: int) -> None:
+        context_length = getattr(self._loaded[1].config, "max_position_embeddings", None)
+        if context_length and n_prompt + n_answer > context_length:
+            raise LanguageModelError(
+                f"{self.name} reads {context_length} tokens, but a prompt of {n_prompt} and an answer "
+                f"of {n_answer} are asked for; show fewer or shorter examples, or lower max_tokens"
+            )
+
     def _text(self, prompt: Prompt) -> str:
         tokenizer = self._loaded[0]
         if tokenizer.chat_template is None:
@@ -129,13 +180,7 @@ class Local:
             add_special_tokens=not own,
         ).to(model.device)
         width = inputs["input_ids"].shape[1]
-        context_length = getattr(model.config, "max_position_embeddings", None)
-        if context_length and width + sampling.max_tokens > context_length:
-            raise LanguageModelError(
-                f"{self.name} reads {context_length} tokens, but a prompt of {width} and an answer of "
-                f"{sampling.max_tokens} are asked for; show fewer or shorter examples, or lower "
-                f"max_tokens"
-            )
+        self._check_fits(width, sampling.max_tokens)
         torch.manual_seed(sampling.seed)
         decoding = {"do_sample": False}
         if sampling.temperature > 0:
