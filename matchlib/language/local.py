@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from jinja2 import TemplateError
+
 from matchlib.language.likelihood import Likelihood, TokenSequence, score_sequences
 from matchlib.language.llm import (
     Answer,
@@ -35,8 +37,9 @@ class Local:
 
     adapter: folder of a PEFT adapter to load on the model; device: "" picks a GPU where there is
     one; precision: see `choose_precision`; in bfloat16 an answer can depend on its batch. Without a
-    chat template the model continues the prompt's two parts as plain text. Prompts longer than the model reads are refused, not cut. With temperature above 0 an
-    answer depends on its batch too, because the draws of a batch come from one seed.
+    chat template the model continues the prompt's two parts as plain text. Prompts longer than the
+    model reads are refused, not cut. With temperature above 0 an answer depends on its batch too,
+    because the draws of a batch come from one seed.
     Raises EncoderError for a model or an adapter that cannot be found, needs remote code, holds
     pickles or is not whole.
     """
@@ -164,7 +167,12 @@ class Local:
             {"role": "system", "content": prompt.system},
             {"role": "user", "content": prompt.user},
         ]
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        how = {"tokenize": False, "add_generation_prompt": True}
+        try:
+            return tokenizer.apply_chat_template(messages, **how)
+        except TemplateError:  # templates of Gemma 2 and some of Mistral know no system message
+            both = {"role": "user", "content": f"{prompt.system}\n\n{prompt.user}"}
+            return tokenizer.apply_chat_template([both], **how)
 
     def _answers(self, texts: list[str], sampling: Sampling) -> list[Answer]:
         import torch
