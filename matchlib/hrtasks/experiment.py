@@ -388,23 +388,25 @@ def experience_confusion(rows: Rows, gaps: Sequence[tuple[Gaps, Gaps]]) -> pd.Da
 # ---- editing
 
 
-def edit_scores(rows: Rows) -> pd.DataFrame:
+def edit_scores(rows: Rows, further: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
     """Editors on the unmatched resumes: editor, measure, value, low, high, n.
 
     Beside the extractive editor stand three controls: one that copies, one that pastes the job, and
-    the matched resume itself, which is what imitating the file would teach.
+    the matched resume itself, which is what imitating the file would teach. further: edited
+    resumes of other editors.
     """
     editors = {
-        "extractive": lambda row: edit_resume(row.unmatched, row.job).text,
-        "copy": lambda row: row.unmatched,
-        "paste the job": lambda row: f"{row.unmatched}\n{row.job}",
-        "the file's matched resume": lambda row: row.matched,
+        "extractive": [edit_resume(row.unmatched, row.job).text for row in rows],
+        "copy": [row.unmatched for row in rows],
+        "paste the job": [f"{row.unmatched}\n{row.job}" for row in rows],
+        "the file's matched resume": [row.matched for row in rows],
+        **(further or {}),
     }
     table = []
-    for name, edit in editors.items():
+    for name, texts in editors.items():
         measures: dict[str, list[float]] = {}
-        for row in rows:
-            for measure, value in _edit_measures(edit(row), row).items():
+        for text, row in zip(texts, rows, strict=True):
+            for measure, value in _edit_measures(text, row).items():
                 measures.setdefault(measure, []).append(value)
         for measure, values in measures.items():
             known = np.array(values, dtype=float)

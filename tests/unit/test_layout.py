@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "girl": {"data", "stats", "retrieval", "language", "learning"},
     "extraction": {"data", "retrieval"},
     "talent": {"data", "stats", "retrieval", "language", "extraction"},
-    "hrtasks": {"data", "stats", "retrieval", "language", "learning", "extraction"},
+    "hrtasks": {"data", "stats", "retrieval", "language", "learning", "extraction", "girl"},
     "analysis": {"data", "stats", "retrieval", "language", "learning", "extraction"},
     "ranking": {
         *("data", "documents", "retrieval", "learning", "extraction", "analysis", "talent"),

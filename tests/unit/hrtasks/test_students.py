@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from matchlib.data.schema import DataError
+from matchlib.girl.sft import Training
 from matchlib.hrtasks.experiment import (
     answer,
     best_threshold,
@@ -28,6 +29,7 @@ from matchlib.hrtasks.experiment import (
     write_triples,
 )
 from matchlib.hrtasks.facts import DemandedSkill, JobFacts, find_gaps
+from matchlib.hrtasks.imitate import imitated_edits
 from matchlib.hrtasks.matcher import Matcher, calibration_table, judge_matching, train_matcher
 from matchlib.hrtasks.phrases import PhraseClassifier, find_candidates, gazetteer
 from matchlib.hrtasks.rjdb_rows import read_rows
@@ -316,3 +318,42 @@ def test_other_peoples_labels_and_preferences(triples, trained):
     assert other.loc["preferences in the same order", "value"] == pytest.approx(1 - same)
     one_class = {**tables, "labels": labels.assign(label=1), "preferences": preferences.head(0)}
     assert matching_elsewhere(matcher, {"own": one_class}).empty
+
+
+@pytest.fixture(scope="module")
+def tiny_writer(tmp_path_factory):
+    """A random GPT-2 that knows the words of a few texts."""
+    from matchlib.girl.models import small_generator
+
+    folder = tmp_path_factory.mktemp("writer")
+    words = " ".join(f"word{i}" for i in range(50))
+    generator = small_generator([JOB, words], max_tokens=2000, seed=1)
+    generator.model.save_pretrained(folder)
+    generator.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_an_imitating_editor_is_trained_and_measured(triples, tiny_writer, tmp_path):
+    train, test, _ = triples
+    edits, log, note = imitated_edits(
+        train[:4],
+        test[:2],
+        base_model=str(tiny_writer),
+        training=Training(num_train_epochs=1, batch_size=2, max_tokens=1500),
+        max_words=60,
+        max_new_tokens=8,
+        checkpoints=tmp_path / "editor",
+    )
+    assert len(edits) == 2 and len(log) and "4 of 4 triples" in note
+    table = edit_scores(test[:2], {"imitation": edits})
+    assert "imitation" in set(table["editor"])
+    with pytest.raises(DataError, match="imitate_rjdb needs a causal model"):
+        imitated_edits(
+            train,
+            test,
+            base_model="",
+            training=Training(),
+            max_words=60,
+            max_new_tokens=8,
+            checkpoints=tmp_path,
+        )
