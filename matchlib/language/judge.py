@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from matchlib.data.files import read_rows
 from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError, check_table
 from matchlib.language.both_orders import ask_in_both_orders
 from matchlib.language.factory import language_model_from
-from matchlib.language.llm import LanguageModel
+from matchlib.language.llm import LanguageModel, Prompt
+from matchlib.language.local import Local
 from matchlib.language.prompts import prompt_from
 from matchlib.retrieval.alignment import (
     PairSet,
@@ -39,6 +41,8 @@ TRAINING, TEST = "training annotator", "test annotator"
 ORACLE_ERRORS = {"noise": 0.3, "position_bias": 0.05}
 """The errors of both annotators of the market in notebook 05, see `oracle`: they agree in most pairs
 and not in all, and the check of both orders has something to find."""
+CHOICES = ("Choice: A", "Choice: B")
+"""The answers whose likelihoods are compared, in the words that the prompt asks for."""
 _CHOICE = re.compile(r"^\W*choice\W+([AB])\b", re.IGNORECASE | re.MULTILINE)
 _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MULTILINE)
 
@@ -311,19 +315,7 @@ def ask_model(
     answers as `merge_orders` takes them, without the pairs whose answers cannot be used, and the
     counts of those by reason. Raises LanguageModelError if no answer can be used.
     """
-    jobs = part["jobs"].set_index("job_id")["text"]
-    resumes = part["resumes"].set_index("resume_id")["text"]
-    prompts = []
-    for pair in pairs.itertuples():
-        job, a, b = (
-            jobs[pair.job_id],
-            resumes[pair.resume_a],
-            resumes[pair.resume_b],
-        )
-        n = annotator.max_words
-        given = prompt_from("judge", job=job, first=a, second=b, max_words=n)
-        swapped = prompt_from("judge", job=job, first=b, second=a, max_words=n)
-        prompts.append((given, swapped))
+    prompts = _prompts_in_both_orders(pairs, part, annotator.max_words)
     usable, left_out = ask_in_both_orders(
         annotator.model,
         prompts,
@@ -371,6 +363,72 @@ def merge_orders(answers: pd.DataFrame) -> pd.DataFrame:
     merged = _with_ranks(answers).assign(
         preferred=np.where(is_consistent, winner, "tie"),
         confidence=np.where(is_consistent, mean_confidence, 0.0),
+        annotator=answers["annotator"],
+    )
+    return check_table("preferences", merged)
+
+
+def judge_by_likelihood(
+    model: Local,
+    pairs: pd.DataFrame,
+    part: Mapping[str, pd.DataFrame],
+    *,
+    name: str,
+    max_words: int = 300,
+) -> pd.DataFrame:
+    """Judge every pair in both orders by whether the model finds "Choice: A" or "Choice: B" likelier.
+
+    For models that do not follow instructions and seldom write a usable answer. part: jobs and
+    resumes; name: the annotator's. Returns the answers as `merge_orders` and `measure_position_bias`
+    take them, with log_odds and swapped_log_odds of the first position, see `merge_log_odds`; a
+    confidence is 100 times the likelier choice's share of the two.
+    """
+    orders = _prompts_in_both_orders(pairs, part, max_words)
+    prompts = [prompt for both in orders for prompt in both]
+    twice = [prompt for prompt in prompts for _ in CHOICES]
+    scores = model.score(twice, [*CHOICES] * len(prompts))
+    log_probability = np.array([score.log_probability for score in scores])
+    by_pair = log_probability.reshape(len(pairs), 2, 2)  # order, choice
+    log_odds = by_pair[:, :, 0] - by_pair[:, :, 1]
+    confidence = 100 * expit(np.abs(log_odds))
+    answers = _with_ranks(pairs).assign(
+        first_wins=log_odds[:, 0] > 0,
+        swapped_first_wins=log_odds[:, 1] > 0,
+        confidence=confidence[:, 0],
+        swapped_confidence=confidence[:, 1],
+        log_odds=log_odds[:, 0],
+        swapped_log_odds=log_odds[:, 1],
+        annotator=name,
+    )
+    return answers.reset_index(drop=True)
+
+
+def _prompts_in_both_orders(
+    pairs: pd.DataFrame, part: Mapping[str, pd.DataFrame], max_words: int
+) -> list[tuple[Prompt, Prompt]]:
+    """For each pair the question with resume_a first, and with resume_b first."""
+    jobs = part["jobs"].set_index("job_id")["text"]
+    resumes = part["resumes"].set_index("resume_id")["text"]
+    prompts = []
+    for pair in pairs.itertuples():
+        job, a, b = jobs[pair.job_id], resumes[pair.resume_a], resumes[pair.resume_b]
+        given = prompt_from("judge", job=job, first=a, second=b, max_words=max_words)
+        swapped = prompt_from("judge", job=job, first=b, second=a, max_words=max_words)
+        prompts.append((given, swapped))
+    return prompts
+
+
+def merge_log_odds(answers: pd.DataFrame) -> pd.DataFrame:
+    """The preferences table of `judge_by_likelihood` with the position bias taken out.
+
+    A constant preference for the first position adds the same to both log-odds, so half of their
+    difference is free of it, where `merge_orders` calls most pairs of a biased model a tie.
+    """
+    log_odds_of_a = (answers["log_odds"] - answers["swapped_log_odds"]) / 2
+    winner = np.where(log_odds_of_a > 0, "a", "b")
+    merged = _with_ranks(answers).assign(
+        preferred=np.where(log_odds_of_a == 0, "tie", winner),
+        confidence=np.where(log_odds_of_a == 0, 0.0, 100 * expit(log_odds_of_a.abs())),
         annotator=answers["annotator"],
     )
     return check_table("preferences", merged)
