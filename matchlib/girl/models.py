@@ -30,6 +30,8 @@ from matchlib.girl.records import word_tokenizer
 from matchlib.language.llm import Prompt
 from matchlib.retrieval.models import (
     EncoderError,
+    choose_precision,
+    ensure_pad_token,
     find_model,
     whole_weights,
 )
@@ -120,7 +122,8 @@ def _random_rotation(size: int) -> torch.Tensor:
 
 
 def load_generator(name: str, *, device: str = "", precision: str = "auto") -> CausalGenerator:
-    """A causal model by hub id or folder; device: "" picks a GPU where there is one.
+    """A causal model by any name that `find_model` takes; device: "" picks a GPU where there is one;
+    precision: see `choose_precision`.
 
     Raises EncoderError for a model that cannot be found, needs remote code or has no end token.
     """
@@ -131,13 +134,12 @@ def load_generator(name: str, *, device: str = "", precision: str = "auto") -> C
         raise EncoderError(
             f"{name} has no end token, so what it writes would never end; take another base_model"
         )
-    if tokenizer.pad_token is None:
-        # safe: masks are made from lengths, never from the id of the padding
-        tokenizer.pad_token = tokenizer.eos_token
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = choose_precision(folder, precision, device)
     with whole_weights(folder):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
-    best_device = "cuda" if torch.cuda.is_available() else "cpu"
-    return CausalGenerator(model.to(device or best_device), tokenizer)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    ensure_pad_token(name, tokenizer, model)
+    return CausalGenerator(model.to(device), tokenizer)
 
 
 def starting_generator(
