@@ -160,6 +160,16 @@ def matching_scores(
     return pd.DataFrame(rows)
 
 
+def by_model(matching: pd.DataFrame) -> pd.DataFrame:
+    """Scores of one test as text with their intervals, a row a measure, a column a model."""
+    texts = matching.assign(
+        text=[_interval(row) for _, row in matching.iterrows()],
+    )
+    order = matching["measure"].unique()
+    table = texts.pivot(index="measure", columns="model", values="text").loc[order]
+    return table[matching["model"].unique()].fillna("")
+
+
 def matching_elsewhere(
     matcher: Matcher, stages: Mapping[str, Mapping[str, pd.DataFrame]]
 ) -> pd.DataFrame:
@@ -547,9 +557,14 @@ def answer(
     reason = explained.iloc[0]
     gained = _row(edits, editor="extractive", measure="supported coverage gained")
     invented = _row(edits, editor="extractive", measure="share with any unsupported claim")
+    wordings = [name for name in matching["test"].unique() if name != test]
+    elsewhere = "".join(
+        f", {name} {_interval(_row(matching, model='matcher', test=name, measure='accuracy'))}"
+        for name in wordings
+    )
     headline = (
-        f"Matching {_interval(accuracy)} accuracy, {_interval(auc)} AUC, the best trivial baseline "
-        f"({best['model']}) {best['value']:.3f}; own job minus another job {_interval(control)}. "
+        f"Matching {_interval(accuracy)} accuracy{elsewhere}; {_interval(auc)} AUC; the best "
+        f"baseline ({best['model']}) {best['value']:.3f} accuracy; own job minus another job {_interval(control)}. "
         f"Skills by the {extractor['extractor']} F1 {_interval(extractor, 'F1')}, gazetteer "
         f"{floor['F1']:.3f}; filtered skills named F1 {_interval(reason, 'F1')}. Edits: supported "
         f"coverage {_interval(gained)}, with an unsupported claim {invented['value']:.3f}."

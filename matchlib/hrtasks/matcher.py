@@ -216,7 +216,7 @@ def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float
         {"measure": "matched above unmatched", **mean_interval(first, bounds=(0, 1))},
     ]
     if not_longer.sum() > 1:
-        hard = f", of {int(not_longer.sum())} rows whose matched resume is not longer"
+        hard = f", not longer ({int(not_longer.sum())} rows)"
         auc = auc_parts(label[both], p[both])
         found += [
             {"measure": f"AUC{hard}", **mean_interval(auc, row_of[both], bounds=(0, 1))},
