@@ -14,13 +14,13 @@ import pandas as pd
 
 from matchlib.data.schema import DataError
 from matchlib.hrtasks import planted
+from matchlib.hrtasks.baselines import labelled_pairs, train_baselines
 from matchlib.hrtasks.claims import unsupported_claims
 from matchlib.hrtasks.editor import content_lost, edit_resume, job_skills, supported_coverage_gained
 from matchlib.hrtasks.experiences import Experience, demanded_experiences
 from matchlib.hrtasks.facts import EXPERIENCE_KINDS, DemandedSkill, Gaps, find_gaps
-from matchlib.hrtasks.generate import generate_triples, write_rows, writer_from
+from matchlib.hrtasks.generate import TemplateWriter, generate_triples, write_rows, writer_from
 from matchlib.hrtasks.matcher import (
-    BASELINES,
     Matcher,
     job_facts,
     judge_matching,
@@ -45,12 +45,14 @@ from matchlib.hrtasks.tagger import (
     train_tagger,
 )
 from matchlib.language.llm import Budget
-from matchlib.stats import auc_parts, mean_interval
+from matchlib.stats import auc_parts, mean_interval, share_interval
 
 Rows = Sequence[HrRow]
 Found = Sequence[Sequence[DemandedSkill]]
 THRESHOLDS = np.arange(0.1, 0.75, 0.05)
 MAX_CONTEXTS = 5
+TEST_START = 1_000_000
+"""Number of the first context of a test, beyond those of any training."""
 WORLDS = ("as given", "labels permuted")
 
 
@@ -72,16 +74,15 @@ def rows_of_world(rows: Rows, world: str, *, seed: int) -> list[HrRow]:
 
 @dataclass(frozen=True)
 class Written:
-    """files: test -> its JSON Lines; rejections: test, reason, triples, sentence; n_contexts: that
-    were drawn."""
+    """files: "train" and each test -> its JSON Lines; rejections: part, reason, triples, sentence;
+    n_contexts: that were drawn."""
 
     files: dict[str, Path]
     rejections: pd.DataFrame
     n_contexts: int
 
 
-def write_triples(  # noqa: PLR0913 (each is a parameter of the notebook)
-    wordings: Mapping[str, str],
+def write_triples(
     *,
     train_rows: int,
     test_rows: int,
@@ -92,18 +93,21 @@ def write_triples(  # noqa: PLR0913 (each is a parameter of the notebook)
     folder: Path,
     seed: int,
 ) -> Written:
-    """Generate a file of triples for each test; that of the first holds the training rows, too.
+    """Generate training triples and those of each test: "test" in the training's wording, and by
+    templates "held-out wording".
 
-    wordings: test -> wording. A share of the contexts is rejected; more are drawn until there are
-    enough, at most MAX_CONTEXTS times as many. Raises DataError where that is not enough.
+    Tests have contexts of their own, the same however many are trained on. A share of the contexts
+    is rejected; more are drawn until there are enough, at most MAX_CONTEXTS times as many. Raises
+    DataError where that is not enough.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    parts = [("train", "seen", train_rows, 0), ("test", "seen", test_rows, TEST_START)]
+    if writer == TemplateWriter.name:
+        parts.append(("held-out wording", "held_out", test_rows, TEST_START))
     files: dict[str, Path] = {}
-    tables = []
+    tables, before = [], []
     n_contexts = 0
-    first: list[dict] = []
-    for test, wording in wordings.items():
-        wanted = test_rows if files else train_rows + test_rows
+    for part, wording, wanted, start in parts:
         author = writer_from(
             writer,
             graph_folder=graph_folder,
@@ -113,25 +117,25 @@ def write_triples(  # noqa: PLR0913 (each is a parameter of the notebook)
             budget=budget,
         )
         rows: list[dict] = []
-        start = 0
-        while len(rows) < wanted and start < MAX_CONTEXTS * wanted:
+        drawn = 0
+        while len(rows) < wanted and drawn < MAX_CONTEXTS * wanted:
             n = wanted - len(rows)
-            part = generate_triples(
-                n, seed=seed, writer=author, start=start, against=[*first, *rows]
+            made = generate_triples(
+                n, seed=seed, writer=author, start=start + drawn, against=[*before, *rows]
             )
-            rows += part.rows
-            tables.append(part.by_reason.assign(test=test))
-            start += n
+            rows += made.rows
+            tables.append(made.by_reason.assign(part=part))
+            drawn += n
         if len(rows) < wanted:
             raise DataError(
-                f"{start:,} contexts gave {len(rows):,} of {wanted:,} triples; the table of "
+                f"{drawn:,} contexts gave {len(rows):,} of {wanted:,} triples; the table of "
                 f"rejections says why: ask for fewer, or for another writer"
             )
-        n_contexts += start
-        files[test] = folder / f"{test.replace(' ', '_')}.jsonl"
-        write_rows(files[test], rows)
-        first = first or rows
-    rejections = pd.concat(tables).groupby(["test", "reason", "sentence"], as_index=False).sum()
+        n_contexts += drawn
+        files[part] = folder / f"{part.replace(' ', '_')}.jsonl"
+        write_rows(files[part], rows)
+        before += rows
+    rejections = pd.concat(tables).groupby(["part", "reason", "sentence"], as_index=False).sum()
     return Written(files, rejections, n_contexts)
 
 
@@ -140,22 +144,21 @@ def write_triples(  # noqa: PLR0913 (each is a parameter of the notebook)
 
 def pair_probabilities(matcher: Matcher, rows: Rows) -> np.ndarray:
     """(2 n,) of the matched and the unmatched resume of each row."""
-    jobs = [row.job for row in rows for _ in range(2)]
-    resumes = [resume for row in rows for resume in (row.matched, row.unmatched)]
+    jobs, resumes, _ = labelled_pairs(rows)
     return matcher.predict(jobs, resumes)
 
 
 def matching_scores(
     matcher: Matcher, train: Rows, tests: Mapping[str, Rows], *, seed: int
 ) -> pd.DataFrame:
-    """The matcher and the trivial baselines on every test: model, test, measure, value, low, high."""
+    """The matcher and its baselines on every test: model, test, measure, value, low, high."""
+    models = {"matcher": matcher.predict, **train_baselines(train, seed=seed)}
     rows = []
     for test, of_test in tests.items():
-        p = pair_probabilities(matcher, of_test)
-        judged = [*judge_matching(p, of_test), *own_minus_other(matcher, of_test, p, seed=seed)]
-        rows += [{"model": "matcher", "test": test, **one} for one in judged]
-        for name, baseline in BASELINES.items():
-            judged = judge_matching(baseline(train, of_test), of_test)
+        jobs, resumes, _ = labelled_pairs(of_test)
+        for name, predict in models.items():
+            p = predict(jobs, resumes)
+            judged = [*judge_matching(p, of_test), *own_minus_other(predict, of_test, p, seed=seed)]
             rows += [{"model": name, "test": test, **one} for one in judged]
     return pd.DataFrame(rows)
 
@@ -202,7 +205,9 @@ def matching_elsewhere(
     return pd.DataFrame(rows, columns=columns)
 
 
-def learning_curve(train: Rows, test: Rows, sizes: Sequence[int], *, seed: int) -> pd.DataFrame:
+def learning_curve(
+    train: Rows, test: Rows, sizes: Sequence[int], *, threshold: float, seed: int
+) -> pd.DataFrame:
     """Matcher and phrase classifier by the number of training rows: rows, measure, value, low,
     high."""
     found = []
@@ -211,7 +216,7 @@ def learning_curve(train: Rows, test: Rows, sizes: Sequence[int], *, seed: int) 
         matcher, _ = train_matcher(part, [row.job_skills for row in part], seed=seed)
         judged = judge_matching(pair_probabilities(matcher, test), test)
         found += [{"rows": size, **one} for one in judged if one["measure"] in ("accuracy", "AUC")]
-        skills = names_above(matcher.phrases.find([row.job for row in test]), 0.35)
+        skills = names_above(matcher.phrases.find([row.job for row in test]), threshold)
         f1 = score_phrases(skills, [row.job_skills for row in test])
         interval = {"value": f1["F1"], "low": f1["low"], "high": f1["high"], "n": f1["n"]}
         found.append({"rows": size, "measure": "skills, exact F1", **interval})
@@ -358,25 +363,47 @@ def explanation_scores(rows: Rows, found: Mapping[str, Found], *, threshold: flo
     """Filtered skills that are named, by the source of the job's skills: source, precision, recall,
     F1, ..., false_alarms (skills named of a matched resume, a row), left_out.
 
-    Filtered skills that stand word for word in the unmatched resume are left out and counted. The
-    source "known skills" is the row's own list: an upper bound.
+    Filtered skills that stand word for word in the unmatched resume are left out and counted. Beside
+    it: the row's own list of skills in the extractor's place, and two floors that need no reading:
+    all of that list, and what of it does not stand word for word in the resume.
     """
     everything = [[DemandedSkill(name) for name in row.job_skills] for row in rows]
     lacking, n_left_out = [], 0
     for row in rows:
-        text = normal_phrase(row.unmatched)
-        absent = [name for name in row.job_filtered_skills if not _stands_in(name, text)]
+        absent = _absent(row.job_filtered_skills, row.unmatched)
         n_left_out += len(row.filtered_skills) - len(absent)
         lacking.append(absent)
+    named: dict[str, list[tuple[list[str], list[str]]]] = {}
+    for source, own in {**found, "listed skills": everything}.items():
+        named[source] = [
+            ([one.name for one in matched.skills], [one.name for one in unmatched.skills])
+            for matched, unmatched in gaps_of(rows, own, threshold=threshold)
+        ]
+    named["floor: every listed skill"] = [
+        (list(row.job_skills), list(row.job_skills)) for row in rows
+    ]
+    named["floor: listed, not word for word in the resume"] = [
+        (_absent(row.job_skills, row.matched), _absent(row.job_skills, row.unmatched))
+        for row in rows
+    ]
     table = []
-    for source, own in {**found, "known skills": everything}.items():
-        gaps = gaps_of(rows, own, threshold=threshold)
-        named = [[skill.name for skill in unmatched.skills] for _, unmatched in gaps]
-        alarms = np.array([len(matched.skills) for matched, _ in gaps], dtype=float)
-        row = {"source": source, **score_phrases(named, lacking)}
-        row["false_alarms"] = alarms.mean()
-        table.append({**row, "left_out": n_left_out})
+    for source, of_rows in named.items():
+        alarms = mean_interval(np.array([len(matched) for matched, _ in of_rows], dtype=float))
+        table.append(
+            {
+                "source": source,
+                **score_phrases([unmatched for _, unmatched in of_rows], lacking),
+                "false_alarms": alarms["value"],
+                "false_alarms_low": alarms["low"],
+                "false_alarms_high": alarms["high"],
+                "left_out": n_left_out,
+            }
+        )
     return pd.DataFrame(table)
+
+
+def _absent(names: Sequence[str], text: str) -> list[str]:
+    return [name for name in names if not _stands_in(name, normal_phrase(text))]
 
 
 def _stands_in(phrase: str, text: str) -> bool:
@@ -421,8 +448,11 @@ def edit_scores(rows: Rows, further: Mapping[str, Sequence[str]] | None = None) 
         for measure, values in measures.items():
             known = np.array(values, dtype=float)
             known = known[~np.isnan(known)]
-            if len(known):
-                table.append({"editor": name, "measure": measure, **mean_interval(known)})
+            if not len(known):
+                continue
+            is_share = measure.startswith("resumes")
+            interval = share_interval(known, np.arange(len(known))) if is_share else None
+            table.append({"editor": name, "measure": measure, **(interval or mean_interval(known))})
     return pd.DataFrame(table)
 
 
@@ -431,16 +461,31 @@ def _edit_measures(edited: str, row: HrRow) -> dict[str, float]:
     kinds = {claim.kind for claim in claims}
     return {
         "supported coverage gained": supported_coverage_gained(edited, row.unmatched, row.job),
-        "share with an unsupported skill": float("skill" in kinds),
-        "share with any unsupported claim": float(bool(claims)),
-        "share of words lost": content_lost(edited, row.unmatched),
-        "share left as it was": float(edited.strip() == row.unmatched.strip()),
+        "resumes with an unsupported skill": float("skill" in kinds),
+        "resumes with any unsupported claim": float(bool(claims)),
+        "resumes that newly name a filtered skill": float(_names_filtered(edited, row)),
+        "words lost": content_lost(edited, row.unmatched),
+        "resumes left as they were": float(edited.strip() == row.unmatched.strip()),
     }
 
 
-def missing_after(rows: Rows) -> dict[str, float]:
-    """Demands that the extractive editor leaves missing, and says so: mean number a resume."""
-    return mean_interval(np.array([len(edit_resume(r.unmatched, r.job).missing) for r in rows]))
+def _names_filtered(edited: str, row: HrRow) -> bool:
+    """Whether the edit names a skill that was filtered, and the unmatched resume does not: a judge
+    that shares nothing with the check of claims."""
+    absent = _absent((*row.filtered_skills, *row.job_filtered_skills), row.unmatched)
+    return any(_stands_in(name, normal_phrase(edited)) for name in absent)
+
+
+def missing_after(rows: Rows) -> pd.DataFrame:
+    """Demands that the extractive editor leaves missing, and says so, a resume: kind, value, low,
+    high, n."""
+    kinds = ("skill", "years", "degree")
+    missing = [edit_resume(row.unmatched, row.job).missing for row in rows]
+    table = []
+    for kind in kinds:
+        counts = np.array([sum(one.kind == kind for one in of_row) for of_row in missing])
+        table.append({"kind": kind, **mean_interval(counts)})
+    return pd.DataFrame(table)
 
 
 def fabrication_scores(rows: Rows, *, seed: int) -> pd.DataFrame:
@@ -463,7 +508,7 @@ def fabrication_scores(rows: Rows, *, seed: int) -> pd.DataFrame:
         ):
             hits.setdefault(name, []).append(bool(unsupported_claims(text, row.matched)))
     return pd.DataFrame(
-        {"planted": kind, **mean_interval(np.array(found, dtype=float), bounds=(0, 1))}
+        {"planted": kind, **share_interval(np.array(found, dtype=float), np.arange(len(found)))}
         for kind, found in hits.items()
     )
 
@@ -481,8 +526,9 @@ def ood_scores(
     folder: Path,
     seed: int,
 ) -> pd.DataFrame:
-    """The tagger on other people's texts, as it is and after some of their examples, beside the
-    gazetteer of its training rows: file, extractor, examples, match, precision, recall, F1, ...
+    """The tagger on other people's texts, as it is and after some of their examples, beside a
+    gazetteer of the same training rows and examples, and the whole text as one span, which overlaps
+    with everything: file, extractor, examples, match, precision, recall, F1, ...
 
     The test of a file is the same for all. folder: where the tagger is kept, to start from.
     examples: asked for; a file may have fewer.
@@ -493,9 +539,12 @@ def ood_scores(
         split = partial(split_marked, file.texts, test_split=file.test_split, seed=seed)
         _, test = split(n_train=0)
         true = [text.spans for text in test]
-        found = {("gazetteer", 0): [mark_phrases(t.text, names, kind=KIND).spans for t in test]}
+        found = {("the whole text", 0): [[Span(0, len(text.text), KIND)] for text in test]}
         for n in examples if file.examples is None else file.examples:
             learned, _ = split(n_train=n)
+            phrases = [*names, *(p for t in learned for p in texts_of(t.text, t.spans))]
+            marked = [mark_phrases(text.text, phrases, kind=KIND).spans for text in test]
+            found["gazetteer", len(learned)] = marked
             own = tagger
             if learned:
                 own = train_tagger(learned, name=str(folder), settings=settings, seed=seed)
@@ -542,7 +591,7 @@ def answer(
     test = matching["test"].iloc[0]
     accuracy = _row(matching, model="matcher", test=test, measure="accuracy")
     auc = _row(matching, model="matcher", test=test, measure="AUC")
-    control = _row(matching, model="matcher", test=test, measure="own job minus another job")
+    control = _row(matching, model="matcher", test=test, measure="own job minus other jobs")
     baselines = matching[
         matching["model"].ne("matcher")
         & matching["test"].eq(test)
@@ -550,24 +599,24 @@ def answer(
     ]
     best = baselines.loc[baselines["value"].idxmax()]
     is_shown = skills["test"].eq(test) & skills["what"].eq("skills") & skills["document"].eq("job")
-    shown = skills[is_shown]
-    learned = shown[shown["extractor"].isin(["phrase classifier", "tagger"])]
-    extractor = learned.loc[learned["F1"].idxmax()]
-    floor = shown[shown["extractor"].eq("gazetteer")].iloc[0]
+    shown = skills[is_shown].sort_values("F1", ascending=False)
+    is_learned = shown["extractor"].isin(["phrase classifier", "tagger"])
+    extractor, floor = shown[is_learned].iloc[0], shown[~is_learned].iloc[0]
     reason = explained.iloc[0]
     gained = _row(edits, editor="extractive", measure="supported coverage gained")
-    invented = _row(edits, editor="extractive", measure="share with any unsupported claim")
+    invented = _row(edits, editor="extractive", measure="resumes with any unsupported claim")
     wordings = [name for name in matching["test"].unique() if name != test]
     elsewhere = "".join(
         f", {name} {_interval(_row(matching, model='matcher', test=name, measure='accuracy'))}"
         for name in wordings
     )
     headline = (
-        f"Matching {_interval(accuracy)} accuracy{elsewhere}; {_interval(auc)} AUC; the best "
-        f"baseline ({best['model']}) {best['value']:.3f} accuracy; own job minus another job {_interval(control)}. "
-        f"Skills by the {extractor['extractor']} F1 {_interval(extractor, 'F1')}, gazetteer "
-        f"{floor['F1']:.3f}; filtered skills named F1 {_interval(reason, 'F1')}. Edits: supported "
-        f"coverage {_interval(gained)}, with an unsupported claim {invented['value']:.3f}."
+        f"Matching: accuracy {_interval(accuracy)}{elsewhere}, {best['model']} {best['value']:.3f}. "
+        f"Skills of jobs: F1 of the {extractor['extractor']} {_interval(extractor, 'F1')}, of the "
+        f"{floor['extractor']} {floor['F1']:.3f}. Filtered skills named: F1 "
+        f"{_interval(reason, 'F1')}, {reason['false_alarms']:.1f} false alarms on a resume that "
+        f"matches. Edits gain {_interval(gained)} of the job's skills; unsupported claims in "
+        f"{invented['value']:.0%}, which the editor's own check refuses."
     )
     metrics = {
         "matching_accuracy": accuracy["value"],

@@ -50,6 +50,11 @@ class JobFacts:
                 best[core] = skill
         return cls(job, tuple(best.values()), tuple(demanded_experiences(job)))
 
+    @property
+    def states_a_demand(self) -> bool:
+        """Whether an experience, or a skill that is likelier than not, was read."""
+        return bool(self.experiences) or any(skill.probability > 0.5 for skill in self.skills)
+
 
 @dataclass(frozen=True)
 class Gaps:

@@ -6,6 +6,7 @@ needs no seed, and its probabilities are calibrated in the large by construction
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import skops.io
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 
 from matchlib.data.schema import DataError
 from matchlib.data.words import words
+from matchlib.hrtasks.baselines import Predict, labelled_pairs, n_lines
 from matchlib.hrtasks.facts import FEATURES, DemandedSkill, JobFacts, pair_features
 from matchlib.hrtasks.phrases import PhraseClassifier
 from matchlib.hrtasks.rjdb_rows import HrRow
@@ -30,6 +30,7 @@ N_BINS = 8
 MIN_PROBABILITY = 0.03
 """Phrases that are a demanded skill with less than this are left out of the features."""
 N_FOLDS = 4
+N_OTHER_JOBS = 3
 TRUSTED = ["numpy.dtype"]
 """Types in a saved model, beside those that skops knows."""
 
@@ -42,21 +43,34 @@ class Matcher:
         self.phrases = phrases
 
     def predict(self, jobs: Sequence[str], resumes: Sequence[str]) -> np.ndarray:
-        """(n,) probability that each resume meets its job's demands."""
+        """(n,) probability that each resume meets its job's demands; .5, which decides nothing, where
+        no demand can be read in the job, or the resume has no words."""
         facts = job_facts(jobs, self.phrases.find(jobs))
         rows = [pair_features(job, resume) for job, resume in zip(facts, resumes, strict=True)]
-        return self.model.predict_proba(np.array(rows))[:, 1]
+        p = self.model.predict_proba(np.array(rows))[:, 1]
+        says_something = [
+            job.states_a_demand and bool(resume.strip())
+            for job, resume in zip(facts, resumes, strict=True)
+        ]
+        return np.where(says_something, p, 0.5)
 
     def save(self, folder: Path) -> None:
         """Write the model (skops, which holds no code) and its phrase classifier."""
         self.phrases.save(folder)
         skops.io.dump(self.model, folder / "matcher.skops")
+        (folder / "features.json").write_text(json.dumps(FEATURES), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Matcher:
         """Read what `save` wrote. Raises DataError where there is none."""
         if not (folder / "matcher.skops").is_file():
             raise DataError(f"{folder}: no matcher.skops; name a model of a stage of 08_hr_tasks")
+        known = folder / "features.json"
+        if not known.is_file() or tuple(json.loads(known.read_text())) != FEATURES:
+            raise DataError(
+                f"{folder}: its matcher was trained by another version of matchlib, on other features; "
+                f"run the stage again"
+            )
         model = skops.io.load(folder / "matcher.skops", trusted=TRUSTED)
         return cls(model, PhraseClassifier.load(folder))
 
@@ -130,71 +144,6 @@ def train_matcher(
     return Matcher(model, phrases), found
 
 
-# ---- trivial baselines, which see little
-
-
-def line_rule(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
-    """(2 n,) more lines, more likely: the share of training resumes with fewer lines that match."""
-    return _by_regression(train, test, lambda job, resume: [_n_lines(resume)])
-
-
-def years_deficit(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
-    """(2 n,) by the years that the dated rows lack of those demanded, alone."""
-
-    def deficit(job: str, resume: str) -> list[float]:
-        return list(pair_features(JobFacts.of(job, ()), resume)[[0, 3]])
-
-    return _by_regression(train, test, deficit)
-
-
-def _by_regression(train, test, numbers) -> np.ndarray:
-    x = np.array([numbers(row.job, resume) for row in train for resume in _resumes(row)])
-    y = np.tile([1, 0], len(train))
-    x_test = np.array([numbers(row.job, resume) for row in test for resume in _resumes(row)])
-    return LogisticRegression().fit(x, y).predict_proba(x_test)[:, 1]
-
-
-def resume_only(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
-    """(2 n,) TF-IDF of the resume and logistic regression: no job is read."""
-    model = make_pipeline(
-        TfidfVectorizer(tokenizer=words, lowercase=False, token_pattern=None, sublinear_tf=True),
-        LogisticRegression(C=3.0, max_iter=1000),
-    )
-    texts = [resume for row in train for resume in _resumes(row)]
-    model.fit(texts, np.tile([1, 0], len(train)))
-    return model.predict_proba([resume for row in test for resume in _resumes(row)])[:, 1]
-
-
-def hand_features(train: Sequence[HrRow], test: Sequence[HrRow]) -> np.ndarray:
-    """(2 n,) gradient boosting on numbers that need no extractor: counts of lines, words and dated
-    rows, word overlap, deficits of years."""
-
-    def numbers(row: HrRow) -> list[np.ndarray]:
-        facts = JobFacts.of(row.job, ())
-        return [np.append(pair_features(facts, text), _n_lines(text)) for text in _resumes(row)]
-
-    x = np.concatenate([numbers(row) for row in train])
-    model = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.05, random_state=0)
-    model.fit(x, np.tile([1, 0], len(train)))
-    return model.predict_proba(np.concatenate([numbers(row) for row in test]))[:, 1]
-
-
-def _resumes(row: HrRow) -> tuple[str, str]:
-    return row.matched, row.unmatched
-
-
-def _n_lines(text: str) -> int:
-    return sum(bool(line.strip()) for line in text.splitlines())
-
-
-BASELINES = {
-    "line rule": line_rule,
-    "resume only": resume_only,
-    "years deficit": years_deficit,
-    "boosting on hand features": hand_features,
-}
-
-
 # ---- judging
 
 
@@ -234,33 +183,41 @@ def _is_first(p: np.ndarray) -> np.ndarray:
 
 
 def _is_not_longer(row: HrRow) -> bool:
-    n_words = [len(words(text)) for text in _resumes(row)]
-    n_lines = [_n_lines(text) for text in _resumes(row)]
-    return n_words[0] <= n_words[1] and n_lines[0] <= n_lines[1]
+    fewer_words = len(words(row.matched)) <= len(words(row.unmatched))
+    return fewer_words and n_lines(row.matched) <= n_lines(row.unmatched)
 
 
 def own_minus_other(
-    matcher: Matcher, rows: Sequence[HrRow], p: np.ndarray, *, seed: int
+    predict: Predict, rows: Sequence[HrRow], p: np.ndarray, *, seed: int
 ) -> list[dict[str, float]]:
     """How often the matched resume is above the unmatched one for its own job, minus the same for
-    another row's job: what no shortcut in the resumes can raise.
+    the jobs of N_OTHER_JOBS other rows: what the resumes alone cannot raise.
 
-    p: as in `judge_matching`, for the own jobs.
+    p: as in `judge_matching`, for the own jobs. A tie, frequent for jobs that ask for neither, is a
+    half.
     """
-    shift = 1 + np.random.default_rng(seed).integers(len(rows) - 1)
-    jobs = [rows[(i + shift) % len(rows)].job for i in range(len(rows))]
-    other = matcher.predict(
-        [job for job in jobs for _ in range(2)],
-        [resume for row in rows for resume in _resumes(row)],
-    )
-    of_other = _is_first(other)
+    n = len(rows)
+    shifts = np.random.default_rng(seed).permutation(np.arange(1, n))[:N_OTHER_JOBS]
+    _, resumes, _ = labelled_pairs(rows)
+    of_others = []
+    for shift in shifts:
+        jobs = [rows[(i + shift) % n].job for i in range(n) for _ in range(2)]
+        of_others.append(_is_first(predict(jobs, resumes)))
+    other = np.mean(of_others, axis=0)
     return [
-        {
-            "measure": "matched above unmatched, another job",
-            **mean_interval(of_other, bounds=(0, 1)),
-        },
-        {"measure": "own job minus another job", **mean_interval(_is_first(p) - of_other)},
+        {"measure": "matched above unmatched, other jobs", **mean_interval(other, bounds=(0, 1))},
+        {"measure": "own job minus other jobs", **mean_interval(_is_first(p) - other)},
     ]
+
+
+def _is_first(p: np.ndarray) -> np.ndarray:
+    """(n,) 1 where the matched resume of a row is likelier, .5 on ties, 0 where it is less likely."""
+    return (1 + np.sign(p[::2] - p[1::2])) / 2
+
+
+def _is_not_longer(row: HrRow) -> bool:
+    fewer_words = len(words(row.matched)) <= len(words(row.unmatched))
+    return fewer_words and n_lines(row.matched) <= n_lines(row.unmatched)
 
 
 def calibration_table(p: np.ndarray, label: np.ndarray, n_bins: int = 10) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Resumes with one planted invention, to measure how many a check of claims finds.
 
-The places are found by patterns of their own, not by the parser that the check uses, so that what
-the parser does not read is planted, too. All plants are made up: no employer here exists.
+Rows and employers are found by patterns of their own, sections by the parser that the check uses, and
+skills go into lists: what is measured is inventions of these shapes. All plants are made up: no
+employer here exists.
 """
 
 from __future__ import annotations

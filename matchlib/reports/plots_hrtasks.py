@@ -177,14 +177,15 @@ def plot_learning_curve(curve: pd.DataFrame) -> Figure:
 
 
 def plot_calibration(table: pd.DataFrame) -> Figure:
-    """Predicted and actual share by tenths of the predictions; the diagonal is right.
+    """Predicted and actual share by tenths of the predictions, a line a test; the diagonal is right.
 
-    table: predicted, actual, n.
+    table: test, predicted, actual, n.
     """
-    figure, axes = plt.subplots(figsize=(3.2, 3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(4.2, 3), layout="constrained")
     axes.plot([0, 1], [0, 1], "--", color="0.6")
-    axes.plot(table["predicted"], table["actual"], "o-", color=PALETTE[0])
+    for colour, (test, rows) in zip(PALETTE, table.groupby("test", sort=False), strict=False):
+        axes.plot(rows["predicted"], rows["actual"], "o-", color=colour, label=test)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual share")
-    axes.set_title("matcher", fontsize=9)
+    axes.legend(fontsize=7)
     return figure

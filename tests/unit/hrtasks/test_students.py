@@ -1,14 +1,17 @@
 """The students: tagger, phrase classifier, matcher, explainer, on generated triples."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from matchlib.data.schema import DataError
 from matchlib.girl.sft import Training
+from matchlib.hrtasks.baselines import labelled_pairs, train_baselines
 from matchlib.hrtasks.experiment import (
     answer,
     best_threshold,
@@ -36,6 +39,8 @@ from matchlib.hrtasks.rjdb_rows import read_rows
 from matchlib.hrtasks.scores import score_phrases
 from matchlib.hrtasks.tagger import Span, TaggedText, Tagger, TaggerSettings, train_tagger
 from matchlib.language.llm import Budget
+from matchlib.retrieval.verdicts import judge
+from matchlib.runs import load_plan
 
 JOB = """## Job title
 Baker
@@ -55,7 +60,6 @@ SKILLS = tuple(DemandedSkill(name) for name in ("Dough making", "Oven care", "Ca
 def triples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("triples")
     written = write_triples(
-        {"test": "seen", "held-out wording": "held_out"},
         train_rows=64,
         test_rows=24,
         writer="templates",
@@ -65,8 +69,7 @@ def triples(tmp_path_factory):
         folder=folder,
         seed=3,
     )
-    rows = read_rows(written.files["test"])
-    return rows[:64], rows[64:88], read_rows(written.files["held-out wording"])
+    return tuple(read_rows(path) for path in written.files.values())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +171,7 @@ def test_the_matcher_is_above_chance_and_above_permuted_labels(triples, trained)
     matching = matching_scores(matcher, train, {"test": test}, seed=1)
     of = matching[matching["model"].eq("matcher")].set_index("measure")
     assert of.loc["AUC", "low"] > 0.5
-    assert of.loc["own job minus another job", "value"] > 0.1
+    assert of.loc["own job minus other jobs", "value"] > 0.1
     permuted = rows_of_world(train, "labels permuted", seed=1)
     assert sum(a.matched == b.unmatched for a, b in zip(train, permuted, strict=True)) == 32
     null, _ = train_matcher(permuted, [row.job_skills for row in permuted], seed=1)
@@ -189,6 +192,32 @@ def test_a_saved_matcher_answers_the_same(trained, triples, tmp_path):
     assert not list((tmp_path / "matcher").glob("*.pkl"))
     with pytest.raises(DataError, match="no matcher.skops"):
         Matcher.load(tmp_path)
+    (tmp_path / "matcher" / "features.json").write_text('["lines"]')
+    with pytest.raises(DataError, match="another version of matchlib"):
+        Matcher.load(tmp_path / "matcher")
+
+
+def test_where_nothing_is_demanded_nothing_is_decided(trained, triples):
+    matcher, _ = trained
+    _, test, _ = triples
+    jobs = ["", "Wir suchen einen Tischler.", test[0].job]
+    assert matcher.predict(jobs, ["", "Tischler", ""]).tolist() == [0.5, 0.5, 0.5]
+
+
+def test_tests_do_not_depend_on_how_many_are_trained_on(tmp_path, triples):
+    _, test, held_out = triples
+    few = write_triples(
+        train_rows=8,
+        test_rows=24,
+        writer="templates",
+        graph_folder="",
+        language_model="",
+        budget=Budget(),
+        folder=tmp_path,
+        seed=3,
+    )
+    assert read_rows(few.files["test"]) == test
+    assert read_rows(few.files["held-out wording"]) == held_out
 
 
 def test_scores_by_hand(triples):
@@ -272,19 +301,24 @@ def test_every_step_of_the_notebook(triples, trained):
     skills = skill_scores(train, tests, matcher, None, threshold=0.35)
     of_test = {"phrase classifier": matcher.phrases.find([row.job for row in test])}
     explained = explanation_scores(test, of_test, threshold=0.35).set_index("source")
-    assert explained.loc["known skills", "recall"] > 0.9
+    assert explained.loc["listed skills", "recall"] > 0.9
     gaps = gaps_of(test, of_test["phrase classifier"], threshold=0.35)
     confusion = experience_confusion(test, gaps)
     assert confusion.loc["matched"].sum() == len(test)
     edits = edit_scores(test[:8])
     by = edits.set_index(["editor", "measure"])["value"]
-    assert by["extractive", "share with any unsupported claim"] == 0
-    assert by["copy", "supported coverage gained"] == 0 == by["copy", "share of words lost"]
-    assert by["paste the job", "share with any unsupported claim"] == 1
+    assert by["extractive", "resumes with any unsupported claim"] == 0
+    assert by["copy", "supported coverage gained"] == 0 == by["copy", "words lost"]
+    assert by["paste the job", "resumes with any unsupported claim"] == 1
     planted = fabrication_scores(test[:8], seed=1).set_index("planted")["value"]
     assert planted["copy (an alarm is false)"] == 0 and planted["added_job"] > 0.9
     headline, metrics = answer(matching, skills, explained.reset_index(), edits)
-    assert "own job minus another job" in headline and all(np.isfinite(list(metrics.values())))
+    assert "held-out wording" in headline and "false alarms" in headline
+    assert all(np.isfinite(list(metrics.values())))
+    floors = explained.loc[["floor: every listed skill"], ["precision", "false_alarms"]]
+    assert 0 < floors["precision"].item() < explained.loc["listed skills", "precision"]
+    assert by["the file's matched resume", "resumes that newly name a filtered skill"] > 0.5
+    assert by["copy", "resumes that newly name a filtered skill"] == 0
     rows = leaderboard_rows(matching, skills)
     assert not rows.duplicated(["system", "measure", "judgments"]).any()
 
@@ -357,3 +391,50 @@ def test_an_imitating_editor_is_trained_and_measured(triples, tiny_writer, tmp_p
             max_new_tokens=8,
             checkpoints=tmp_path,
         )
+
+
+def test_every_claim_of_the_sweep_can_be_judged():
+    path = Path("params/sweeps/hrtasks_claims.yaml")
+    claims = yaml.safe_load(path.read_text())["12_ledger"]["claims"]
+    systems = {
+        "matcher",
+        *("line rule", "resume only", "word overlap", "years' deficit"),
+        "experience features, boosted",
+        *("phrase classifier", "tagger", "gazetteer", "rules (lists and graph)"),
+    }
+    named = {c["system"] for c in claims} | {b for c in claims for b in c.get("baselines", ())}
+    assert named <= systems
+    rows = []
+    for stage in load_plan(path).stages:
+        name, _, seed = stage.name.rpartition("-")
+        if not name.startswith("08_hr_tasks-"):
+            continue
+        world = name.removeprefix("08_hr_tasks-")
+        for claim in claims:
+            measure = claim.get("measure", "AUC")
+            judgments = claim.get("judgments", "test")
+            for system in systems:
+                rows.append((world, seed, system, measure, judgments, 0.5 + int(seed) / 100))
+    columns = ["world", "seed", "system", "measure", "judgments", "value"]
+    values = pd.DataFrame(rows, columns=columns).drop_duplicates()
+    judged = judge([{"measure": "AUC", "judgments": "test", **c} for c in claims], values)
+    assert len(judged) == len(claims) and judged["seeds"].eq(6).all()
+
+
+def test_the_baselines_are_those_that_claims_name(triples):
+    train, test, _ = triples
+    models = train_baselines(train, seed=1)
+    assert set(models) == {
+        "line rule",
+        "resume only",
+        "word overlap",
+        "years' deficit",
+        "experience features, boosted",
+    }
+    jobs, resumes, labels = labelled_pairs(test)
+    for predict in models.values():
+        p = predict(jobs, resumes)
+        assert p.shape == labels.shape and ((p >= 0) & (p <= 1)).all()
+    assert models["resume only"](jobs, resumes) == pytest.approx(
+        models["resume only"](jobs[::-1], resumes)
+    )
