@@ -135,7 +135,7 @@ def load_generator(name: str, *, device: str = "", precision: str = "auto") -> C
             f"{name} has no end token, so what it writes would never end; take another base_model"
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = choose_precision(folder, precision, device)
+    dtype = choose_precision(precision, device)
     with whole_weights(folder):
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     ensure_pad_token(name, tokenizer, model)

@@ -36,7 +36,7 @@ class Local:
     gemma-3-270m.
 
     adapter: folder of a PEFT adapter to load on the model; device: "" picks a GPU where there is
-    one; precision: see `choose_precision`; in bfloat16 an answer can depend on its batch. Without a
+    one; precision: see `choose_precision`; in bfloat16 answers depend on their batch. Without a
     chat template the model continues the prompt's two parts as plain text. Prompts longer than the
     model reads are refused, not cut. With temperature above 0 an answer depends on its batch too,
     because the draws of a batch come from one seed.
@@ -74,7 +74,7 @@ class Local:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        precision = choose_precision(self.folder, self.precision, device)
+        precision = choose_precision(self.precision, device)
         with whole_weights(self.folder):
             tokenizer = AutoTokenizer.from_pretrained(self.folder, padding_side="left")
             model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=precision)

@@ -216,23 +216,12 @@ def test_a_model_without_end_and_padding_is_refused(tmp_path):
         Local(folder, device="cpu").score(PROMPTS[:1], ["a"])
 
 
-@pytest.mark.parametrize(
-    ("saved", "units", "device", "asked", "loaded"),
-    [
-        ("bfloat16", True, "cpu", "auto", "auto"),
-        ("bfloat16", False, "cpu", "auto", "float32"),
-        ("float16", True, "cpu", "auto", "float32"),
-        ("bfloat16", False, "cuda", "auto", "auto"),
-        ("bfloat16", False, "cpu", "bfloat16", "bfloat16"),
-    ],
-)
-def test_the_precision_is_one_that_the_processor_multiplies(
-    tmp_path, monkeypatch, saved, units, device, asked, loaded
-):
-    (tmp_path / "config.json").write_text(json.dumps({"dtype": saved}))
-    has = {"avx2": True, "amx_bf16": units, "avx512_bf16": False}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    assert choose_precision(tmp_path, asked, device) == loaded
+def test_on_a_processor_a_model_saved_in_bfloat16_is_float32_unless_asked_for(tmp_path):
+    folder = save_causal(tmp_path / "model")
+    AutoModelForCausalLM.from_pretrained(folder).bfloat16().save_pretrained(folder)
+    for precision, loaded in (("auto", torch.float32), ("bfloat16", torch.bfloat16)):
+        assert Local(folder, device="cpu", precision=precision)._loaded[1].dtype == loaded
+    assert choose_precision("auto", "cuda") == "auto"
 
 
 class ByWord:
