@@ -72,6 +72,19 @@ def rows_of_world(rows: Rows, world: str, *, seed: int) -> list[HrRow]:
     ]
 
 
+def split_rows(rows: Rows, *, train_rows: int, test_rows: int) -> dict[str, Rows]:
+    """The first rows of a file to train on, those after them to test on.
+
+    Raises DataError where the file has fewer.
+    """
+    if len(rows) < train_rows + test_rows:
+        raise DataError(
+            f"triples_file: {len(rows):,} rows can be read, but train_rows and test_rows ask for "
+            f"{train_rows + test_rows:,}; lower one of them"
+        )
+    return {"train": rows[:train_rows], "test": rows[train_rows : train_rows + test_rows]}
+
+
 @dataclass(frozen=True)
 class Written:
     """files: "train" and each test -> its JSON Lines; rejections: part, reason, triples, sentence;

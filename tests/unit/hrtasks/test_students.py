@@ -29,6 +29,7 @@ from matchlib.hrtasks.experiment import (
     pair_probabilities,
     rows_of_world,
     skill_scores,
+    split_rows,
     write_triples,
 )
 from matchlib.hrtasks.facts import DemandedSkill, JobFacts, find_gaps
@@ -218,6 +219,14 @@ def test_tests_do_not_depend_on_how_many_are_trained_on(tmp_path, triples):
     )
     assert read_rows(few.files["test"]) == test
     assert read_rows(few.files["held-out wording"]) == held_out
+
+
+def test_a_file_with_too_few_rows_is_refused(triples):
+    train, _, _ = triples
+    parts = split_rows(train, train_rows=60, test_rows=4)
+    assert parts["test"] == train[60:] and parts["train"] == train[:60]
+    with pytest.raises(DataError, match="64 rows can be read, but .* ask for 65"):
+        split_rows(train, train_rows=60, test_rows=5)
 
 
 def test_scores_by_hand(triples):
