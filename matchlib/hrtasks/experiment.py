@@ -179,7 +179,7 @@ def matching_scores(
 def by_model(matching: pd.DataFrame) -> pd.DataFrame:
     """Scores of one test as text with their intervals, a row a measure, a column a model."""
     texts = matching.assign(
-        text=[_interval(row) for _, row in matching.iterrows()],
+        text=[f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in matching.itertuples()]
     )
     order = matching["measure"].unique()
     table = texts.pivot(index="measure", columns="model", values="text").loc[order]
