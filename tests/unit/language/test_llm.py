@@ -550,6 +550,10 @@ def test_transformers_serve_answers_as_the_model_does_here(tiny_causal, monkeypa
         served.wait(20)
 
 
+MODEL_MAKERS = ("judging_model", "language_model_from", "write_triples")
+"""Functions that make a notebook's language models."""
+
+
 def calls_of(notebook):
     """(name, text) of every call in a notebook's code cells."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -568,5 +572,5 @@ def test_a_notebook_with_a_limit_has_one_budget_for_all_its_models(notebook):
         return
     calls = list(calls_of(notebook))
     assert [name for name, _ in calls].count("Budget") == 1
-    models = [text for name, text in calls if name in ("judging_model", "language_model_from")]
+    models = [text for name, text in calls if name in MODEL_MAKERS]
     assert models and all("budget=budget" in text or "**shared" in text for text in models)
