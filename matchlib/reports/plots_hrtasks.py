@@ -118,7 +118,7 @@ def _draw_panels(
             axis.set_xlim(*limits)
     axes[0][0].set_yticks([-at for at in range(len(names))], [short_label(str(n)) for n in names])
     if len(sets) > 1:
-        axes[0][-1].legend(fontsize=7)
+        axes[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
