@@ -4,6 +4,7 @@ function of jobs and resumes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -45,6 +46,7 @@ def n_lines(text: str) -> int:
     return sum(bool(line.strip()) for line in text.splitlines())
 
 
+@lru_cache(maxsize=20_000)
 def _without_skills(job: str, resume: str) -> np.ndarray:
     return pair_features(JobFacts.of(job, ()), resume)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from matchlib.data.schema import DataError
 from matchlib.hrtasks import planted
 from matchlib.hrtasks.baselines import labelled_pairs, train_baselines
-from matchlib.hrtasks.claims import unsupported_claims
+from matchlib.hrtasks.claims import unsupported_claims, unsupported_statements
 from matchlib.hrtasks.editor import content_lost, edit_resume, job_skills, supported_coverage_gained
 from matchlib.hrtasks.experiences import Experience, demanded_experiences
 from matchlib.hrtasks.facts import EXPERIENCE_KINDS, DemandedSkill, Gaps, find_gaps
@@ -477,6 +477,7 @@ def _edit_measures(edited: str, row: HrRow) -> dict[str, float]:
         "resumes with an unsupported skill": float("skill" in kinds),
         "resumes with any unsupported claim": float(bool(claims)),
         "resumes that newly name a filtered skill": float(_names_filtered(edited, row)),
+        "statements in other words": float(len(unsupported_statements(edited, row.unmatched))),
         "words lost": content_lost(edited, row.unmatched),
         "resumes left as they were": float(edited.strip() == row.unmatched.strip()),
     }

@@ -134,7 +134,7 @@ class HrRow:
         return tuple(self.words_in_job.get(skill, skill) for skill in self.filtered_skills)
 
 
-def read_rows(path: Path, *, log: RowLog | None = None) -> list[HrRow]:
+def read_triples(path: Path, *, log: RowLog | None = None) -> list[HrRow]:
     """Read every row of RJDB's JSON Lines, in order.
 
     log: takes rows that cannot be read, and the faults of those that can. Without it they are only

@@ -30,7 +30,7 @@ from matchlib.hrtasks.generate import (
     writer_from,
 )
 from matchlib.hrtasks.graph_files import graphs_from
-from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, HrRow, parse_row, read_rows
+from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, HrRow, parse_row, read_triples
 from matchlib.hrtasks.validate import REASONS, GraphFinder, form_fault, other_language
 from matchlib.language.llm import Answer, Budget, LanguageModel, LanguageModelError
 from matchlib.reports.plots_hrtasks import plot_coverage, plot_shortcuts
@@ -170,7 +170,7 @@ def test_a_file_is_read_by_both_readers(made, tmp_path):
     path = tmp_path / "triples.jsonl"
     write_rows(path, made.rows)
     assert not list(tmp_path.glob("*.partial"))
-    rows = read_rows(path)
+    rows = read_triples(path)
     assert rows == rows_of(made) and not any(row.faults for row in rows)
     for row, written in zip(rows, made.rows, strict=True):
         unmatched = written["Context"]["skills-unmatched"]

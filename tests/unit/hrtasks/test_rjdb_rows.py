@@ -14,7 +14,7 @@ from matchlib.hrtasks.rjdb_rows import (
     Position,
     parse_filter,
     parse_row,
-    read_rows,
+    read_triples,
 )
 
 RJDB = Path(__file__).parents[4] / "shared" / "data" / "rjdb" / "sample.jsonl"
@@ -100,7 +100,7 @@ def test_no_filter(text):
 def test_each_fault_is_named_and_the_row_stays(changes, fault, tmp_path):
     path = write(tmp_path, json.dumps(fields()), json.dumps(fields(**changes)))
     log = RowLog()
-    rows = read_rows(path, log=log)
+    rows = read_triples(path, log=log)
     assert [row.faults for row in rows] == [(), (fault,)]
     assert list(log.left_out["line"]) == ["2"]
     assert log.files.loc[0, ["rows", "read", "parts left out"]].tolist() == [2, 2, 1]
@@ -128,7 +128,7 @@ def test_a_dict_gives_its_keys():
 )
 def test_what_cannot_be_read_is_left_out_and_counted(line, reason, tmp_path, caplog):
     log = RowLog()
-    rows = read_rows(write(tmp_path, line, json.dumps(fields())), log=log)
+    rows = read_triples(write(tmp_path, line, json.dumps(fields())), log=log)
     assert len(rows) == 1 and "1 rows cannot be read" in caplog.text
     assert log.files.loc[0, ["rows", "read", "left out"]].tolist() == [2, 1, 1]
     assert reason in log.left_out.loc[0, "reason"]
@@ -136,13 +136,13 @@ def test_what_cannot_be_read_is_left_out_and_counted(line, reason, tmp_path, cap
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(DataError, match="is this a file of RJDB"):
-        read_rows(write(tmp_path, '{"text": "Baker"}'))
+        read_triples(write(tmp_path, '{"text": "Baker"}'))
 
 
 def test_the_authors_own_rows():
     if not RJDB.exists():
         pytest.skip("no sample of RJDB here; its figures are checked where there is one")
-    rows = read_rows(RJDB)
+    rows = read_triples(RJDB)
     faults = Counter(fault for row in rows for fault in row.faults)
     assert faults == {"unequal_lists": 31, "dict_for_list": 3}
     kinds = Counter(row.filtered_experience.kind for row in rows)

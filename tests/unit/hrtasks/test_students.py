@@ -36,7 +36,7 @@ from matchlib.hrtasks.facts import DemandedSkill, JobFacts, find_gaps
 from matchlib.hrtasks.imitate import imitated_edits
 from matchlib.hrtasks.matcher import Matcher, calibration_table, judge_matching, train_matcher
 from matchlib.hrtasks.phrases import PhraseClassifier, find_candidates, gazetteer
-from matchlib.hrtasks.rjdb_rows import read_rows
+from matchlib.hrtasks.rjdb_rows import read_triples
 from matchlib.hrtasks.scores import score_phrases
 from matchlib.hrtasks.tagger import Span, TaggedText, Tagger, TaggerSettings, train_tagger
 from matchlib.language.llm import Budget
@@ -70,7 +70,7 @@ def triples(tmp_path_factory):
         folder=folder,
         seed=3,
     )
-    return tuple(read_rows(path) for path in written.files.values())
+    return tuple(read_triples(path) for path in written.files.values())
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +217,8 @@ def test_tests_do_not_depend_on_how_many_are_trained_on(tmp_path, triples):
         folder=tmp_path,
         seed=3,
     )
-    assert read_rows(few.files["test"]) == test
-    assert read_rows(few.files["held-out wording"]) == held_out
+    assert read_triples(few.files["test"]) == test
+    assert read_triples(few.files["held-out wording"]) == held_out
 
 
 def test_a_file_with_too_few_rows_is_refused(triples):

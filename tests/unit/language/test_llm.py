@@ -15,12 +15,8 @@ import pytest
 import torch
 from canned import Canned
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from tiny_causal import save_causal
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from matchlib.data.schema import DataError
 from matchlib.language.factory import language_model_from
@@ -333,28 +329,7 @@ def tiny_causal(tmp_path_factory):
 @pytest.fixture(scope="module")
 def byte_causal(tmp_path_factory):
     """A random GPT-2 whose tokens are bytes, so that it can write any JSON."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("bytes")
-    bytes_only = Tokenizer(BPE())
-    bytes_only.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    bytes_only.decoder = ByteLevelDecoder()
-    bytes_only.train_from_iterator(
-        ["a"],
-        BpeTrainer(vocab_size=257, special_tokens=["<end>"], initial_alphabet=ByteLevel.alphabet()),
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only, eos_token="<end>")
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=32,
-        n_layer=1,
-        n_head=2,
-        n_positions=512,
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_causal(tmp_path_factory.mktemp("bytes"))
 
 
 SCHEMA = json.dumps(
