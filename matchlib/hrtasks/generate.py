@@ -71,6 +71,10 @@ TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         "required_experience": ("## Required experience", "## Experience we need"),
         "asks_position": ("{n}+ years as {title}", "At least {n} years of work as {title}"),
         "has_position": ("{title} ({start} - {end})", "{start} - {end}: {title}"),
+        "resume_open": (
+            "{level} {title} from {city}, {years} years of work in all.",
+            "{title} ({level}), {city}. All in all, {years} years of work.",
+        ),
         "about_job": (
             "The team has {n} people.",
             "You report to the head of the department.",
@@ -83,6 +87,10 @@ TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         "required_experience": ("## Where you have worked", "## Your path so far"),
         "asks_position": ("{title} for a minimum of {n} years", "{n} years or longer: {title}"),
         "has_position": ("From {start} to {end} {title}", "{title}, {start} - {end}"),
+        "resume_open": (
+            "Profile: {level} {title} with home in {city}; jobs so far cover {years} years.",
+            "{city}-based {level} {title}. Working life to date: {years} years.",
+        ),
         "about_job": (
             "Your {n} colleagues look forward to you.",
             "A divisional manager is your contact.",
@@ -91,7 +99,8 @@ TRIPLE_SLOTS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""Phrasings that the market's documents, which have no positions, lack."""
+"""Phrasings that the market's documents, which have no positions, lack or need not have: an opening
+says that its years are those of all positions, or it would contradict one that was shortened."""
 
 
 @dataclass(frozen=True)
@@ -370,7 +379,6 @@ class TemplateWriter:
             level=slot(level, rng),
             years=years,
             city=context.city,
-            mode="",
         )
         lines = [
             opening[0].upper() + opening[1:],
