@@ -2,6 +2,8 @@
 
 The checks are of words: a skill in words that the graph does not have counts as absent, and one
 that is denied ("no Java yet") as present. Either way the triple is rejected, not kept by mistake.
+A filtered skill must be absent in every form of its words: a bricklayer's resume does not lack
+bricklaying.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 
 import numpy as np
+import Stemmer
 from bm25s import stopwords
 
 from matchlib.data.normal import plain
@@ -34,7 +37,7 @@ REASONS = {
     "copied": "the document copies the instructions or another document of its triple",
     "skill_absent": "a skill that the document must name is absent",
     "filtered_skill_present": "a skill that was kept out of the document is in it",
-    "experience_absent": "an experience, or its period or years, is absent",
+    "experience_absent": "an experience is absent, or its period or years do not stand beside it",
     "filtered_experience_present": "an experience that was kept out of the document is in it",
     "near_duplicate": "a document is a near copy of one of an earlier triple",
 }
@@ -50,6 +53,8 @@ PROMPTS = ("hrtasks_job", "hrtasks_resume")
 # as extraction.facts.tokenize, whose tokens have no places; and the start of a new list item,
 # heading or paragraph, which no phrase spans
 _TOKEN = re.compile(r"[^\W_]+|[+#]|\n(?=\s*(?:[-*•#]|\d+[.)]|\n))")
+_STEMMER = Stemmer.Stemmer("english")
+_PERSON = re.compile(r"(?<=\w{4})(?:ist|er|or|i)$")
 _JSON = re.compile(r'```|[{\[]\s*"[^"\n]*"\s*[:,\]}]')
 _ENGLISH = frozenset(stopwords.STOPWORDS_EN_PLUS)
 _OTHER_LANGUAGES = {
@@ -92,6 +97,15 @@ class Rejection:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Mention:
+    """Characters start to end of a text, which name these skills and occupations."""
+
+    start: int
+    end: int
+    ids: frozenset[str]
+
+
 class GraphFinder:
     """Finds a graph's skills and occupations in texts, under their names and every other wording.
 
@@ -104,45 +118,71 @@ class GraphFinder:
     """
 
     def __init__(self, graphs: Iterable[Graph]):
+        self.occupations: set[str] = set()
         self._short: set[str] = set()
-        self._ids: dict[tuple[str, ...], set[str]] = {}
+        self._exact = _Phrases()
+        self._forms = _Phrases()
         for graph in graphs:
+            self.occupations |= set(graph.occupations)
             for id, phrase in _phrases(graph):
-                tokens = tuple(_singular(token.lower()) for token in _TOKEN.findall(plain(phrase)))
-                self._ids.setdefault(tokens, set()).add(id)
+                tokens = [_singular(token.lower()) for token in _TOKEN.findall(plain(phrase))]
+                self._exact.add(tokens, id)
+                self._forms.add([_word_family(token) for token in tokens], id)
                 if len(phrase) <= MAX_GUARDED_CHARACTERS:
                     self._short.add(phrase)
-        lengths: dict[str, set[int]] = {}
-        for tokens in filter(None, self._ids):
-            lengths.setdefault(tokens[0], set()).add(len(tokens))
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
-    def find(self, text: str, *, nested: bool = False) -> dict[str, str]:
-        """id -> the words of the first mention, of all skills and occupations in a text.
-
-        nested: phrases inside longer ones are found, too, such as "AWS" in "AWS engineer".
-        """
+    def find(self, text: str) -> dict[str, str]:
+        """id -> the words of the first mention, of all skills and occupations in a text."""
         text = plain(text)
-        spans = [token.span() for token in _TOKEN.finditer(text)]
-        tokens = [_singular(text[start:end].lower()) for start, end in spans]
         found: dict[str, str] = {}
+        for mention in self.mentions(text):
+            for id in mention.ids:
+                found.setdefault(id, text[mention.start : mention.end])
+        return found
+
+    def mentions(self, text: str) -> list[Mention]:
+        """Every mention in a text, in order. The text must be `plain`."""
+        spans, tokens = _tokens(text)
+        found = []
         last = 0
         for first in range(len(tokens)):
-            ends = self._ends(tokens, first)
-            if not nested:
-                ends = [end for end in ends[:1] if end > last]
+            # of the phrases that begin here, the longest, if it ends behind all earlier ones
+            ends = self._exact.ends(tokens, first)[:1]
             for end_token in ends:
+                if end_token <= last:
+                    continue
                 last = end_token
                 start, end = spans[first][0], spans[end_token - 1][1]
                 if self._is_whole(text, start, end):
-                    for id in self._ids[tuple(tokens[first:end_token])]:
-                        found.setdefault(id, text[start:end])
+                    ids = self._exact.ids[tuple(tokens[first:end_token])]
+                    found.append(Mention(start, end, frozenset(ids)))
         return found
 
-    def _ends(self, tokens: list[str], first: int) -> list[int]:
-        """Where the phrases that begin at a token end, the longest first."""
-        ends = [first + length for length in self._lengths.get(tokens[first], ())]
-        return [end for end in ends if end <= len(tokens) and tuple(tokens[first:end]) in self._ids]
+    def find_forms(self, text: str) -> dict[str, str]:
+        """id -> words, of all that a text names in any form of the words, inside longer phrases, too.
+
+        "AWS" is found in "AWS engineer", and bricklaying in "bricklayer". In another form a single
+        word counts inside titles alone (who "signed" a letter does not know sign language), and
+        several words do not count inside a phrase of another skill.
+        """
+        text = plain(text)
+        spans, tokens = _tokens(text)
+        families = [_word_family(token) for token in tokens]
+        mentions = self.mentions(text)
+        found: dict[str, str] = {}
+        for first in range(len(tokens)):
+            for end_token in self._forms.ends(families, first):
+                start, end = spans[first][0], spans[end_token - 1][1]
+                if not self._is_whole(text, start, end):
+                    continue
+                ids = self._exact.ids.get(tuple(tokens[first:end_token]), set())
+                around = [one for one in mentions if one.start <= start and end <= one.end]
+                in_title = any(one.ids & self.occupations for one in around)
+                if in_title or (not around and end_token - first > 1):
+                    ids = ids | self._forms.ids[tuple(families[first:end_token])]
+                for id in ids:
+                    found.setdefault(id, text[start:end])
+        return found
 
     def _is_whole(self, text: str, start: int, end: int) -> bool:
         """Whether text[start:end] is a name of its own, not a part of one such as C++ or R&D."""
@@ -151,6 +191,32 @@ class GraphFinder:
         if end - start > MAX_GUARDED_CHARACTERS:
             return True
         return text[start:end] in self._short and not _is_joined(text, start, end)
+
+
+class _Phrases:
+    """Phrases as tokens, and the ids that each names."""
+
+    def __init__(self) -> None:
+        self.ids: dict[tuple[str, ...], set[str]] = {}
+        self._lengths: dict[str, list[int]] = {}
+
+    def add(self, tokens: list[str], id: str) -> None:
+        if not tokens:
+            return
+        self.ids.setdefault(tuple(tokens), set()).add(id)
+        lengths = self._lengths.get(tokens[0], [])
+        self._lengths[tokens[0]] = sorted({*lengths, len(tokens)}, reverse=True)
+
+    def ends(self, tokens: list[str], first: int) -> list[int]:
+        """Where the phrases that begin at a token end, the longest first."""
+        ends = [first + length for length in self._lengths.get(tokens[first], ())]
+        return [end for end in ends if end <= len(tokens) and tuple(tokens[first:end]) in self.ids]
+
+
+def _tokens(text: str) -> tuple[list[tuple[int, int]], list[str]]:
+    """Characters of each token, and the tokens in the form that is compared."""
+    spans = [token.span() for token in _TOKEN.finditer(text)]
+    return spans, [_singular(text[start:end].lower()) for start, end in spans]
 
 
 def _phrases(graph: Graph) -> Iterator[tuple[str, str]]:
@@ -168,6 +234,14 @@ def _singular(token: str) -> str:
     if len(token) > 3 and token.endswith("s") and not token.endswith("ss"):
         return token[:-1]
     return token
+
+
+@lru_cache(maxsize=50_000)
+def _word_family(token: str) -> str:
+    """What the forms of a word share: "radiographer" and "radiography", "welder" and "welding"."""
+    if token.startswith("engineer"):
+        return "engineer"  # the stem is that of engine, which is another word
+    return _PERSON.sub("", _STEMMER.stemWord(token))
 
 
 def _is_joined(text: str, start: int, end: int) -> bool:
@@ -232,15 +306,23 @@ def content_fault(text: str, expected: Expected, finder: GraphFinder) -> Rejecti
     A skill inside a title does not count as stated, but must not be there if it was filtered.
     """
     found = finder.find(text)
-    mentioned = finder.find(text, nested=True)
+    forms = finder.find_forms(text)
     for skill in expected.skills:
         if skill not in found:
             return Rejection("skill_absent", skill)
     for skill in expected.absent_skills:
-        if skill in mentioned:
-            return Rejection("filtered_skill_present", f"{skill}: {mentioned[skill]}")
+        if skill in forms:
+            return Rejection("filtered_skill_present", f"{skill}: {forms[skill]}")
+    text = plain(text)
+    mentions = finder.mentions(text)
+    titles = [mention for mention in mentions if mention.ids & finder.occupations]
     for occupation, position in expected.positions:
-        if occupation not in found or not _states_time(text, position, expected.states_periods):
+        time = _time_pattern(position, expected.states_periods)
+        if not any(
+            occupation in title.ids
+            for match in time.finditer(text)
+            for title in _titles_beside(match, text, titles)
+        ):
             return Rejection("experience_absent", str(position))
     for occupation in expected.absent_occupations:
         if occupation in found:
@@ -248,16 +330,28 @@ def content_fault(text: str, expected: Expected, finder: GraphFinder) -> Rejecti
     return None
 
 
-def _states_time(text: str, position: Position, states_periods: bool) -> bool:
-    """Whether a text states a position's period, or its number of years in digits or words."""
+def _time_pattern(position: Position, states_periods: bool) -> re.Pattern:
+    """A position's period, or its number of years in digits or words."""
     if states_periods:
-        period = rf"\b{position.start}\s*(?:-|–|—|to|until)\s*{position.end}\b"
-        return bool(re.search(period, plain(text)))
+        return re.compile(rf"\b{position.start}\s*(?:-|–|—|to|until)\s*{position.end}\b")
     names = [word for word, n in NUMBER_WORDS.items() if n == position.years]
     number = "|".join([str(position.years), *names])
     # "3+ years", "three (3) years", "3 or more years"
-    years = rf"(?i)\b(?:{number})\b\W{{0,3}}(?:\(\d+\)\s*)?(?:or more |plus )?(?:years?|yrs?)\b"
-    return bool(re.search(years, text))
+    return re.compile(
+        rf"(?i)\b(?:{number})\b\W{{0,3}}(?:\(\d+\)\s*)?(?:or more |plus )?(?:years?|yrs?)\b"
+    )
+
+
+def _titles_beside(time: re.Match, text: str, titles: list[Mention]) -> list[Mention]:
+    """The last title before a time and the first one behind it, in its line if there are any."""
+    line_start = text.rfind("\n", 0, time.start()) + 1
+    line_end = text.find("\n", time.end())
+    line_end = len(text) if line_end < 0 else line_end
+    in_line = [title for title in titles if line_start <= title.start < line_end]
+    candidates = in_line or titles
+    before = [title for title in candidates if title.end <= time.start()]
+    behind = [title for title in candidates if title.start >= time.end()]
+    return before[-1:] + behind[:1]
 
 
 def copied_from(text: str, other: str) -> float:

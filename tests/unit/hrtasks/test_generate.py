@@ -30,8 +30,15 @@ from matchlib.hrtasks.generate import (
     writer_from,
 )
 from matchlib.hrtasks.graph_files import graphs_from
-from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, HrRow, parse_row, read_triples
-from matchlib.hrtasks.validate import REASONS, GraphFinder, form_fault, other_language
+from matchlib.hrtasks.rjdb_rows import TEXT_KEYS, HrRow, Position, parse_row, read_triples
+from matchlib.hrtasks.validate import (
+    REASONS,
+    Expected,
+    GraphFinder,
+    content_fault,
+    form_fault,
+    other_language,
+)
 from matchlib.language.llm import Answer, Budget, LanguageModel, LanguageModelError
 from matchlib.reports.plots_hrtasks import plot_coverage, plot_shortcuts
 
@@ -43,8 +50,9 @@ avons préparé le pain pour les écoles de la ville, et je suis aussi responsab
 chef de la boulangerie qui est très content."""
 CHINESE = "我在一家公司工作了五年,负责软件开发和项目管理。" * 5
 CONTEXTS = list(sample_contexts(300, seed=3, graph=load_graph()))
-# a title of the other holds a skill that is filtered
-WHOLE = [context for context in CONTEXTS[:13] if context.occupation != "data_governance_specialist"]
+# titles of the others hold a skill that is filtered
+IN_TITLES = ("data_governance_specialist", "cnc_machinist")
+WHOLE = [context for context in CONTEXTS[:14] if context.occupation not in IN_TITLES]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +153,7 @@ def test_triples_are_whole_and_nothing_is_lost(made):
     assert made.by_reason["triples"].sum() == len(made.rejections)
     # templates say what they should, but titles may hold a filtered skill ("SCADA developer")
     assert set(made.rejections["reason"]) <= {"filtered_skill_present"}
-    assert len(made.rows) > 370
+    assert len(made.rows) > 350
     again = generate_triples(400, seed=2, writer=TemplateWriter())
     assert again.rows == made.rows
 
@@ -220,8 +228,9 @@ def test_near_copies_are_dropped_across_triples_and_files(made):
 
 def test_two_runs_against_each_other_share_nothing(made):
     again = generate_triples(20, seed=2, writer=TemplateWriter(), against=made.rows)
-    assert not again.rows and again.by_reason["reason"].tolist() == ["near_duplicate"]
-    assert len(again.rejections) == 20
+    assert not again.rows and len(again.rejections) == 20
+    n_before = len(generate_triples(20, seed=2, writer=TemplateWriter()).rows)
+    assert again.rejections["reason"].value_counts()["near_duplicate"] == n_before > 15
 
 
 # ---- validators
@@ -268,8 +277,41 @@ def test_skills_are_found_at_word_boundaries_and_by_alias(text, found):
 def test_a_skill_inside_a_longer_phrase_is_found_only_if_asked():
     finder = finder_of(java=["Java"], ee=["Java EE"])
     assert finder.find("a Java EE and a Java baker") == {"ee": "Java EE", "baker": "Java baker"}
-    nested = finder.find("a Java EE and a Java baker", nested=True)
-    assert nested == {"ee": "Java EE", "java": "Java", "baker": "Java baker"}
+    forms = finder.find_forms("a Java EE and a Java baker")
+    assert forms == {"ee": "Java EE", "java": "Java", "baker": "Java baker"}
+
+
+@pytest.mark.parametrize(
+    "text, skill",
+    [
+        ("Bricklayer", "bricklaying"),
+        ("Radiographer", "xray_imaging"),
+        ("social media manager", "social_media_marketing"),
+        ("MIG welder", "welding_arc"),
+        ("mixologist", "cocktail_mixing"),
+        ("Penetration tester", "pen_testing"),
+        ("tractor-trailer operator", "heavy_vehicle_driving"),
+        ("predictive modeller", "machine_learning"),
+        ("drafts commercial contracts and a cost estimate", "cost_estimation"),
+    ],
+)
+def test_a_skill_is_found_in_another_form_of_its_words(text, skill, finder):
+    assert skill in load_graph().skills
+    assert skill in finder.find_forms(text) and skill not in finder.find(text)
+
+
+@pytest.mark.parametrize(
+    "text, skill",
+    [
+        ("signed all letters", "sign_language"),
+        ("video game engineer", "game_engines"),
+        ("a virtual DOM", "virtualization"),
+        ("warning signs on the roof", "roofing"),
+        ("set out walls exactly as drawn", "total_station"),  # a deed of reading blueprints
+    ],
+)
+def test_another_word_of_the_same_letters_is_no_skill(text, skill, finder):
+    assert skill in load_graph().skills and skill not in finder.find_forms(text)
 
 
 def test_a_filtered_skill_inside_a_title_is_present(finder):
@@ -282,6 +324,65 @@ def test_a_filtered_skill_inside_a_title_is_present(finder):
     text = answers[UNMATCHED].text + "\nLater: SCADA developer"
     found = check_triple(context, answers | {UNMATCHED: Answer(text)}, finder)
     assert found[1].reason == "filtered_skill_present" and found[1].detail == "scada: SCADA"
+
+
+@pytest.mark.parametrize("document", [JOB, MATCHED])
+def test_a_time_stands_beside_its_own_title(document, finder):
+    """Two experiences with their years or periods exchanged: every word is there, none is true."""
+    context = next(c for c in WHOLE if len({p.years for p in c.matched.positions}) > 1)
+    answers = triple_of(context)
+    positions = context.matched.positions
+    first, second = positions[0], next(p for p in positions if p.years != positions[0].years)
+    lines = [f"- At least {one.years} years as" for one in (first, second)]
+    if document == MATCHED:
+        lines = [f"- {one.start} - {one.end}:" for one in (first, second)]
+    head = answers[document].text.rsplit("\n## ", 1)[0]
+    others = [p for p in positions if p not in (first, second)]
+
+    def fault(pairs):
+        rest = [f"- At least {p.years} years as {p.title}" for p in others]
+        if document == MATCHED:
+            rest = [f"- {p.title} ({p.start} - {p.end})" for p in others]
+        text = "\n".join([head, "## Work", *pairs, *rest])
+        found = check_triple(context, answers | {document: Answer(text)}, finder)
+        return found and found[1].reason
+
+    assert fault([f"{lines[0]} {first.title}", f"{lines[1]} {second.title}"]) is None
+    assert fault([f"{lines[0]} {second.title}", f"{lines[1]} {first.title}"]) == "experience_absent"
+
+
+@pytest.mark.parametrize(
+    "text, is_right",
+    [
+        ("Welder for Acme from 2012 to 2015, then Truck driver from 2015 to 2019.", True),
+        ("Truck driver for Acme from 2012 to 2015, then Welder from 2015 to 2019.", False),
+        ("Truck driver\nAcme Ltd, Leeds\n2015 - 2019\n\nWelder\nAcme Ltd\n2012 - 2015", True),
+        ("2015 - 2019\nTruck driver\n\n2012 - 2015\nWelder", True),
+        ("From 2012 until 2015 welder, 2015 - 2019 truck driver", True),
+        ("Welder\nTruck driver", False),
+    ],
+)
+def test_periods_are_read_in_lists_and_in_prose(text, is_right, finder):
+    positions = (
+        ("truck_driver", Position("Truck driver", 2015, 2019)),
+        ("welder", Position("Welder", 2012, 2015)),
+    )
+    fault = content_fault(text, Expected(skills=(), positions=positions), finder)
+    assert (fault is None) == is_right
+
+
+def test_the_years_of_an_opening_are_those_of_all_positions():
+    """ "Welder with 9 years of experience" would contradict the two years of a shortened position."""
+    for wording in ("seen", "held_out"):
+        writer = TemplateWriter(wording=wording)
+        graph = writer.graphs[wording]
+        for context in sample_contexts(40, seed=3, graph=graph, wording=wording):
+            for document in (MATCHED, UNMATCHED):
+                opening = writer.write([context])[0][document].text.split("\n")[0]
+                years = sum(position.years for position in context.matched.positions)
+                assert re.search(
+                    rf"{years} years of work|cover {years} years|to date: {years} years", opening
+                )
 
 
 def test_two_skills_of_one_phrase_are_both_found():
