@@ -210,16 +210,6 @@ def own_minus_other(
     ]
 
 
-def _is_first(p: np.ndarray) -> np.ndarray:
-    """(n,) 1 where the matched resume of a row is likelier, .5 on ties, 0 where it is less likely."""
-    return (1 + np.sign(p[::2] - p[1::2])) / 2
-
-
-def _is_not_longer(row: HrRow) -> bool:
-    fewer_words = len(words(row.matched)) <= len(words(row.unmatched))
-    return fewer_words and n_lines(row.matched) <= n_lines(row.unmatched)
-
-
 def calibration_table(p: np.ndarray, label: np.ndarray, n_bins: int = 10) -> pd.DataFrame:
     """Predicted and actual share by tenths of the predictions: predicted, actual, n."""
     order = np.argsort(p)
