@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 
 from matchlib.data.schema import DataError
 from matchlib.hrtasks import planted
-from matchlib.hrtasks.baselines import labelled_pairs, train_baselines
+from matchlib.hrtasks.baselines import Predict, labelled_pairs, train_baselines
 from matchlib.hrtasks.claims import unsupported_claims, unsupported_statements
 from matchlib.hrtasks.editor import content_lost, edit_resume, job_skills, supported_coverage_gained
 from matchlib.hrtasks.experiences import Experience, demanded_experiences
@@ -49,6 +49,13 @@ from matchlib.stats import auc_parts, mean_interval, share_interval
 
 Rows = Sequence[HrRow]
 Found = Sequence[Sequence[DemandedSkill]]
+FindSkills = Callable[[Sequence[str]], Sequence[Sequence[str]]]
+"""Skills of n jobs."""
+FindMissing = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[str]]]
+"""Skills of n jobs that n resumes lack."""
+SEQ2SEQ = "seq2seq"
+LEARNED = ("phrase classifier", "tagger", SEQ2SEQ)
+"""Extractors that were trained."""
 THRESHOLDS = np.arange(0.1, 0.75, 0.05)
 MAX_CONTEXTS = 5
 TEST_START = 1_000_000
@@ -162,10 +169,18 @@ def pair_probabilities(matcher: Matcher, rows: Rows) -> np.ndarray:
 
 
 def matching_scores(
-    matcher: Matcher, train: Rows, tests: Mapping[str, Rows], *, seed: int
+    matcher: Matcher,
+    train: Rows,
+    tests: Mapping[str, Rows],
+    *,
+    seed: int,
+    further: Mapping[str, Predict] | None = None,
 ) -> pd.DataFrame:
-    """The matcher and its baselines on every test: model, test, measure, value, low, high."""
-    models = {"matcher": matcher.predict, **train_baselines(train, seed=seed)}
+    """The matcher and its baselines on every test: model, test, measure, value, low, high.
+
+    further: other students, by name.
+    """
+    models = {"matcher": matcher.predict, **(further or {}), **train_baselines(train, seed=seed)}
     rows = []
     for test, of_test in tests.items():
         jobs, resumes, _ = labelled_pairs(of_test)
@@ -282,13 +297,14 @@ def skill_scores(
     tagger: Tagger | None,
     *,
     threshold: float,
+    further: Mapping[str, FindSkills] | None = None,
 ) -> pd.DataFrame:
     """Skills by every extractor, exact match of phrases: extractor, test, document, what, precision,
     recall, F1, ...
 
     The gazetteer is made of the same training rows, the rules take what stands in lists of skills
-    and what the packaged graph knows. The phrase classifier reads jobs alone. Of matched resumes,
-    skills that the resume does not name are left out.
+    and what the packaged graph knows. The phrase classifier reads jobs alone, and so do further
+    students. Of matched resumes, skills that the resume does not name are left out.
     """
     known = [row.job_skills for row in train]
     rows = []
@@ -297,6 +313,7 @@ def skill_scores(
         resumes = [row.matched for row in of_test]
         of_jobs = _found_skills(jobs, known, tagger)
         of_jobs["phrase classifier"] = names_above(matcher.phrases.find(jobs), threshold)
+        of_jobs |= {name: find(jobs) for name, find in (further or {}).items()}
         in_resumes = [
             [name for name in row.matched_skills if _stands_in(name, normal_phrase(row.matched))]
             for row in of_test
@@ -372,13 +389,20 @@ def gaps_of(rows: Rows, found: Found, *, threshold: float) -> list[tuple[Gaps, G
     return gaps
 
 
-def explanation_scores(rows: Rows, found: Mapping[str, Found], *, threshold: float) -> pd.DataFrame:
+def explanation_scores(
+    rows: Rows,
+    found: Mapping[str, Found],
+    *,
+    threshold: float,
+    further: Mapping[str, FindMissing] | None = None,
+) -> pd.DataFrame:
     """Filtered skills that are named, by the source of the job's skills: source, precision, recall,
     F1, ..., false_alarms (skills named of a matched resume, a row), left_out.
 
     Filtered skills that stand word for word in the unmatched resume are left out and counted. Beside
     it: the row's own list of skills in the extractor's place, and two floors that need no reading:
-    all of that list, and what of it does not stand word for word in the resume.
+    all of that list, and what of it does not stand word for word in the resume. further: students
+    that name what is missing by themselves.
     """
     everything = [[DemandedSkill(name) for name in row.job_skills] for row in rows]
     lacking, n_left_out = [], 0
@@ -391,6 +415,12 @@ def explanation_scores(rows: Rows, found: Mapping[str, Found], *, threshold: flo
         named[source] = [
             ([one.name for one in matched.skills], [one.name for one in unmatched.skills])
             for matched, unmatched in gaps_of(rows, own, threshold=threshold)
+        ]
+    jobs, resumes, _ = labelled_pairs(rows)
+    for source, find in (further or {}).items():
+        missing = find(jobs, resumes)
+        named[source] = [
+            (list(missing[i]), list(missing[i + 1])) for i in range(0, len(missing), 2)
         ]
     named["floor: every listed skill"] = [
         (list(row.job_skills), list(row.job_skills)) for row in rows
@@ -607,14 +637,14 @@ def answer(
     auc = _row(matching, model="matcher", test=test, measure="AUC")
     control = _row(matching, model="matcher", test=test, measure="own job minus other jobs")
     baselines = matching[
-        matching["model"].ne("matcher")
+        ~matching["model"].isin(["matcher", SEQ2SEQ])
         & matching["test"].eq(test)
         & matching["measure"].eq("accuracy")
     ]
     best = baselines.loc[baselines["value"].idxmax()]
     is_shown = skills["test"].eq(test) & skills["what"].eq("skills") & skills["document"].eq("job")
     shown = skills[is_shown].sort_values("F1", ascending=False)
-    is_learned = shown["extractor"].isin(["phrase classifier", "tagger"])
+    is_learned = shown["extractor"].isin(LEARNED)
     extractor, floor = shown[is_learned].iloc[0], shown[~is_learned].iloc[0]
     reason = explained.iloc[0]
     gained = _row(edits, editor="extractive", measure="supported coverage gained")
