@@ -29,7 +29,7 @@ from matchlib.hrtasks.matcher import (
 )
 from matchlib.hrtasks.ood import KIND, MarkedFile, split_marked
 from matchlib.hrtasks.phrases import gazetteer
-from matchlib.hrtasks.rjdb_rows import HrRow
+from matchlib.hrtasks.rjdb_rows import ExperienceFilter, HrRow
 from matchlib.hrtasks.scores import (
     normal_phrase,
     score_experiences,
@@ -60,23 +60,62 @@ THRESHOLDS = np.arange(0.1, 0.75, 0.05)
 MAX_CONTEXTS = 5
 TEST_START = 1_000_000
 """Number of the first context of a test, beyond those of any training."""
-WORLDS = ("as given", "labels permuted")
+PERMUTED = "labels permuted"
+RANDOM_FILTERS = "filtered information random"
+WORLDS = ("as given", PERMUTED, RANDOM_FILTERS)
+
+
+def parts_of_world(parts: Mapping[str, Rows], world: str, *, seed: int) -> dict[str, Rows]:
+    """The training rows ("train") and the tests of a world, see `rows_of_world`.
+
+    Labels are permuted in training alone: the tests say what was learned. What was filtered is
+    random in the tests, too: explanations are judged by it.
+    """
+    return {
+        name: list(rows)
+        if world == PERMUTED and name != "train"
+        else rows_of_world(rows, world, seed=seed)
+        for name, rows in parts.items()
+    }
 
 
 def rows_of_world(rows: Rows, world: str, *, seed: int) -> list[HrRow]:
-    """Training rows of a world: "labels permuted" exchanges the two resumes of every other row.
+    """Rows of a world in which something cannot be learned.
 
-    Raises ValueError on a world that is none.
+    "labels permuted" exchanges the two resumes of every other row. "filtered information random"
+    keeps all texts and draws anew what a row records as filtered: of its job's skills as many as
+    another row filters, and that row's kind of change to one of its own experiences. Raises
+    ValueError on a world that is none.
     """
     if world not in WORLDS:
         raise ValueError(f"world {world!r} is not one of {', '.join(WORLDS)}")
     if world == "as given":
         return list(rows)
-    is_swapped = np.random.default_rng(seed).permutation(np.arange(len(rows)) % 2 == 0)
+    rng = np.random.default_rng(seed)
+    if world == RANDOM_FILTERS:
+        # the number of filtered skills is another row's, too: it would tell how many are missing
+        others = [rows[i] for i in rng.permutation(len(rows))]
+        return [
+            _with_random_filter(row, other, rng) for row, other in zip(rows, others, strict=True)
+        ]
+    is_swapped = rng.permutation(np.arange(len(rows)) % 2 == 0)
     return [
         replace(row, matched=row.unmatched, unmatched=row.matched) if swap else row
         for row, swap in zip(rows, is_swapped, strict=True)
     ]
+
+
+def _with_random_filter(row: HrRow, other: HrRow, rng: np.random.Generator) -> HrRow:
+    n = min(len(other.filtered_skills), len(row.skills))
+    skills = [row.skills[i] for i in rng.permutation(len(row.skills))[:n]]
+    change = other.filtered_experience
+    if change.old is not None and row.positions:
+        old = row.positions[rng.integers(len(row.positions))]
+        new = change.new
+        if change.kind == "shortened":
+            new = old if old.start is None else replace(old, start=old.start + 1)
+        change = ExperienceFilter(change.kind, old, new)
+    return replace(row, filtered_skills=tuple(skills), filtered_experience=change)
 
 
 def split_rows(rows: Rows, *, train_rows: int, test_rows: int) -> dict[str, Rows]:
@@ -395,19 +434,25 @@ def explanation_scores(
     *,
     threshold: float,
     further: Mapping[str, FindMissing] | None = None,
+    leave_out_stated: bool = True,
 ) -> pd.DataFrame:
     """Filtered skills that are named, by the source of the job's skills: source, precision, recall,
     F1, ..., false_alarms (skills named of a matched resume, a row), left_out.
 
-    Filtered skills that stand word for word in the unmatched resume are left out and counted. Beside
-    it: the row's own list of skills in the extractor's place, and two floors that need no reading:
-    all of that list, and what of it does not stand word for word in the resume. further: students
-    that name what is missing by themselves.
+    Beside it: the row's own list of skills in the extractor's place, and two floors that need no
+    reading: all of that list, and what of it does not stand word for word in the resume. further:
+    students that name what is missing by themselves.
+
+    Filtered skills that stand word for word in the unmatched resume are left out and counted. Not so
+    with leave_out_stated False, for random filters: to leave out what the resume states would favour
+    what it lacks.
     """
     everything = [[DemandedSkill(name) for name in row.job_skills] for row in rows]
     lacking, n_left_out = [], 0
     for row in rows:
-        absent = _absent(row.job_filtered_skills, row.unmatched)
+        absent = list(row.job_filtered_skills)
+        if leave_out_stated:
+            absent = _absent(row.job_filtered_skills, row.unmatched)
         n_left_out += len(row.filtered_skills) - len(absent)
         lacking.append(absent)
     named: dict[str, list[tuple[list[str], list[str]]]] = {}

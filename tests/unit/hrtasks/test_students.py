@@ -27,6 +27,7 @@ from matchlib.hrtasks.experiment import (
     matching_scores,
     names_above,
     pair_probabilities,
+    parts_of_world,
     rows_of_world,
     skill_scores,
     split_rows,
@@ -181,6 +182,37 @@ def test_the_matcher_is_above_chance_and_above_permuted_labels(triples, trained)
     assert auc["value"] < of.loc["AUC", "value"] - 0.1
     with pytest.raises(ValueError, match="world 'x' is not one of"):
         rows_of_world(train, "x", seed=1)
+
+
+def test_explanations_are_at_chance_where_filters_are_random(triples, trained):
+    """Chance: of the skills that are named, as many are filtered as of all that the job asks for."""
+    _, test, held_out = triples
+    rows = [*test, *held_out]
+    nulls = [rows_of_world(rows, "filtered information random", seed=seed) for seed in range(5)]
+    assert rows not in nulls
+    for row, random in zip(rows, nulls[0], strict=True):
+        texts = [(one.job, one.matched, one.unmatched) for one in (row, random)]
+        assert texts[0] == texts[1]
+        assert 1 <= len(random.filtered_skills) <= 3
+        assert set(random.filtered_skills) <= set(row.skills)
+    kinds = [sorted(row.filtered_experience.kind for row in some) for some in (rows, nulls[0])]
+    assert kinds[0] == kinds[1]
+    excess = []
+    for some in (rows, *nulls):
+        table = explanation_scores(some, {}, threshold=0.5, leave_out_stated=False)
+        precision = table.set_index("source")["precision"]
+        excess.append(precision["listed skills"] - precision["floor: every listed skill"])
+    assert excess[0] > 0.1 and abs(np.mean(excess[1:])) < 0.04
+
+
+def test_a_world_changes_training_or_all(triples):
+    train, test, _ = triples
+    parts = {"train": train, "test": test}
+    permuted = parts_of_world(parts, "labels permuted", seed=1)
+    assert permuted["test"] == test and permuted["train"] != train
+    random = parts_of_world(parts, "filtered information random", seed=1)
+    assert random["test"] != test and random["train"] != train
+    assert parts_of_world(parts, "as given", seed=1) == parts
 
 
 def test_a_saved_matcher_answers_the_same(trained, triples, tmp_path):
