@@ -216,6 +216,14 @@ def conversation(
     ]
 
 
+def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> str:
+    """The text of a record or a prompt, with the chat template's own words where there is one."""
+    messages = conversation(tokenizer, prompt)
+    if isinstance(messages, str):
+        return messages
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Prompt) -> list[int]:
     """Token ids of a record or a prompt, see `conversation`."""
     messages = conversation(tokenizer, prompt)
