@@ -2,9 +2,9 @@
 
 Skills and titles are found by the *seen* wording of the skill graph (names, aliases, evidence
 phrases), levels and degrees by the seen wording of the simulated market and a few everyday words,
-years, places and sections by patterns. With an encoder, a statement in words that the graph lacks
-counts as the most similar skill of the document's occupation if it is similar enough, and so do
-words for remote work. No structured column and no held-out wording is read, so that the extracted
+years, places and sections by patterns. With an encoder, statements in words that the graph lacks are
+assigned to the skills of the document's occupation that they are similar to, and words whose most
+similar known phrase means remote work count as such. No structured column and no held-out wording is read, so that the extracted
 facts can be compared with the truth. A fact that is not found is "" (years: NaN).
 """
 
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
-from matchlib.data.market.config import REGIONS
+from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
@@ -63,11 +64,43 @@ NUMBER_WORDS = {
     "nine": 9,
     "ten": 10,
 }
+OTHER_HEADER_PHRASES = (
+    "email me",
+    "email address",
+    "home address",
+    "current address",
+    "contact details",
+    "phone number",
+    "home phone",
+    "mobile",
+    "date of birth",
+    "nationality",
+    "curriculum vitae",
+    "job title",
+    "job summary",
+    "career objective",
+    "professional summary",
+    "looking for a position",
+    "looking for a new challenge",
+    "self-employed",
+    "full time",
+    "part time",
+    "permanent contract",
+)
+"""What headers say that is neither place, title, level nor remote work."""
 MAX_HEADER_LINES = 5
 """Lines, at most, of a document's header, which holds place, level and title; a heading ends it."""
+MAX_PART_WORDS = 6
+"""Words, at most, of a part of a header that may say remote work."""
 MIN_PRECISION = 0.7
 """Least share of correct skills among those matched by similarity alone, when each phrase of the
 graph is left out in turn."""
+MIN_LIST_ITEMS = 3
+"""Items of one line, at least, that make a list."""
+SHARE_OF_SKILLS = 0.5
+LISTED_SHARE_OF_SKILLS = 0.8
+"""Assumed shares of statements without a known phrase that are skills of the occupation: of all, and
+of the items of a list that names a known skill."""
 LEVEL_BOUNDARIES = (0.6, 1.5, 2.8)
 """Boundaries between the levels, in years divided by the years typical of the occupation's middle
 level (the rule by which the simulated market sets levels)."""
@@ -142,7 +175,8 @@ class Segment(NamedTuple):
     """One statement of a document: a sentence, a list item or a line.
 
     text: in plain form (see data.normal); original: as it is written; in_header: it stands in the
-    document's header; under_heading: below a heading; is_optional: it is nice to have.
+    document's header; under_heading: below a heading; is_optional: it is nice to have; line: number
+    of its line among those that are not blank.
     """
 
     text: str
@@ -150,6 +184,7 @@ class Segment(NamedTuple):
     in_header: bool
     under_heading: bool
     is_optional: bool
+    line: int
 
 
 class PhraseMatch(NamedTuple):
@@ -235,6 +270,7 @@ def split_segments(text: str) -> list[Segment]:
                 in_header=in_header,
                 under_heading=section_level > 0,
                 is_optional=is_optional or bool(_OPTIONAL.search(part)),
+                line=number,
             )
             segments.append(segment)
     return segments
@@ -373,13 +409,15 @@ class _Document:
     """What is found in one text.
 
     required_skills, optional_skills: names as keys, in the order of the text; unmatched: segments
-    without a known phrase; header_parts: the comma-separated parts of the header.
+    without a known phrase, listed: of them, whether they stand in a list that names a known skill;
+    header_parts: the comma-separated parts of the header of two words or more.
     """
 
     required_skills: dict[str, None] = field(default_factory=dict)
     optional_skills: dict[str, None] = field(default_factory=dict)
     occupation: str = ""
     unmatched: list[Segment] = field(default_factory=list)
+    listed: list[bool] = field(default_factory=list)
     header_parts: list[str] = field(default_factory=list)
     years: float = np.nan
     city: str = ""
@@ -401,6 +439,7 @@ def _read_document(text: str) -> _Document:
     segments = split_segments(text)
     document = _Document()
     words_without_titles = []
+    lines_with_skills = set()
     for segment in segments:
         words = tokenize(segment.text)
         matches = phrase_matcher("skill").find(words)
@@ -408,6 +447,7 @@ def _read_document(text: str) -> _Document:
         for match in matches:
             if not match.is_title:
                 document.add_skill(match.value, is_optional=segment.is_optional)
+                lines_with_skills.add(segment.line)
         if segment.in_header and titles and not document.occupation:
             document.occupation = titles[0].value.removeprefix(TITLE_PREFIX)
         if not segment.in_header and not matches:
@@ -417,13 +457,15 @@ def _read_document(text: str) -> _Document:
         words_without_titles.append(words)
     if not document.occupation:
         document.occupation = infer_occupation(document.all_skills)
+    lists = _lines_of_lists(segments) & lines_with_skills
+    document.listed = [segment.line in lists for segment in document.unmatched]
 
     header = "\n".join(segment.text for segment in segments if segment.in_header)
     header_words = []
     for segment, words in zip(segments, words_without_titles, strict=True):
         if segment.in_header:
             header_words.append(words)
-    document.header_parts = _several_word_parts(header)
+    document.header_parts = _short_parts(header)
     document.years = _find_years(segments)
     document.city = _find_city(header)
     document.is_remote = bool(_REMOTE.search(header))
@@ -432,9 +474,14 @@ def _read_document(text: str) -> _Document:
     return document
 
 
-def _several_word_parts(header: str) -> list[str]:
+def _lines_of_lists(segments: list[Segment]) -> set[int]:
+    n_items = Counter(segment.line for segment in segments)
+    return {line for line, n in n_items.items() if n >= MIN_LIST_ITEMS}
+
+
+def _short_parts(header: str) -> list[str]:
     parts = [part.strip() for part in re.split(r"[,.;:\n]", header)]
-    return [part for part in parts if " " in part]
+    return [part for part in parts if 1 < len(part.split()) <= MAX_PART_WORDS]
 
 
 def _fact_row(document: _Document) -> dict[str, object]:
@@ -501,6 +548,7 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
     for document in with_occupation:
         matched = match_skills_by_similarity(
             [vectors[segment.text] for segment in document.unmatched],
+            document.listed,
             document.occupation,
             set(document.all_skills),
             encoder,
@@ -508,10 +556,11 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
         for segment, skill in zip(document.unmatched, matched, strict=True):
             if skill:
                 document.add_skill(skill, is_optional=segment.is_optional)
-    remote_vectors, threshold = _remote_phrases(encoder)
+    remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:
-            if (remote_vectors @ vectors[part]).max() > threshold:
+            similarity = (remote_vectors @ vectors[part]).max()
+            if similarity > (other_vectors @ vectors[part]).max():
                 document.is_remote = True
 
 
@@ -526,17 +575,19 @@ def _distinct_texts(documents: list[_Document], with_occupation: list[_Document]
 
 def match_skills_by_similarity(
     vectors: Sequence[np.ndarray],
+    is_listed: Sequence[bool],
     occupation: str,
     known: set[str],
     encoder: Encoder,
 ) -> list[str]:
-    """The skill (name) that each statement of one document is most similar to, or "".
+    """The skill (name) that each statement of one document means, or "".
 
-    vectors: (dim,) of each statement; only skills of the occupation (id) that are not known already
-    are matched. A document names a skill once, so each is matched once, the most similar statement
-    first. Statements below `similarity_threshold` match nothing.
+    vectors: (dim,) of each statement; is_listed: whether it is an item of a list that names a known
+    skill; only skills of the occupation (id) that are not known already are matched. A document
+    names a skill once, so statements and skills are assigned to each other one to one, with the
+    greatest sum of similarity above `similarity_threshold`; below it nothing is matched.
     """
-    phrase_skills, phrase_vectors = _skill_vectors(encoder)
+    phrases = _skill_vectors(encoder)
     skill_names = list(_votes_by_skill())
     matched = [""] * len(vectors)
     candidates = [
@@ -546,36 +597,30 @@ def match_skills_by_similarity(
     ]
     if not candidates or not matched:
         return matched
-    statements = np.stack(vectors)
-    similarities = np.empty((len(statements), len(candidates)), dtype=statements.dtype)
-    for column, skill in enumerate(candidates):
-        own_phrases = phrase_vectors[phrase_skills == skill]
-        similarities[:, column] = (statements @ own_phrases.T).max(axis=1)
-    threshold = similarity_threshold(encoder)
-    while similarities.max() >= threshold:
-        row, column = np.unravel_index(similarities.argmax(), similarities.shape)
-        matched[row] = skill_names[candidates[column]]
-        similarities[row] = -1
-        similarities[:, column] = -1
+    similarity = phrases.similarity(np.stack(vectors), candidates)
+    thresholds = np.where(
+        is_listed,
+        similarity_threshold(encoder, LISTED_SHARE_OF_SKILLS),
+        similarity_threshold(encoder, SHARE_OF_SKILLS),
+    )
+    gain = np.clip(similarity - thresholds[:, None], 0, None)
+    for row, column in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
+        if gain[row, column] > 0:
+            matched[row] = skill_names[candidates[column]]
     return matched
 
 
 @cache
-def _remote_phrases(encoder: Encoder) -> tuple[np.ndarray, float]:
-    """(P, dim) vectors of known phrases for remote work, and the cosine above which words mean it.
-
-    That cosine is the largest between such a phrase and any other phrase of the market's documents.
-    """
-    known = []
-    for kind in ("remote_job", "remote_resume"):
-        known.extend(phrase.strip(", ") for phrase in SLOTS["seen"][kind])
-    others = []
+def _header_vectors(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """(R, dim) of the known phrases for remote work, and (O, dim) of what else a header says: the
+    market's other phrases, titles and cities."""
+    remote = []
+    others = [*OTHER_HEADER_PHRASES, *(city for city, _ in CITIES)]
+    others.extend(title for title, _ in _title_phrases())
     for kind, phrases in SLOTS["seen"].items():
-        if not kind.startswith("remote"):
-            others.extend(_without_placeholders(phrase) for phrase in phrases)
-    remote_vectors = encoder.encode_resumes(known)
-    cosines = encoder.encode_resumes(others) @ remote_vectors.T
-    return remote_vectors, float(cosines.max())
+        same_kind = remote if kind.startswith("remote") else others
+        same_kind.extend(_without_placeholders(phrase) for phrase in phrases)
+    return encoder.encode_resumes(remote), encoder.encode_resumes(others)
 
 
 def _without_placeholders(phrase: str) -> str:
@@ -594,43 +639,76 @@ def _skill_numbers_by_occupation() -> dict[str, np.ndarray]:
     return numbers
 
 
+@dataclass(frozen=True)
+class _SkillVectors:
+    """skills: (P,) number of the skill that each phrase of the graph means; phrases: (P, dim) their
+    vectors; whole: (S, dim) of all phrases of a skill in one text; rest: (P, dim) the same without
+    the phrase itself."""
+
+    skills: np.ndarray
+    phrases: np.ndarray
+    whole: np.ndarray
+    rest: np.ndarray
+
+    def similarity(self, statements: np.ndarray, skills: Sequence[int]) -> np.ndarray:
+        """(N, len(skills)) of statements (N, dim): the mean of the cosine with a skill's nearest
+        phrase and that with all its phrases in one text."""
+        nearest = [(statements @ self.phrases[self.skills == skill].T).max(1) for skill in skills]
+        return (np.stack(nearest, axis=1) + statements @ self.whole[skills].T) / 2
+
+    def similarity_left_out(self) -> np.ndarray:
+        """(P, S) the same of each phrase of the graph as if the graph lacked it."""
+        cosines = self.phrases @ self.phrases.T
+        np.fill_diagonal(cosines, -1)
+        nearest = [cosines[:, self.skills == skill].max(1) for skill in range(len(self.whole))]
+        with_whole = self.phrases @ self.whole.T
+        own = np.arange(len(self.skills)), self.skills
+        with_whole[own] = (self.phrases * self.rest).sum(1)
+        return (np.stack(nearest, axis=1) + with_whole) / 2
+
+
 @cache
-def _skill_vectors(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) number of the skill that each phrase of the graph means, and (P, dim) its vector."""
+def _skill_vectors(encoder: Encoder) -> _SkillVectors:
     skill_numbers = []
     phrases = []
+    whole = []
+    rest = []
     for number, skill in enumerate(load_graph("seen").skills.values()):
-        for phrase in (skill.name, *skill.aliases, *skill.evidence):
+        own = (skill.name, *skill.aliases, *skill.evidence)
+        whole.append("; ".join(own))
+        for phrase in own:
             skill_numbers.append(number)
             phrases.append(phrase)
-    return np.array(skill_numbers), encoder.encode_resumes(phrases)
+            rest.append("; ".join(other for other in own if other != phrase))
+    return _SkillVectors(
+        skills=np.array(skill_numbers),
+        phrases=encoder.encode_resumes(phrases),
+        whole=encoder.encode_resumes(whole),
+        rest=encoder.encode_resumes(rest),
+    )
 
 
 @cache
-def similarity_threshold(encoder: Encoder) -> float:
-    """The least cosine from which a statement counts as a skill: the one with MIN_PRECISION.
+def similarity_threshold(encoder: Encoder, share_of_skills: float = SHARE_OF_SKILLS) -> float:
+    """The least similarity from which a statement counts as a skill: the one with MIN_PRECISION.
 
     Calibrated on the graph alone, for each encoder. Every phrase of the graph is left out in turn
     and compared with the skills of every occupation. In the occupations of its skill it should
-    match that skill, in the others nothing; the two cases have the same total weight. 1 where no
-    cosine reaches MIN_PRECISION.
+    match that skill, in the others nothing; the former have the weight `share_of_skills` in all. 1
+    where no similarity reaches MIN_PRECISION.
     """
-    phrase_skills, phrase_vectors = _skill_vectors(encoder)
-    cosines = phrase_vectors @ phrase_vectors.T
-    np.fill_diagonal(cosines, -1)
-    n_skills = phrase_skills.max() + 1
-    best_by_skill = np.stack(
-        [cosines[:, phrase_skills == skill].max(axis=1) for skill in range(n_skills)], axis=1
-    )
+    vectors = _skill_vectors(encoder)
+    similarity = vectors.similarity_left_out()
+    weight_outside = (1 - share_of_skills) / share_of_skills
     scores = []
     is_correct = []
     weights = []
     for skills in _skill_numbers_by_occupation().values():
-        best_here = best_by_skill[:, skills]
-        is_inside = np.isin(phrase_skills, skills)
-        outside_weight = is_inside.sum() / (~is_inside).sum()
+        best_here = similarity[:, skills]
+        is_inside = np.isin(vectors.skills, skills)
+        outside_weight = weight_outside * is_inside.sum() / (~is_inside).sum()
         scores.append(best_here.max(axis=1))
-        is_correct.append(skills[best_here.argmax(axis=1)] == phrase_skills)
+        is_correct.append(skills[best_here.argmax(axis=1)] == vectors.skills)
         weights.append(np.where(is_inside, 1, outside_weight))
     return _score_with_precision(
         np.concatenate(scores), np.concatenate(is_correct), np.concatenate(weights)

@@ -8,11 +8,15 @@ import pytest
 from matchlib.data.market.simulation import Market
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.skills import load_graph
+from matchlib.extraction import facts as facts_module
 from matchlib.extraction.facts import (
     FACT_COLUMNS,
+    LISTED_SHARE_OF_SKILLS,
+    SHARE_OF_SKILLS,
     PhraseMatcher,
     extract_facts,
     infer_occupation,
+    match_skills_by_similarity,
     phrase_matcher,
     similarity_threshold,
     split_segments,
@@ -216,7 +220,70 @@ def test_unknown_words_count_as_the_most_similar_skill():
     text = "Data analyst in Leeds.\n## Experience\nasked databases things; sang; Tableau"
     assert extract_facts([text])["skills"].iloc[0] == "Tableau"
     assert extract_facts([text], encoder=encoder)["skills"].iloc[0] == "Tableau; SQL"
-    assert similarity_threshold(encoder) == pytest.approx(1)
+    # a phrase that is left out has no similarity with the rest of its skill, here
+    assert similarity_threshold(encoder) == pytest.approx(0.5)
+
+
+class Plain:
+    """Encodes texts as the vectors that it is given, others alike as none."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def encode_resumes(self, texts):
+        empty = np.zeros(3, dtype=np.float32)
+        return np.stack([np.asarray(self.vectors.get(text, empty)) for text in texts])
+
+
+def test_statements_and_skills_are_assigned_together(monkeypatch):
+    monkeypatch.setattr(facts_module, "similarity_threshold", lambda _, share: 0.5)
+    # a data analyst's: each statement's nearest skill is SQL, but only one of them can be it
+    sql, tableau = load_graph().skills["sql"], load_graph().skills["tableau"]
+    vectors = {sql.name: (1, 0, 0), tableau.name: (0.8, 0.6, 0)}
+    for skill in (sql, tableau):
+        whole = "; ".join((skill.name, *skill.aliases, *skill.evidence))
+        vectors[whole] = vectors[skill.name]
+    statements = [np.array([0.95, 0.3, 0]), np.array([0.97, 0.2, 0])]
+    found = match_skills_by_similarity(
+        statements, [False, False], "data_analyst", set(), Plain(vectors)
+    )
+    assert found == [tableau.name, sql.name]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder()
+
+
+@pytest.mark.parametrize(
+    ("line", "skills"),
+    [
+        ("Tableau; Python; asked databases", "Tableau; Python; SQL"),
+        ("Tableau\nPython\nasked databases", "Tableau; Python"),
+        ("Tableau; asked databases", "Tableau"),
+        ("sang; danced; asked databases", ""),
+    ],
+)
+def test_an_item_of_a_list_with_a_known_skill_needs_less_similarity(
+    line, skills, encoder, monkeypatch
+):
+    thresholds = {SHARE_OF_SKILLS: 0.9, LISTED_SHARE_OF_SKILLS: 0.2}
+    monkeypatch.setattr(facts_module, "similarity_threshold", lambda _, share: thresholds[share])
+    text = f"Data analyst in Leeds.\n## Experience\n{line}"
+    assert extract_facts([text], encoder=encoder)["skills"].iloc[0] == skills
+
+
+@pytest.mark.parametrize(
+    ("header", "remote"),
+    [
+        ("Data analyst, Leeds, open to working from home", "yes"),
+        ("Data analyst, Leeds, home address", "no"),
+        ("Data analyst, Leeds, email me", "no"),
+        ("Data analyst, based in Leeds", "no"),
+    ],
+)
+def test_remote_work_is_what_is_nearest_to_a_phrase_for_it(header, remote, encoder):
+    assert extract_facts([header], encoder=encoder)["remote"].iloc[0] == remote
 
 
 def test_a_random_encoder_adds_few_skills(tiny_model_folder, tmp_path):
