@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from matchlib.data.rules import split_items
 from matchlib.data.schema import DataError
-from matchlib.data.splits import duplicate_groups
+from matchlib.data.splits import JACCARD, duplicate_groups, shingles
+from matchlib.data.words import words
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import few_shot
 from matchlib.retrieval.encoder import Encoder
@@ -27,9 +29,12 @@ from matchlib.retrieval.search import (
     search_dense,
 )
 
-GENERATORS = ("knn", "few_shot", "local")
-"""knn is not HyRE: no text is written, a neighbour's is used; claims about HyRE are for the other
-two."""
+TUNED = ("sft", "sft_dpo")
+"""HyRE by a local model that is tuned on accepted pairs, see
+`tuning.hyre_writer`."""
+HYRE = ("few_shot", "local", *TUNED)
+GENERATORS = ("knn", *HYRE)
+"""knn is not HyRE: no text is written, a neighbour's is used; claims about HyRE are for the others."""
 UPPER_BOUNDS = ("max_match_label", "max_match_encoder", "centroid")
 """Oracle upper bounds: they use the labels of the queries that are tested."""
 CONTROLS = ("neighbour_alone", "random_same_occupation", "repeat")
@@ -71,6 +76,14 @@ EXAMPLE_WORDS = 300
 """Longer documents are cut in a language model's prompt."""
 ANSWER_TOKENS = 512
 """A hypothetical text that does not end within these is truncated, and not used."""
+RUN_OF_WORDS = 12
+"""So many words in a row of another document are copied, not met by chance."""
+
+
+class TextWriter(Protocol):
+    """Who writes the texts of TUNED: `tuning.hyre_writer.TunedWriter`."""
+
+    def write(self) -> pd.DataFrame: ...
 
 
 def generate(
@@ -80,13 +93,14 @@ def generate(
     *,
     encoder: Encoder,
     model: LanguageModel | None = None,
+    tuned: TextWriter | None = None,
     n_examples: int = 3,
     seed: int = 1,
 ) -> pd.DataFrame:
     """The hypothetical text of every document of one side, by a name of GENERATORS, UPPER_BOUNDS or
     CONTROLS.
 
-    encoder: for knn and the upper bounds; model, n_examples: see `written`.
+    encoder: for knn and the upper bounds; model, n_examples: see `written`; tuned: for TUNED.
     Raises DataError on an unknown name and, but for UPPER_BOUNDS, if a held-out candidate's text is
     inside a text.
     """
@@ -102,6 +116,10 @@ def generate(
         if model is None:
             raise DataError(f"generator {generator!r} needs a language model; set language_model")
         found = written(tables, side, model, n_examples=n_examples, seed=seed)
+    elif generator in TUNED:
+        if tuned is None:
+            raise DataError(f"generator {generator!r} needs a tuned model; set base_model")
+        found = tuned.write()
     elif generator == "random_same_occupation":
         found = random_of_group(tables, side, "occupation", seed=seed)
     else:
@@ -118,7 +136,7 @@ def _encode(encoder: Encoder, tables: Mapping[str, pd.DataFrame], table: str) ->
 
 
 @dataclass(frozen=True)
-class _Copies:
+class Copies:
     """Which documents are near copies of one another, and with whom each query has a label.
 
     own, other: id -> group of near copies; labelled: own id -> groups of the other side with a
@@ -130,7 +148,7 @@ class _Copies:
     labelled: Mapping[str, set[int]]
 
     @classmethod
-    def of(cls, tables: Mapping[str, pd.DataFrame], side: Side) -> _Copies:
+    def of(cls, tables: Mapping[str, pd.DataFrame], side: Side) -> Copies:
         own = _group_of_id(tables[side.own], side.own_id)
         other = _group_of_id(tables[side.other], side.other_id)
         labels = tables["labels"]
@@ -159,7 +177,8 @@ def _group_of_id(documents: pd.DataFrame, id_column: str) -> dict[str, int]:
     return dict(zip(documents[id_column], groups, strict=True))
 
 
-def _accepted_in_training(labels: pd.DataFrame) -> pd.DataFrame:
+def accepted_in_training(labels: pd.DataFrame) -> pd.DataFrame:
+    """The rows of labels that accept, in the training split."""
     return labels[(labels["split"] == "train") & (labels["label"] == 1)]
 
 
@@ -176,10 +195,10 @@ def nearest_accepted(
     its own neighbour.
     """
     own = tables[side.own]
-    accepted = _accepted_in_training(tables["labels"])
+    accepted = accepted_in_training(tables["labels"])
     accepted_of = accepted.groupby(side.own_id)[side.other_id].agg(list).to_dict()
     text_of = tables[side.other].set_index(side.other_id)["text"]
-    copies = _Copies.of(tables, side)
+    copies = Copies.of(tables, side)
     with_accepted = np.flatnonzero(own[side.own_id].isin(accepted_of))
     if not len(with_accepted):
         raise DataError(
@@ -195,14 +214,14 @@ def nearest_accepted(
         neighbours = ids[with_accepted[positions]]
         source = _first_allowed(query, neighbours, accepted_of, copies)
         rows.append((query, source, text_of[source] if source else ""))
-    return _frame(rows)
+    return text_frame(rows)
 
 
 def _first_allowed(
     query: str,
     neighbours: Iterable[str],
     accepted_of: Mapping[str, list[str]],
-    copies: _Copies,
+    copies: Copies,
 ) -> str:
     """The first accepted candidate of the nearest neighbour that the query may be shown, or ""."""
     for neighbour in neighbours:
@@ -230,7 +249,7 @@ def written(
     empty answers give no text; model.usage counts them. Raises DataError where a query is left with
     too few examples.
     """
-    accepted = _accepted_in_training(tables["labels"])
+    accepted = accepted_in_training(tables["labels"])
     if len(accepted) < n_examples:
         raise DataError(
             f"{len(accepted)} accepted training pairs are fewer than the {n_examples} examples asked for"
@@ -239,7 +258,7 @@ def written(
     pairs = list(zip(drawn[side.own_id], drawn[side.other_id], strict=True))
     own = tables[side.own].set_index(side.own_id)["text"]
     other = tables[side.other].set_index(side.other_id)["text"]
-    copies = _Copies.of(tables, side)
+    copies = Copies.of(tables, side)
     prompts = []
     for query, text in own.items():
         allowed = (pair for pair in pairs if copies.allow(pair, query))
@@ -253,7 +272,7 @@ def written(
     rows = []
     for query, answer in zip(own.index, model.complete(prompts), strict=True):
         rows.append((query, "", "" if answer.problem else answer.text.strip()))
-    return _frame(rows)
+    return text_frame(rows)
 
 
 def upper_bound(
@@ -292,7 +311,7 @@ def upper_bound(
             similarity = [float(other_vectors[row_of[option]] @ target) for option in options]
             source = options[int(np.argmax(similarity))]
         rows.append((query, source, text_of[source] if source else ""))
-    return _frame(rows)
+    return text_frame(rows)
 
 
 def random_of_group(
@@ -310,10 +329,10 @@ def random_of_group(
             raise DataError(
                 f"{table} have no column {column!r} to draw within; choose another control"
             )
-    accepted = _accepted_in_training(tables["labels"])[side.other_id].unique()
+    accepted = accepted_in_training(tables["labels"])[side.other_id].unique()
     pool = tables[side.other].set_index(side.other_id).loc[accepted]
     ids_of_group = pool.groupby(column).groups
-    copies = _Copies.of(tables, side)
+    copies = Copies.of(tables, side)
     rng = np.random.default_rng(seed)
     rows = []
     for query, group in zip(own[side.own_id], own[column], strict=True):
@@ -321,7 +340,7 @@ def random_of_group(
         allowed = [option for option in options if copies.may_be_shown(option, query)]
         source = allowed[rng.integers(len(allowed))] if allowed else ""
         rows.append((query, source, pool.loc[source, "text"] if source else ""))
-    return _frame(rows)
+    return text_frame(rows)
 
 
 def repeated(own: pd.DataFrame, side: Side, lengths: Sequence[int]) -> pd.DataFrame:
@@ -330,7 +349,7 @@ def repeated(own: pd.DataFrame, side: Side, lengths: Sequence[int]) -> pd.DataFr
     for name, text, length in zip(own[side.own_id], own["text"], lengths, strict=True):
         copies = 1 + length // max(len(text), 1)
         rows.append((name, "", (f"{text}\n" * copies)[:length]))
-    return _frame(rows)
+    return text_frame(rows)
 
 
 def enrich(
@@ -382,6 +401,45 @@ def require_no_leak(
                 )
 
 
+def is_copy(text: str, documents: Iterable[str]) -> bool:
+    """Whether a text copies one of some documents: as a near copy (Jaccard similarity JACCARD of runs
+    of 3 words), or by RUN_OF_WORDS words in a row."""
+    runs = _runs_of_words(text)
+    of_text = shingles(text)
+    for document in documents:
+        of_document = shingles(document)
+        n_shared = len(np.intersect1d(of_text, of_document, assume_unique=True))
+        n_either = len(of_text) + len(of_document) - n_shared
+        if n_shared >= JACCARD * n_either or runs & _runs_of_words(document):
+            return True
+    return False
+
+
+def copy_shares(texts: Sequence[str], documents: Sequence[str]) -> dict[str, float]:
+    """Shares of texts that copy one of some documents: near_copies, runs_of_12_words; see `is_copy`.
+
+    Empty texts do not count; NaN without a text. Formulaic documents share runs by chance, so look
+    at the same shares for other people's documents.
+    """
+    kept = [text for text in texts if text]
+    if not kept:
+        return {"near_copies": np.nan, "runs_of_12_words": np.nan}
+    groups = duplicate_groups([*documents, *kept])
+    of_documents = {*groups[: len(documents)]}
+    is_near = [group in of_documents for group in groups[len(documents) :]]
+    runs: set[tuple[str, ...]] = set()
+    for document in documents:
+        runs |= _runs_of_words(document)
+    has_run = [bool(runs & _runs_of_words(text)) for text in kept]
+    return {"near_copies": float(np.mean(is_near)), "runs_of_12_words": float(np.mean(has_run))}
+
+
+def _runs_of_words(text: str) -> set[tuple[str, ...]]:
+    found = words(text)
+    n_runs = len(found) - RUN_OF_WORDS + 1
+    return {tuple(found[start : start + RUN_OF_WORDS]) for start in range(n_runs)}
+
+
 def coverage(own: pd.DataFrame, side: Side, hypothetical: pd.DataFrame) -> pd.Series:
     """Share of each document's skills (column `skills`, "a; b") that its hypothetical text names,
     by own_id.
@@ -414,7 +472,8 @@ def _count_tokens(encoder: Encoder, texts: pd.Series) -> np.ndarray:
     return np.array([len(ids) for ids in encoded["input_ids"]])
 
 
-def _frame(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+def text_frame(rows: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+    """A frame own_id, source_id, text, as every generator returns it."""
     return pd.DataFrame(
         list(rows),
         columns=["own_id", "source_id", "text"],

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matchlib.data.words import cut_at_words
 from matchlib.language.llm import Prompt
 
 TEMPLATES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+FORMS = TEMPLATES.pop("forms")
+"""What a model is tuned to fill in, see `form`."""
 
 
 def few_shot(
@@ -52,8 +54,23 @@ def prompt_from(name: str, *, max_words: int, **documents: str) -> Prompt:
     return Prompt(template["system"], _fill(template["user"], **fenced))
 
 
+def form(name: str, document: str, *, max_words: int) -> Prompt:
+    """A prompt of FORMS for a model that is tuned on it, with its one document cut at max_words.
+
+    The document is not marked off: such a model follows no instructions, it continues a form, and
+    marks would cost a fifth of its tokens.
+    """
+    parts = _parts(FORMS[name])
+    document = cut_at_words(document, max_words)[0]
+    return Prompt(parts["system"], _fill(parts["user"], document=document))
+
+
 def _template(name: str) -> dict[str, str]:
-    return {part: text.strip("\n") for part, text in TEMPLATES[name].items()}
+    return _parts(TEMPLATES[name])
+
+
+def _parts(template: Mapping[str, str]) -> dict[str, str]:
+    return {part: text.strip("\n") for part, text in template.items()}
 
 
 def _fill(template: str, **fields: str) -> str:

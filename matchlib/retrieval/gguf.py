@@ -119,7 +119,7 @@ def _converted(digest: str, name: str, source: Callable[[Path], Path]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder.with_suffix(".lock")):
+        with only_one(folder.with_suffix(".lock")):
             if not _is_whole(folder):  # another process may have made it meanwhile
                 _convert(folder, name, source)
     except OSError as failure:
@@ -132,7 +132,7 @@ def _converted(digest: str, name: str, source: Callable[[Path], Path]) -> Path:
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
+def only_one(lock: Path) -> Iterator[None]:
     """Wait until no other process is within; a killed one is not."""
     with lock.open("w") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX)

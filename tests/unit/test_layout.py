@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "language": {"data", "stats", "retrieval"},
     "learning": {"data", "stats", "retrieval"},
     "girl": {"data", "stats", "retrieval", "language", "learning"},
+    "tuning": {"data", "retrieval", "language", "learning", "girl"},
     "extraction": {"data", "retrieval"},
     "talent": {"data", "stats", "retrieval", "language", "extraction"},
     "hrtasks": {"data", "stats", "retrieval", "language", "learning", "extraction", "girl"},
