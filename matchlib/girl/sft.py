@@ -139,6 +139,7 @@ def _train_sft(
         **training.arguments(generator.model.device),
     )
     adapter = lora(training.lora_rank) if training.lora_rank else None
+    torch.manual_seed(training.seed)  # trl draws the adapter before it sets its seed
     trainer = SFTTrainer(
         model=generator.model,
         args=config,

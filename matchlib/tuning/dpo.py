@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
@@ -117,6 +118,7 @@ def train_dpo(
         logging_steps=max(1, n_steps // 4),
         **training.arguments(model.device),
     )
+    torch.manual_seed(training.seed)  # trl draws the adapter before it sets its seed
     trainer = _DPOTrainer(
         model=model,
         args=config,
