@@ -31,9 +31,12 @@ from matchlib.retrieval.alignment import (
     decided,
     row_numbers,
 )
+from matchlib.stats import share_interval
 
 ANNOTATORS = ("oracle", "file", "service", "local")
-LANGUAGE_MODELS = ("service", "local")
+PAIR_ANNOTATORS = (*ANNOTATORS, "likelihood")
+"""Of pairs of resumes; likelihood: a model that runs here, see `judge_by_likelihood`."""
+LANGUAGE_MODELS = ("service", "local", "likelihood")
 PAIR = ["job_id", "resume_a", "resume_b"]
 RANKS = ["rank_a", "rank_b"]
 """Where stage 1 ranked the two; carried along where they are known."""
@@ -51,12 +54,13 @@ _CONFIDENCE = re.compile(r"^\W*confidence\W+(\d{1,3})\b", re.IGNORECASE | re.MUL
 class Annotator:
     """Who judges pairs: a language model where there is one, else the oracle of the market.
 
-    role: TRAINING or TEST; name: written into the preferences; noise, position_bias, seed: of the
-    oracle, see `oracle`; max_words: of each document in a language model's prompt.
+    role: TRAINING or TEST; model: a Local is asked by likelihood, another one to write an answer;
+    name: written into the preferences; noise, position_bias, seed: of the oracle, see `oracle`;
+    max_words: of each document in a language model's prompt.
     """
 
     role: str = TRAINING
-    model: LanguageModel | None = None
+    model: LanguageModel | Local | None = None
     market: Market | None = None
     name: str = "oracle"
     noise: float = 0.0
@@ -90,12 +94,14 @@ class JudgedSet:
 class Disagreement:
     """Pairs that labels decide (one resume accepted, the other not).
 
-    n: how many; agreement: the share in which the annotator agrees; examples: those in which it
-    does not, the most confident first.
+    n: how many; agreement: the share in which the annotator agrees, low, high: its 95% interval over
+    jobs; examples: those in which it does not, the most confident first.
     """
 
     n: int
     agreement: float
+    low: float
+    high: float
     examples: pd.DataFrame
 
 
@@ -104,20 +110,24 @@ def judging_model(
     name: str,
     *,
     parameter: str = "language_model",
+    annotators: Sequence[str] = ANNOTATORS,
     **options,
-) -> LanguageModel | None:
+) -> LanguageModel | Local | None:
     """The language model of an annotator, by `language_model_from`; None for oracle and file.
 
-    parameter: of the notebook, that should give the name. Raises DataError on another annotator,
-    which would otherwise be the oracle without notice, and on a language model without a name.
+    parameter: of the notebook, that should give the name; annotators: those it takes; likelihood
+    gives a Local, and has no options. Raises DataError on another annotator, which would otherwise
+    be the oracle without notice, and on a language model without a name.
     """
-    if annotator not in ANNOTATORS:
-        raise DataError(f"annotator {annotator!r} is not one of {', '.join(ANNOTATORS)}")
+    if annotator not in annotators:
+        raise DataError(f"annotator {annotator!r} is not one of {', '.join(annotators)}")
     if annotator in LANGUAGE_MODELS and not name:
         raise DataError(
             f"the annotator {annotator!r} needs {parameter}: the model's name; a test annotator that "
             f"is also the training annotator agrees with what it taught, so it has to be named, too"
         )
+    if annotator == "likelihood":
+        return Local(name)
     return language_model_from(annotator, name, **options)
 
 
@@ -131,14 +141,14 @@ def refuse_ignored(
 ) -> None:
     """Raise DataError if a parameter was given that neither annotator reads.
 
-    annotator: one of ANNOTATORS; judge: another one for the test, "" for the same kind.
+    annotator: one of PAIR_ANNOTATORS; judge: another one for the test, "" for the same kind.
     """
     test_annotator = judge or annotator
-    if preferences_file and annotator != "file":
+    if preferences_file and "file" not in (annotator, judge):
         raise _ignored(
             f"preferences_file is {preferences_file!r}",
             f"the annotator is {annotator!r}, which reads no file",
-            "preferences_file: '' or annotator: file",
+            "preferences_file: '', annotator: file or judge: file",
         )
     if judge and annotator == "file":
         raise _ignored(
@@ -150,13 +160,13 @@ def refuse_ignored(
         raise _ignored(
             f"language_model is {language_model!r}",
             f"the annotator is {annotator!r}, which is no language model",
-            "language_model: '' or annotator: service or local",
+            "language_model: '' or annotator: service, local or likelihood",
         )
     if judge_model and test_annotator not in LANGUAGE_MODELS:
         raise _ignored(
             f"judge_model is {judge_model!r}",
             f"the test is judged by {test_annotator!r}, which is no language model",
-            "judge_model: '' or judge: service or local",
+            "judge_model: '' or judge: service, local or likelihood",
         )
 
 
@@ -178,17 +188,47 @@ def judge_sets(
         for annotator in annotators:
             if annotator.role == TEST and pair_set.split != "test":
                 continue
-            answers, left_out = annotate(pair_set.pairs, parts[pair_set.split], annotator)
-            judged.append(
-                JudgedSet(
-                    split=pair_set.split,
-                    source=pair_set.source,
-                    role=annotator.role,
-                    preferences=merge_orders(answers),
-                    both_orders=answers,
-                    left_out=left_out,
-                )
-            )
+            judged.append(_judge_set(pair_set, parts[pair_set.split], annotator))
+    return judged
+
+
+def _judge_set(
+    pair_set: PairSet, part: Mapping[str, pd.DataFrame], annotator: Annotator
+) -> JudgedSet:
+    answers, left_out = annotate(pair_set.pairs, part, annotator)
+    merge = merge_log_odds if "log_odds" in answers else merge_orders
+    return JudgedSet(
+        split=pair_set.split,
+        source=pair_set.source,
+        role=annotator.role,
+        preferences=merge(answers),
+        both_orders=answers,
+        left_out=left_out,
+    )
+
+
+def judge_sets_of_file(
+    pair_sets: Sequence[PairSet],
+    parts: Mapping[str, Mapping[str, pd.DataFrame]],
+    annotator: Annotator,
+    path: str | Path,
+    tables: Mapping[str, pd.DataFrame],
+) -> list[JudgedSet]:
+    """The training annotator's sets, and the test pairs of a file of preferences, which are the
+    file's judgements and, as a second opinion, the training annotator's.
+
+    pair_sets: of training and validation; parts: split -> jobs and resumes; path, tables: see
+    `read_preferences`.
+    """
+    judged = [
+        _judge_set(pair_set, parts[pair_set.split], annotator)
+        for pair_set in pair_sets
+        if pair_set.split != "test"
+    ]
+    for one in read_sets(path, tables):
+        if one.split == "test":
+            pair_set = PairSet("test", one.source, _with_ranks(one.preferences))
+            judged += [one, _judge_set(pair_set, parts["test"], annotator)]
     return judged
 
 
@@ -233,9 +273,15 @@ def annotate(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Have pairs judged in both orders.
 
-    part: jobs and resumes. Returns the answers as `merge_orders` takes them, and counts of pairs
-    without a usable answer. Raises DataError without a model and a market.
+    part: jobs and resumes. Returns the answers as `merge_orders` takes them (with log-odds from a
+    Local, as `merge_log_odds` does), and counts of pairs without a usable answer. Raises DataError
+    without a model and a market.
     """
+    if isinstance(annotator.model, Local):
+        answers = judge_by_likelihood(
+            annotator.model, pairs, part, name=annotator.name, max_words=annotator.max_words
+        )
+        return answers, {}
     if annotator.model is not None:
         return ask_model(pairs, part, annotator)
     if annotator.market is None:
@@ -454,7 +500,8 @@ def read_preferences(
         ("annotator", "file"),
     ):
         frame[column] = frame.get(column, default)
-    frame["confidence"] = pd.to_numeric(frame["confidence"], errors="coerce")
+    confidence = pd.to_numeric(frame["confidence"], errors="coerce")
+    frame["confidence"] = confidence.astype(float)
     check_table("preferences", frame, source=str(path))
     return require_usable(frame, tables, source=str(path))
 
@@ -643,7 +690,7 @@ def confidence_calibration(
 
 def compare_with_labels(preferences: pd.DataFrame, labels: pd.DataFrame) -> Disagreement:
     """Where an annotator and labels (or rules) disagree; a pair without a label counts as not
-    accepted."""
+    accepted. agreement, low and high are NaN where labels decide no pair."""
     accepted = pd.MultiIndex.from_frame(labels.loc[labels["label"] == 1, ["job_id", "resume_id"]])
     a_accepted = pd.MultiIndex.from_frame(preferences[["job_id", "resume_a"]]).isin(accepted)
     b_accepted = pd.MultiIndex.from_frame(preferences[["job_id", "resume_b"]]).isin(accepted)
@@ -651,9 +698,29 @@ def compare_with_labels(preferences: pd.DataFrame, labels: pd.DataFrame) -> Disa
     both_decided = (a_accepted != b_accepted) & (preferences["preferred"] != "tie").to_numpy()
     rows = preferences[both_decided]
     agrees = rows["preferred"] == by_labels[rows.index]
-    agreement = float(agrees.mean()) if len(rows) else np.nan
+    interval = {"value": np.nan, "low": np.nan, "high": np.nan}
+    if len(rows):
+        interval = share_interval(agrees.to_numpy(float), rows["job_id"].to_numpy())
     against = rows[~agrees].sort_values("confidence", ascending=False, kind="stable")
-    return Disagreement(len(rows), agreement, against)
+    return Disagreement(
+        len(rows), interval["value"], interval["low"], interval["high"], examples=against
+    )
+
+
+def why_no_teacher(annotator: Annotator, agreement: Disagreement) -> str:
+    """Why a language model is not trained on, in a sentence; "" if it may teach.
+
+    agreement: with the labels of training pairs. A language model that labels do not show to be
+    better than chance teaches noise. The oracle and a file are taken as they are, and so is a model
+    where labels decide no pair.
+    """
+    if annotator.model is None or not agreement.n or agreement.low > 0.5:
+        return ""
+    return (
+        f"{annotator.name} agrees with the labels in {agreement.agreement:.0%} "
+        f"[{agreement.low:.0%}, {agreement.high:.0%}] of {agreement.n} training pairs, which is not "
+        f"above chance; take another language model, or a file."
+    )
 
 
 def with_texts(preferences: pd.DataFrame, part: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -8,7 +8,10 @@ from canned import Canned
 from matchlib.data.market.simulation import Market
 from matchlib.data.schema import DataError
 from matchlib.language import judge
+from matchlib.language.likelihood import Likelihood
 from matchlib.language.llm import Answer, LanguageModel, LanguageModelError
+from matchlib.language.local import Local
+from matchlib.retrieval.alignment import PairSet
 
 PAIRS = pd.DataFrame(
     {
@@ -251,3 +254,72 @@ def test_calibration_bins_confidence():
     )
     table = judge.confidence_calibration(rows, np.array(["a", "b", "a", "tie"]))
     assert table["right"].tolist() == [0.5, 1.0] and table["n"].tolist() == [2, 1]
+
+
+class Likely(Local):
+    """A Local whose likelihoods are given: the first position by `bias`, the word GOOD by 2."""
+
+    def __init__(self, bias):
+        self.bias = bias
+
+    def score(self, prompts, continuations):
+        found = []
+        for prompt, continuation in zip(prompts, continuations, strict=True):
+            first, second = prompt.user.split("Resume A:")[1].split("Resume B:")
+            log_odds = self.bias + 2 * (("GOOD" in first) - ("GOOD" in second))
+            found.append(Likelihood(log_odds if continuation.endswith("A") else 0.0, 1))
+        return found
+
+
+def test_an_annotator_by_likelihood_has_no_position_bias_left():
+    annotator = judge.Annotator(model=Likely(bias=5.0), name="likely")
+    pair_set = PairSet("train", "top", PAIRS)
+    (judged,) = judge.judge_sets([pair_set], {"train": PART}, [annotator])
+    assert judged.preferences["preferred"].tolist() == ["a", "b", "tie", "tie"]
+    assert judge.measure_position_bias(judged.both_orders)["first_position"] == 1
+
+
+def test_the_file_judges_the_test_and_a_model_gives_a_second_opinion(tmp_path):
+    given = PAIRS.iloc[[0, 3]].assign(preferred=["b", "a"])
+    given.to_csv(tmp_path / "given.csv", index=False)
+    tables = {
+        name: PART[name].assign(split=["test"] * len(PART[name])) for name in ("jobs", "resumes")
+    }
+    judged = judge.judge_sets_of_file(
+        [PairSet("train", "top", PAIRS), PairSet("test", "uniform", PAIRS)],
+        {"train": PART, "test": PART},
+        judge.Annotator(model=Likely(bias=0.0), name="likely"),
+        tmp_path / "given.csv",
+        tables,
+    )
+    assert [one.name for one in judged] == [
+        "train top, training annotator",
+        "test given, test annotator",
+        "test given, training annotator",
+    ]
+    (test_set,) = judge.collect_test_sets(judged)
+    assert test_set.preferences["preferred"].tolist() == ["b", "a"]
+    assert test_set.second_opinion["preferred"].tolist() == ["a", "tie"]
+
+
+@pytest.mark.parametrize(("n_right", "teaches"), [(30, False), (55, True)])
+def test_a_language_model_teaches_only_above_chance(n_right, teaches):
+    n = 60
+    preferences = pd.DataFrame(
+        {
+            "job_id": [f"j{i}" for i in range(n)],
+            "resume_a": [f"a{i}" for i in range(n)],
+            "resume_b": [f"b{i}" for i in range(n)],
+            "preferred": ["a"] * n_right + ["b"] * (n - n_right),
+            "confidence": 80.0,
+        }
+    )
+    labels = preferences[["job_id"]].assign(resume_id=preferences["resume_a"], label=1)
+    agreement = judge.compare_with_labels(preferences, labels)
+    assert (agreement.n, agreement.agreement) == (n, n_right / n)
+    why = judge.why_no_teacher(judge.Annotator(model=Likely(0.0), name="likely"), agreement)
+    assert (why == "") is teaches
+    assert teaches or "not above chance" in why
+    assert judge.why_no_teacher(judge.Annotator(), agreement) == ""
+    undecided = judge.compare_with_labels(preferences, labels.assign(label=0))
+    assert judge.why_no_teacher(judge.Annotator(model=Likely(0.0)), undecided) == ""
