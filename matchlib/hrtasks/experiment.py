@@ -186,9 +186,13 @@ def write_triples(
             tables.append(made.by_reason.assign(part=part))
             drawn += n
         if len(rows) < wanted:
+            counts = (
+                pd.concat(tables).groupby("reason")["triples"].sum().sort_values(ascending=False)
+            )
+            why = ", ".join(f"{reason}: {n}" for reason, n in counts.head(5).items())
             raise DataError(
-                f"{drawn:,} contexts gave {len(rows):,} of {wanted:,} triples; the table of "
-                f"rejections says why: ask for fewer, or for another writer"
+                f"{drawn:,} contexts gave {len(rows):,} of {wanted:,} triples ({why}); ask for fewer, "
+                f"or for another writer"
             )
         n_contexts += drawn
         files[part] = folder / f"{part.replace(' ', '_')}.jsonl"

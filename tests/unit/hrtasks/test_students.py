@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -479,3 +480,22 @@ def test_the_baselines_are_those_that_claims_name(triples):
     assert models["resume only"](jobs, resumes) == pytest.approx(
         models["resume only"](jobs[::-1], resumes)
     )
+
+
+def test_a_writer_whose_documents_are_all_rejected_stops_with_the_reasons(tmp_path, monkeypatch):
+    nothing = pd.DataFrame({"reason": ["copied", "too short"], "triples": [2, 1], "sentence": ""})
+    monkeypatch.setattr(
+        "matchlib.hrtasks.experiment.generate_triples",
+        lambda *_, **__: SimpleNamespace(rows=[], by_reason=nothing),
+    )
+    with pytest.raises(DataError, match=r"10 contexts gave 0 of 2 triples \(copied: 10, too short"):
+        write_triples(
+            train_rows=2,
+            test_rows=2,
+            writer="templates",
+            graph_folder="",
+            language_model="",
+            budget=Budget(),
+            folder=tmp_path,
+            seed=1,
+        )
