@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from tokenizers.trainers import WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from matchlib.data.market.simulation import Market
-from matchlib.girl.grpo import train_grpo
+from matchlib.girl.by_trl import train_by_trl
 from matchlib.girl.models import CausalGenerator, load_generator, prompt_ids, sample
 from matchlib.girl.ppo import PPO, train_ppo
 from matchlib.girl.records import views
@@ -351,7 +352,12 @@ def bench_generator(table: Table, folder: Path, name: str, form: tuple[int, int,
         max_kl=1e9,
         max_drift=1e9,
     )
-    for stage, train, given in (("PPO", train_ppo, asked), ("GRPO by trl", train_grpo, prompts)):
+    stages = [
+        ("PPO", train_ppo, asked),
+        ("GRPO by trl", partial(train_by_trl, "grpo"), prompts),
+        ("RLOO by trl", partial(train_by_trl, "rloo"), prompts),
+    ]
+    for stage, train, given in stages:
         policy = CausalGenerator(
             load_generator(str(folder / f"{name}-model")).model, generator.tokenizer
         )

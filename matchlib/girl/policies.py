@@ -1,4 +1,4 @@
-"""GIRL's third stage by either optimiser, and figures of the policy that it leaves."""
+"""GIRL's third stage by any optimiser, and figures of the policy that it leaves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from matchlib.data.schema import DataError
-from matchlib.girl.grpo import train_grpo
+from matchlib.girl.by_trl import TRAINERS, train_by_trl
 from matchlib.girl.models import CausalGenerator, prompt_ids
 from matchlib.girl.ppo import PPO, Reward, measure_policy, train_ppo
 from matchlib.language.llm import Prompt
 
-OPTIMIZERS = ("ppo", "grpo")
+OPTIMIZERS = ("ppo", *TRAINERS)
 LEARNING_RATE_SHARE = 0.2
 """The policy's learning rate in notebook 06, as a share of SFT's."""
 
@@ -33,10 +33,12 @@ def train_policy(
     settings: PPO,
     checkpoints: Path,
 ) -> pd.DataFrame:
-    """Train the policy in place; returns the log, see `ppo.train_ppo` and `grpo.train_grpo`."""
+    """Train the policy in place; returns the log, see `ppo.train_ppo` and `by_trl.train_by_trl`."""
     require_known(optimizer)
-    if optimizer == "grpo":
-        return train_grpo(policy, prompts, reward, settings=settings, checkpoints=checkpoints)
+    if optimizer in TRAINERS:
+        return train_by_trl(
+            optimizer, policy, prompts, reward, settings=settings, checkpoints=checkpoints
+        )
     ids = [prompt_ids(policy.tokenizer, prompt) for prompt in prompts]
     return train_ppo(policy, ids, reward, settings=settings, checkpoints=checkpoints)
 

@@ -1,5 +1,12 @@
-"""The alternative third stage: group relative policy optimisation by trl, on the same utility
-(arXiv 2402.03300)."""
+"""The alternative third stages, by trl, on the same utility: GRPO, group relative policy optimisation
+(arXiv 2402.03300), and RLOO, REINFORCE with a leave-one-out baseline (arXiv 2402.14740).
+
+Both compare a job with others that were sampled for the same resume, where `ppo` asks a critic. Both
+give one advantage to all tokens of a job; GRPO clips token by token and adds the divergence to the
+loss, RLOO clips the whole job's ratio and takes the divergence off its reward. PPO, which trl no
+longer has, differs in two ways that they cannot have: it rewards each token with its own
+contribution to the utility, and it steers the penalty towards a fixed divergence.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from matchlib.girl.models import (
     CausalGenerator,
@@ -26,6 +33,7 @@ from matchlib.girl.ppo import PPO, Reward
 from matchlib.girl.sft import run
 from matchlib.language.llm import Prompt
 
+TRAINERS = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}
 LOG_COLUMNS = {
     "reward": "reward",
     "kl": "kl",
@@ -37,7 +45,8 @@ LOG_COLUMNS = {
 }
 
 
-def train_grpo(
+def train_by_trl(
+    optimizer: str,
     generator: CausalGenerator,
     prompts: Sequence[str | Prompt],
     reward: Reward,
@@ -49,8 +58,10 @@ def train_grpo(
     """Train the generator in place; no critic: a job's advantage is its utility beside those of
     `generations` others.
 
-    settings: those of PPO that GRPO has, too (not its critic's, nor target_kl). A text that does
-    not end, or is no job, gets one unit less than the worst job of its batch. Beyond max_kl or max_drift it
+    optimizer: one of TRAINERS. settings: those of PPO that these have, too (not its critic's, nor
+    dense_reward and target_kl). A text that does not end, or is no job, gets one unit less than the
+    worst job of its batch. RLOO's rewards are in units of the spread of the first batch, as PPO's,
+    so that beta means the same; GRPO divides each group by its own. Beyond max_kl or max_drift it
     stops, where PPO also goes back. Returns a log like that of `ppo.train_ppo`. Raises ValueError
     where the reward is the same for all jobs.
     """
@@ -59,6 +70,7 @@ def train_grpo(
     check_context_length(generator.model, ids, settings.max_job_tokens)
     shown = [conversation(tokenizer, prompt) for prompt in prompts]
     known = {_key(prompt): own for prompt, own in zip(shown, ids, strict=True)}
+    spreads: list[float] = []
 
     def judge(prompts, completions, completion_ids, **_) -> list[float]:
         rows = join(
@@ -77,6 +89,9 @@ def train_grpo(
                 "the reward is the same for all jobs, so there is nothing to learn from it; train the "
                 "utility longer, until it orders held-out pairs"
             )
+        if optimizer == "rloo" and not spreads:  # a killed run measures its spread again
+            spreads.append(float(utilities[whole].std()) if whole.sum() > 1 else 1.0)
+        utilities = utilities / (spreads[0] if spreads else 1.0)
         worst = utilities[whole].min() if whole.any() else torch.tensor(0.0)
         return torch.where(whole, utilities, worst - 1).tolist()
 
@@ -89,13 +104,15 @@ def train_grpo(
     ):  # trl loads the reference by the model's name, which SFT does not have
         model.save_pretrained(checkpoints / "reference")
         model.config._name_or_path = str(checkpoints / "reference")
+    trainer_class, config_class = TRAINERS[optimizer]
     config = _config(
+        config_class,
         settings,
         checkpoints,
         generations,
         on_cpu=model.device.type == "cpu",
     )
-    trainer = GRPOTrainer(
+    trainer = trainer_class(
         model=model,
         reward_funcs=judge,
         args=config,
@@ -118,12 +135,21 @@ def train_grpo(
     kl = (
         log["kl"] * log["length"] if "kl" in log else float("nan")
     )  # trl's is the mean of a token; none with beta 0
-    return log.assign(whole=1 - log["whole"], kl=kl).drop(columns="step")
+    reward_unit = spreads[0] if spreads else 1.0
+    log = log.assign(whole=1 - log["whole"], kl=kl, reward=reward_unit * log["reward"])
+    return log.drop(columns="step")
 
 
-def _config(settings: PPO, checkpoints: Path, generations: int, *, on_cpu: bool) -> GRPOConfig:
+def _config(
+    config_class: type[GRPOConfig | RLOOConfig],
+    settings: PPO,
+    checkpoints: Path,
+    generations: int,
+    *,
+    on_cpu: bool,
+) -> GRPOConfig | RLOOConfig:
     steps = settings.batch_size // settings.minibatch_size
-    return GRPOConfig(
+    return config_class(
         output_dir=str(checkpoints),
         max_steps=settings.iterations * settings.num_ppo_epochs * steps,
         seed=settings.seed,

@@ -1,4 +1,4 @@
-"""GRPO by trl on the same utility: it learns, and an unfinished job earns least."""
+"""GRPO and RLOO by trl on the same utility: they learn, and an unfinished job earns least."""
 
 import copy
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from matchlib.girl.grpo import train_grpo
+from matchlib.girl.by_trl import train_by_trl
 from matchlib.girl.models import small_generator
 from matchlib.girl.ppo import PPO, measure_policy
 
@@ -47,8 +47,13 @@ def test_a_policy_that_runs_away_is_stopped(generator, tmp_path, limit, reason):
     def reward(rows):
         return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float()
 
-    log = train_grpo(
-        generator, ["ask\n"] * 16, reward, settings=replace(SETTINGS, **limit), checkpoints=tmp_path
+    log = train_by_trl(
+        "grpo",
+        generator,
+        ["ask\n"] * 16,
+        reward,
+        settings=replace(SETTINGS, **limit),
+        checkpoints=tmp_path,
     )
     assert len(log) < SETTINGS.iterations and reason in log["stopped"].iloc[-1]
     assert (log["stopped"].iloc[:-1] == "").all()
@@ -56,7 +61,8 @@ def test_a_policy_that_runs_away_is_stopped(generator, tmp_path, limit, reason):
 
 def test_a_reward_that_tells_nothing_is_refused(generator, tmp_path):
     with pytest.raises(ValueError, match="the reward is the same for all jobs"):
-        train_grpo(
+        train_by_trl(
+            "grpo",
             generator,
             ["ask\n"] * 16,
             lambda rows: 0.0 * rows.answer,
@@ -72,7 +78,8 @@ def test_positions_do_not_count_the_padding_of_prompts(generator, tmp_path):
         lambda _, given, out: seen.append(given[0])
     )
     token = generator.tokenizer.convert_tokens_to_ids("yes\n")
-    train_grpo(
+    train_by_trl(
+        "grpo",
         generator,
         ["ask\n", "so\nor\nask\n"] * 8,
         lambda rows: ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float(),
@@ -85,7 +92,8 @@ def test_positions_do_not_count_the_padding_of_prompts(generator, tmp_path):
     assert not generator.model._forward_pre_hooks
 
 
-def test_the_reward_rises(generator, tmp_path):
+@pytest.mark.parametrize("optimizer", ["grpo", "rloo"])
+def test_the_reward_rises(generator, tmp_path, optimizer):
     token = generator.tokenizer.convert_tokens_to_ids("yes\n")
     seen = []
 
@@ -94,9 +102,12 @@ def test_the_reward_rises(generator, tmp_path):
         seen.append(rows)
         return found
 
-    log = train_grpo(generator, ["ask\n"] * 16, reward, settings=SETTINGS, checkpoints=tmp_path)
+    log = train_by_trl(
+        optimizer, generator, ["ask\n"] * 16, reward, settings=SETTINGS, checkpoints=tmp_path
+    )
     assert {"iteration", "reward", "entropy", "length", "whole", "clipped", "stopped"} <= set(log)
     assert log["reward"].iloc[-1] > log["reward"].iloc[0] + 0.3 and log["whole"].iloc[-1] > 0.8
+    assert log["reward"].max() <= 1  # in the utility's own units
     assert torch.equal(
         seen[0].ids[:, 0],
         torch.full((len(seen[0]),), generator.tokenizer.convert_tokens_to_ids("ask\n")),
@@ -110,7 +121,9 @@ def test_the_kept_policy_is_measured_after_its_last_update(generator, tmp_path):
         return ((rows.ids[:, -rows.answer.shape[1] :] == token) & rows.answer).float() / 3
 
     settings = replace(SETTINGS, iterations=1, num_ppo_epochs=1, beta=0.01)
-    log = train_grpo(generator, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path)
+    log = train_by_trl(
+        "grpo", generator, ["ask\n"] * 16, reward, settings=settings, checkpoints=tmp_path
+    )
     prompts = [generator.tokenizer("ask\n")["input_ids"]] * 64
     kept = measure_policy(generator, reference, prompts, reward, settings=settings)
     assert abs(log["kl"].iloc[-1]) < 1e-6 < 1e-4 < kept["kl"]
