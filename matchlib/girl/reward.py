@@ -21,10 +21,13 @@ from peft import get_peft_model
 from torch.nn.functional import logsigmoid
 from transformers import (
     AutoModelForTokenClassification,
+    PretrainedConfig,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
 )
+from transformers.modeling_layers import GenericForTokenClassification
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
 
 from matchlib.girl.job_pairs import OUTCOME_KINDS
 from matchlib.girl.models import (
@@ -52,9 +55,21 @@ def reward_model(generator: CausalGenerator, *, seed: int = 1) -> PreTrainedMode
     config.classifier_dropout = 0.0
     config.mean_length = 1.0
     torch.manual_seed(seed)
-    model = AutoModelForTokenClassification.from_config(config)
+    model = _token_classifier(generator.model, config)
     model.base_model.load_state_dict(generator.model.base_model.state_dict())
     return model.to(generator.model.device)
+
+
+def _token_classifier(causal: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
+    """The family's model with a head for each token; transformers has none for some, Gemma 3 among
+    them, and a class by which all others are made."""
+    if type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
+        return AutoModelForTokenClassification.from_config(config)
+    bases = [base for base in type(causal).__mro__ if base.__name__.endswith("PreTrainedModel")]
+    name = f"{bases[0].__name__.removesuffix('PreTrainedModel')}ForTokenClassification"
+    classifier = type(name, (GenericForTokenClassification, bases[0]), {})
+    classifier.config_class = type(config)
+    return classifier(config)
 
 
 def utilities(model: PreTrainedModel, rows: Sequences) -> torch.Tensor:

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from matchlib.girl.models import (
     CausalGenerator,
@@ -180,6 +186,32 @@ def test_a_utility_is_the_sum_over_the_jobs_tokens(generator):
     assert score(model, generator.tokenizer, PROMPTS[:1], [WORDS[1] + WORDS[2]])[
         0
     ] == pytest.approx(each.item(), abs=1e-5)
+
+
+def test_a_family_without_a_head_for_tokens_gets_one_that_learns(generator, tmp_path):
+    torch.manual_seed(0)
+    gemma = Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            vocab_size=len(generator.tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=16,
+            pad_token_id=generator.tokenizer.pad_token_id,
+            eos_token_id=generator.tokenizer.eos_token_id,
+        )
+    )
+    start = CausalGenerator(gemma, generator.tokenizer)
+    model = reward_model(start)
+    body = gemma.base_model.state_dict()
+    assert {*body} < {name.removeprefix("model.") for name in model.state_dict()}
+    assert all(torch.equal(model.base_model.state_dict()[name], body[name]) for name in body)
+    pairs = preferring_what_the_resume_holds(240).assign(chosen=WORDS[0], rejected=WORDS[1])
+    training = fast(num_train_epochs=2.0, lora_rank=4)
+    train_reward(model, start.tokenizer, pairs, training=training, checkpoints=tmp_path)
+    assert (margins(model, start.tokenizer, pairs) > 0).all()
 
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
