@@ -17,6 +17,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from tiny_causal import save_causal
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -454,6 +455,29 @@ def a_reader(prompt):
         return "## Experience\nAn invented person who knows the work."
     first, second = prompt.split("Resume A:")[1].split("\n\nWhich resume")[0].split("\n\nResume B:")
     return f"One knows more.\nChoice: {'A' if len(first) >= len(second) else 'B'}\nConfidence: 70"
+
+
+def test_a_model_is_tuned_to_write_hypothetical_texts(smoke, names, tmp_path):
+    """One that has seen eight pairs ends hardly a text: what is counted, and that all else goes on."""
+    out = Path("reports") / names["plain"] / "03_hyre-sft"
+    done = papermill(
+        "03_hyre",
+        out,
+        ("data", Path("reports") / smoke.name / "01_data_rules"),
+        ("generator", "sft"),
+        ("base_model", save_causal(tmp_path / "base", "llama", context=1024)),
+        ("n_pairs", 8),
+        ("max_pair_tokens", 1024),
+        ("max_text_tokens", 4),
+        ("max_tokens", 64),
+        environment={"MATCHLIB_CACHE": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    stage = Finished(ROOT / out)
+    metrics = stage.manifest["metrics"]
+    n_without = (stage.table("hypothetical")["text"] == "").sum()
+    assert metrics["unfinished texts"] + metrics["copies of own candidates"] == n_without > 0
+    assert "by sft" in stage.manifest["headline"]
 
 
 def test_a_service_writes_hypothetical_texts_and_judges_pairs(smoke, names, server, tmp_path):
