@@ -148,12 +148,13 @@ def _config(
     *,
     on_cpu: bool,
 ) -> GRPOConfig | RLOOConfig:
-    steps = settings.batch_size // settings.minibatch_size
+    minibatch_size = min(settings.minibatch_size, settings.batch_size)
+    steps = settings.batch_size // minibatch_size
     return config_class(
         output_dir=str(checkpoints),
         max_steps=settings.iterations * settings.num_ppo_epochs * steps,
         seed=settings.seed,
-        per_device_train_batch_size=settings.minibatch_size,
+        per_device_train_batch_size=minibatch_size,
         steps_per_generation=steps,
         num_iterations=settings.num_ppo_epochs,
         num_generations=generations,

@@ -230,6 +230,43 @@ def plot_policy(log: pd.DataFrame) -> Figure:
     return figure
 
 
+def plot_true_fit(curves: pd.DataFrame, kept: pd.DataFrame, arms: pd.DataFrame) -> Figure:
+    """Left, true fit against the root of the divergence from SFT; right, every arm's true fit.
+
+    curves: system, kl, value and, where known, low and high (NaN otherwise), in the order of the
+    line; kept: system, kl, value, low, high of the weights that were kept; arms: arm, value, low,
+    high. Intervals of 95%.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
+    colours = {}
+    for colour, (system, rows) in zip(PALETTE, curves.groupby("system", sort=False), strict=False):
+        colours[system] = colour
+        root = rows["kl"].clip(lower=0) ** 0.5
+        left.plot(root, rows["value"], marker=".", linewidth=1, color=colour, label=system)
+        if rows["low"].notna().all():
+            left.fill_between(root, rows["low"], rows["high"], color=colour, alpha=0.15)
+    for row in kept.itertuples():
+        root = max(row.kl, 0.0) ** 0.5
+        colour = colours[row.system]
+        left.vlines(root, row.low, row.high, color=colour, linewidth=2)
+        left.plot(root, row.value, "D", color=colour, markersize=7)
+    left.set(xlabel="root of the divergence from SFT (nats a job)", ylabel="true fit")
+    left.legend(fontsize=8)
+    shown = arms.iloc[::-1]
+    draw_interval(
+        right,
+        range(len(shown)),
+        value=shown["value"],
+        low=shown["low"],
+        high=shown["high"],
+        color=PALETTE[0],
+    )
+    right.set_yticks(range(len(shown)), [short_label(arm) for arm in shown["arm"]])
+    right.set(xlabel="true fit, 95% interval")
+    right.grid(axis="x", alpha=0.4)
+    return figure
+
+
 def plot_leaderboard(board: pd.DataFrame, *, measure: str = "nDCG@10") -> Figure:
     """Every system's value with its 95% interval, one panel a set of judgments and task."""
     part = board[board["measure"] == measure]

@@ -79,6 +79,26 @@ def test_the_course_of_a_policy_has_a_panel_each():
     assert len(axes) == 6 and all(axis.lines[0].get_ydata().tolist() == [0.1, 0.2] for axis in axes)
 
 
+def test_true_fit_stands_against_the_root_of_the_divergence():
+    curves = pd.DataFrame(
+        {
+            "system": ["best of n", "best of n", "ppo", "ppo"],
+            "kl": [0.0, 4.0, -1e-9, 9.0],
+            "value": [0.4, 0.5, 0.4, 0.6],
+            "low": [0.3, 0.4, None, None],
+            "high": [0.5, 0.6, None, None],
+        }
+    ).astype({"low": float, "high": float})
+    kept = pd.DataFrame({"system": ["ppo"], "kl": [16.0], "value": 0.7, "low": 0.5, "high": 0.9})
+    arms = pd.DataFrame({"arm": ["sft", "ppo"], "value": [0.4, 0.7], "low": 0.1, "high": 0.9})
+    left, right = plots.plot_true_fit(curves, kept, arms).axes
+    best, ppo, diamond = left.lines
+    assert best.get_xdata().tolist() == [0, 2] and ppo.get_xdata().tolist() == [0, 3]
+    assert diamond.get_xdata()[0] == 4 and diamond.get_color() == ppo.get_color()
+    assert len(left.collections) == 2  # the band of best of n and the interval of the kept policy
+    assert [label.get_text() for label in right.get_yticklabels()] == ["ppo", "sft"]
+
+
 def test_classes_of_errors_stand_beside_the_published_ones():
     shares = pd.DataFrame(
         {
