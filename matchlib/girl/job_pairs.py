@@ -21,6 +21,8 @@ from matchlib.girl.records import job_record
 
 OUTCOME_KINDS = ("recruiter", "neighbour", "dissimilar")
 CORRUPTIONS = ("skill", "nice", "fewer", "years", "place", "level")
+DISSIMILAR_SHARE = 0.25
+"""Share of the accepted pairs that are also paired with a dissimilar job."""
 FORBIDDEN = 1e3  # cost of a job that the resume was accepted by; cosine distances lie in [0, 1]
 WANTED = -10.0  # cost of a job that the resume was refused by
 
@@ -291,7 +293,7 @@ def hard_pairs(
     *,
     corruption_weights: Mapping[str, float],
     cluster_by: str = "",
-    dissimilar_share: float = 0.25,
+    dissimilar_share: float = DISSIMILAR_SHARE,
     seed: int = 1,
 ) -> pd.DataFrame:
     """Pairs from outcomes and from corrupted records, as texts: resume_id, prompt, chosen,

@@ -28,6 +28,7 @@ from transformers import (
 
 from matchlib.girl.records import word_tokenizer
 from matchlib.language.llm import Prompt
+from matchlib.language.vocabulary import trim_vocabulary
 from matchlib.retrieval.models import (
     EncoderError,
     choose_precision,
@@ -142,19 +143,34 @@ def load_generator(name: str, *, device: str = "", precision: str = "auto") -> C
     return CausalGenerator(model.to(device), tokenizer)
 
 
+def has_chat_template(base_model: str) -> bool:
+    """Whether a causal model, by any name that `find_model` takes, has a chat template; one without
+    follows no instructions."""
+    return AutoTokenizer.from_pretrained(find_model(base_model)).chat_template is not None
+
+
 def starting_generator(
     base_model: str,
-    texts: Sequence[str],
+    texts: Sequence[str | Prompt],
     *,
     max_tokens: int,
     lora_rank: int,
     seed: int,
+    tokens_in_use: bool = True,
 ) -> CausalGenerator:
-    """The generator to start from: base_model, or a small one made for `texts` without one."""
-    if base_model:
-        # updates in bfloat16 alone would lose small steps
-        return load_generator(base_model, precision="auto" if lora_rank else "float32")
-    return small_generator(texts, max_tokens=max_tokens, seed=seed)
+    """The generator to start from: base_model, or a small one made for `texts` without one.
+
+    texts: all prompts and jobs. tokens_in_use: cut base_model's vocabulary down to theirs, see
+    `language.vocabulary`, for all stages: most of a small model's work is its vocabulary.
+    """
+    if not base_model:
+        return small_generator(texts, max_tokens=max_tokens, seed=seed)
+    # updates in bfloat16 alone would lose small steps
+    model, tokenizer = load_generator(base_model, precision="auto" if lora_rank else "float32")
+    if tokens_in_use:
+        as_texts = [prompt_text(tokenizer, text) for text in texts]
+        tokenizer = trim_vocabulary(model, tokenizer, as_texts).tokenizer
+    return CausalGenerator(model, tokenizer)
 
 
 def lora(rank: int, task: str = "CAUSAL_LM") -> LoraConfig:

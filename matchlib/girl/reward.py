@@ -40,7 +40,6 @@ from matchlib.girl.models import (
     lora,
     merge_adapter,
     prompt_ids,
-    sample,
 )
 from matchlib.girl.records import parse_job
 from matchlib.girl.sft import Training, run
@@ -222,53 +221,6 @@ def token_reward(
 
 LEARNING_RATE_SHARE = 0.4
 """The utility's learning rate in notebook 06, as a share of SFT's."""
-BEST_OF = 16
-"""Jobs that SFT samples for a resume in notebook 06, of which the utility chooses one."""
-
-
-@torch.no_grad()
-def write_best_of_n(
-    generator: CausalGenerator,
-    prompts: Sequence[str | Prompt],
-    reward: Callable[[Sequences], torch.Tensor],
-    *,
-    n: int,
-    max_job_tokens: int,
-    temperature: float,
-    seed: int = 1,
-    batch_size: int = 512,
-) -> tuple[list[str], float]:
-    """Of n sampled jobs for each prompt the one of highest utility (best of n), and the share of
-    prompts without a complete job.
-
-    reward: of `token_reward`, on which a policy would be trained; the judge plays no part. A job
-    that does not end, or is no record, is chosen only where all n are such. The baseline for a
-    policy trained against the same utility, without training (arXiv 2009.01325).
-    """
-    ids = [prompt_ids(generator.tokenizer, prompt) for prompt in prompts]
-    check_context_length(generator.model, ids, max_job_tokens)
-    torch.manual_seed(seed)
-    generator.model.eval()
-    texts = []
-    n_without = 0
-    n_prompts = max(1, batch_size // n)
-    for start in range(0, len(ids), n_prompts):
-        repeated = []
-        for prompt in ids[start : start + n_prompts]:
-            repeated += [prompt] * n
-        rows = sample(
-            generator,
-            repeated,
-            max_job_tokens=max_job_tokens,
-            temperature=temperature,
-        )
-        utility = reward(rows).float().sum(1)
-        is_incomplete = utility.isnan() | ~rows.ended
-        utility = utility.masked_fill(is_incomplete, -torch.inf).view(-1, n)
-        first_row = n * torch.arange(len(utility), device=utility.device)
-        texts += decode_jobs(generator.tokenizer, rows[first_row + utility.argmax(1)])
-        n_without += int(utility.isinf().all(1).sum())
-    return texts, n_without / len(texts)
 
 
 def margins(model: PreTrainedModel, tokenizer, pairs: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ pairwise comparisons, and a description of what is written."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ from matchlib.data.market.config import CITIES, RULE_WEIGHT, TEXT_WEIGHT
 from matchlib.data.market.simulation import Market
 from matchlib.data.rules import shared_items, split_items
 from matchlib.data.skills import LEVELS
+from matchlib.extraction.facts import extract_facts
 from matchlib.girl.records import job_record, parse_job
 from matchlib.language.both_orders import ask_in_both_orders
+from matchlib.language.hyre import copy_shares
 from matchlib.language.llm import LanguageModel
 from matchlib.language.prompts import prompt_from
 from matchlib.retrieval.search import bm25_rows
@@ -48,6 +50,21 @@ def parse_jobs(texts: Sequence[str]) -> pd.DataFrame:
         job = parse_job(text)
         rows.append(empty if job is None else job | {"whole": True})
     return pd.DataFrame(rows, columns=[*JOB_COLUMNS, "whole"])
+
+
+def read_jobs(texts: Sequence[str]) -> pd.DataFrame:
+    """Rows of jobs written as text: JOB_COLUMNS and whole (bool), as `extract_facts` reads them.
+
+    It knows the seen wording of the market alone, so this is for texts by a model that learned from
+    training jobs. A text that lacks a title, a level, a city, years or a requirement gives a row of
+    empty fields; what the skill graph does not know is not read, so invented skills are not counted.
+    """
+    facts = extract_facts(texts).rename(columns={"years": "min_years"})
+    has_words = (facts[["title", "seniority", "city", "skills"]] != "").all(axis=1)
+    whole = has_words & facts["min_years"].notna()
+    rows = facts[JOB_COLUMNS].where(whole, "")
+    years = facts["min_years"].where(whole, 0).astype(int)
+    return rows.assign(min_years=years, whole=whole)
 
 
 def true_fit(market: Market, jobs: pd.DataFrame, resumes: pd.DataFrame) -> pd.DataFrame:
@@ -98,9 +115,34 @@ def true_fits(
     return {arm: true_fit(market, rows, resumes) for arm, rows in jobs.items()}
 
 
+def fit_judge(
+    market: Market | None,
+    resumes: pd.DataFrame,
+    read: Callable[[Sequence[str]], pd.DataFrame],
+) -> Callable[[list[int], list[str]], np.ndarray] | None:
+    """The judge of `policies.Observed`: row numbers of resumes and texts -> true fits; None without a
+    market. read: `parse_jobs` or `read_jobs`."""
+    if market is None:
+        return None
+
+    def judge(numbers: list[int], texts: list[str]) -> np.ndarray:
+        return true_fit(market, read(texts), resumes.iloc[numbers])["true_fit"].to_numpy()
+
+    return judge
+
+
 def mean_fits(fits: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Means of rule, text_fit and true_fit by arm (the index)."""
     return pd.DataFrame({arm: rows.drop(columns="invented").mean() for arm, rows in fits.items()}).T
+
+
+def fit_by_arm(fits: Mapping[str, pd.DataFrame], clusters: np.ndarray) -> pd.DataFrame:
+    """Mean true fit of each arm with its interval over clusters: arm, value, low, high, n,
+    n_clusters."""
+    rows = []
+    for arm, fit in fits.items():
+        rows.append({"arm": arm, **mean_interval(fit["true_fit"], clusters)})
+    return pd.DataFrame(rows)
 
 
 def record_baselines(jobs: pd.DataFrame, resumes: pd.DataFrame) -> dict[str, list[str]]:
@@ -199,12 +241,18 @@ def parse_choices(text: str) -> dict[str, str] | None:
     return choices if set(choices) == set(CRITERIA) else None
 
 
-def comparisons(policy: str, best_of_n: str, baselines: Sequence[str]) -> list[tuple[str, str]]:
+def comparisons(
+    policy: str,
+    best_of_n: str,
+    baselines: Sequence[str],
+    *,
+    other_policies: Sequence[str] = (),
+) -> list[tuple[str, str]]:
     """The pairwise comparisons: (arm, against). An arm's name ends in its decoding.
 
     Trained stages are compared at the same decoding, because greedy jobs of any stage are better
     than sampled ones. The policy's greedy jobs are also compared with best_of_n and with the
-    baselines.
+    baselines; other policies with SFT, best_of_n and the policy.
     """
     greedy = f"{policy} greedy"
     pairs = [
@@ -213,6 +261,13 @@ def comparisons(policy: str, best_of_n: str, baselines: Sequence[str]) -> list[t
     ]
     pairs += [(greedy, arm) for arm in [best_of_n, "pretrained greedy", *baselines]]
     pairs += [(best_of_n, "sft greedy"), ("sft greedy", "pretrained greedy")]
+    for other in other_policies:
+        pairs += [
+            (f"{other} greedy", "sft greedy"),
+            (f"{other} sampled", "sft sampled"),
+            (f"{other} greedy", best_of_n),
+            (f"{other} greedy", greedy),
+        ]
     return pairs
 
 
@@ -461,9 +516,14 @@ def _mean_jaccard_by_title(jobs: pd.DataFrame, must: pd.Series) -> float:
     return float(np.mean(values)) if values else np.nan
 
 
-def accepted_jobs(
-    part: Mapping[str, pd.DataFrame], texts: pd.Series
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def accepted_jobs(part: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The real jobs that accepted someone, as rows of `parse_jobs`, and the accepted resumes."""
     accepted = part["labels"][part["labels"]["label"] == 1].merge(part["resumes"], on="resume_id")
-    return parse_jobs(list(texts[accepted["job_id"]])), accepted
+    jobs = part["jobs"].set_index("job_id").loc[accepted["job_id"], JOB_COLUMNS]
+    return jobs.assign(whole=True), accepted
+
+
+def copied_shares(arms: Mapping[str, Sequence[str]], jobs: Sequence[str]) -> pd.DataFrame:
+    """Shares of each arm's texts that copy one of some real jobs, see `hyre.copy_shares`: arm,
+    near_copies, runs_of_12_words."""
+    return pd.DataFrame([{"arm": arm, **copy_shares(texts, jobs)} for arm, texts in arms.items()])

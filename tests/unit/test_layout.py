@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "retrieval": {"data", "stats"},
     "language": {"data", "stats", "retrieval"},
     "learning": {"data", "stats", "retrieval"},
-    "girl": {"data", "stats", "retrieval", "language", "learning"},
+    "girl": {"data", "stats", "retrieval", "language", "learning", "extraction"},
     "tuning": {"data", "retrieval", "language", "learning", "girl"},
     "extraction": {"data", "retrieval"},
     "talent": {"data", "stats", "retrieval", "language", "extraction"},

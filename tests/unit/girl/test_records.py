@@ -10,6 +10,7 @@ from matchlib.girl.records import (
     job_record,
     parse_job,
     resume_record,
+    views,
     word_tokenizer,
 )
 
@@ -32,6 +33,18 @@ def test_a_job_is_written_and_read_back():
         for column in ("skills", "nice_skills"):
             expected[column] = "; ".join(sorted(row[column].split("; ")))
         assert parse_job(job_record(row)) == expected
+
+
+def test_a_model_that_follows_no_instructions_gets_a_form_to_fill_in():
+    jobs, resumes = MARKET.jobs(2), MARKET.resumes(2)
+    told, texts = views(jobs, resumes, form="text", max_words=50)
+    bare, same = views(jobs, resumes, form="text", max_words=50, is_instructed=False)
+    assert same.equals(texts) and texts.tolist() == jobs["text"].tolist()
+    for resume, instructed, filled_in in zip(resumes["text"], told, bare, strict=True):
+        assert resume in instructed.user and resume in filled_in.user
+        assert "document" in instructed.system and "<" not in filled_in.system + filled_in.user
+        words = [len((one.system + one.user).split()) for one in (instructed, filled_in)]
+        assert words[1] < words[0] / 2
 
 
 def test_a_resume_ends_where_the_job_begins():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_causal import save_causal
 from transformers import (
     AutoTokenizer,
     Gemma3ForCausalLM,
@@ -16,12 +17,13 @@ from transformers import (
 
 from matchlib.girl.models import (
     CausalGenerator,
+    has_chat_template,
     job_ids,
     join,
     load_generator,
     prompt_ids,
-    sample,
     small_generator,
+    starting_generator,
     write_jobs,
 )
 from matchlib.girl.reward import (
@@ -35,10 +37,10 @@ from matchlib.girl.reward import (
     score,
     train_reward,
     utilities,
-    write_best_of_n,
 )
 from matchlib.girl.sft import Training, train_sft
 from matchlib.language.llm import Prompt
+from matchlib.language.vocabulary import trim_vocabulary
 from matchlib.retrieval.models import EncoderError
 
 WORDS = [f"{word}\n" for word in ("one", "two", "three", "four", "resume:", "job:")]
@@ -270,44 +272,6 @@ def test_jobs_alone_are_not_measured_on_pairs_that_come_turned_around():
     ].tolist() == [2, 1]
 
 
-def test_best_of_n_is_chosen_by_the_utility_among_whole_jobs(generator):
-    token = generator.tokenizer.convert_tokens_to_ids("two\n")
-
-    def negative(rows):  # the nearer to no "two" the better, all below 0
-        written = rows.ids[:, -rows.answer.shape[1] :]
-        return -1.0 * rows.answer - 5.0 * ((written == token) & rows.answer)
-
-    how = {"max_job_tokens": 3, "temperature": 1.0, "seed": 3}
-    best, none_whole = write_best_of_n(
-        generator, PROMPTS * 5, negative, n=64, batch_size=256, **how
-    )
-    assert (
-        len(best) == 20 and none_whole == 0 and best == [""] * 20
-    )  # the shortest whole one costs least
-    best = write_best_of_n(generator, PROMPTS, lambda rows: -negative(rows), n=32, **how)[0]
-    torch.manual_seed(3)
-    rows = sample(
-        generator,
-        [prompt_ids(generator.tokenizer, prompt) for prompt in PROMPTS for _ in range(32)],
-        max_job_tokens=3,
-        temperature=1.0,
-    )
-    for i, text in enumerate(best):  # the same draws, looked through one by one
-        drawn = range(32 * i, 32 * (i + 1))
-        top = max(
-            (j for j in drawn if rows.ended[j]), key=lambda j: float(-negative(rows).sum(1)[j])
-        )
-        assert text == generator.tokenizer.decode(
-            rows.ids[top, -3:][rows.answer[top]], skip_special_tokens=True
-        )
-    one = write_best_of_n(
-        generator, PROMPTS, lambda rows: torch.full(rows.answer.shape, torch.nan), n=2, **how
-    )
-    assert (
-        len(one[0]) == 4 and one[1] == 1.0
-    )  # none is whole: one of them all the same, and counted
-
-
 def test_calibration_and_length():
     margin = np.array([0.0, 1.0, -1.0, 4.0, 4.5, -5.0])
     pairs = pd.DataFrame({"resume_id": list("abcabc")})
@@ -347,6 +311,36 @@ def test_a_foreign_model_is_loaded_and_its_faults_are_named(tmp_path, generator)
     if AutoTokenizer.from_pretrained(tmp_path / "llama").eos_token_id is None:
         with pytest.raises(EncoderError, match="no end token"):
             load_generator(str(tmp_path / "llama"), device="cpu")
+
+
+@pytest.mark.parametrize("tokens_in_use", [True, False])
+def test_a_base_model_starts_with_the_tokens_of_prompts_and_jobs(
+    tmp_path, tokens_in_use, monkeypatch
+):
+    kept = []
+
+    def trim(model, tokenizer, given):
+        kept.append(given)
+        return trim_vocabulary(model, tokenizer, given)
+
+    monkeypatch.setattr("matchlib.girl.models.trim_vocabulary", trim)
+    folder = save_causal(tmp_path / "tiny", "llama")
+    assert not has_chat_template(folder)
+    texts = [Prompt("resume", "a cook"), "a baker's job"]
+    start = starting_generator(
+        folder, texts, max_tokens=64, lora_rank=4, seed=1, tokens_in_use=tokens_in_use
+    )
+    n_tokens = start.model.get_input_embeddings().weight.shape[0]
+    assert n_tokens == len(start.tokenizer)
+    assert kept == ([["resume\n\na cook\n\n", "a baker's job"]] if tokens_in_use else [])
+    full = load_generator(folder, device="cpu")
+    prompt, other = prompt_ids(start.tokenizer, texts[0]), prompt_ids(full.tokenizer, texts[0])
+    assert start.tokenizer.decode(prompt) == full.tokenizer.decode(other)
+    utility = reward_model(start)
+    assert utility.get_input_embeddings().weight.shape[0] == n_tokens
+    assert score(utility, start.tokenizer, texts[:1], texts[1:]).shape == (1,)
+    template = save_causal(tmp_path / "chat", "llama", chat_template="{{ messages }}")
+    assert has_chat_template(template)
 
 
 def test_a_chat_template_is_used(generator):

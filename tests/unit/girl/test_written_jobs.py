@@ -12,14 +12,19 @@ from matchlib.data.market.simulation import Market
 from matchlib.girl.records import job_record
 from matchlib.girl.written_jobs import (
     JOB_COLUMNS,
+    accepted_jobs,
     compare_arms_by_fit,
     compare_by_model,
     comparisons,
+    copied_shares,
     describe,
+    fit_by_arm,
+    fit_judge,
     headline,
     key_figures,
     leaderboard_rows,
     parse_jobs,
+    read_jobs,
     record_baselines,
     true_fit,
     win_rate,
@@ -47,6 +52,52 @@ def test_records_are_read_and_others_are_empty():
     rows = parse_jobs([job_record(JOBS.iloc[0]), "nonsense"])
     assert rows["whole"].tolist() == [True, False] and rows.loc[1, "skills"] == ""
     assert job_record(rows.loc[0]) == job_record(JOBS.iloc[0])
+
+
+def test_texts_of_the_training_wording_are_read_as_their_records():
+    written = parse_jobs([job_record(row) for row in JOBS.to_dict("records")])
+    read = read_jobs(JOBS["text"])
+    assert read["whole"].all() and read[["seniority", "city", "min_years"]].equals(
+        written[["seniority", "city", "min_years"]]
+    )
+    fits = [true_fit(MARKET, rows.iloc[:20], RESUMES)["true_fit"] for rows in (written, read)]
+    assert fits[0].tolist() == pytest.approx(fits[1].tolist())
+    judge = fit_judge(MARKET, RESUMES, read_jobs)
+    found = judge([3, 0], list(JOBS["text"].iloc[[3, 0]]))
+    assert found.tolist() == pytest.approx([fits[0].iloc[3], fits[0].iloc[0]])
+    assert fit_judge(None, RESUMES, read_jobs) is None
+    first_line = JOBS["text"].iloc[0].split("\n")[0]
+    poor = read_jobs(["", "We are friendly.", first_line])
+    assert not poor["whole"].any() and set(poor["skills"]) == {""} and set(poor["min_years"]) == {0}
+    assert (true_fit(MARKET, poor, RESUMES.iloc[:3])["true_fit"] == 0).all()
+
+
+def test_arms_have_intervals_over_clusters():
+    table = fit_by_arm(fits_of({"a": np.repeat([0.2, 0.8], 10)}), np.repeat(["x", "y"], 10))
+    assert table["arm"].tolist() == ["a"] and table["value"].tolist() == pytest.approx([0.5])
+    assert table["n"].tolist() == [20] and table["n_clusters"].tolist() == [2]
+    assert table["low"].iloc[0] < 0 < 1 < table["high"].iloc[0]
+
+
+def test_what_repeats_a_training_job_is_a_copy():
+    texts = list(JOBS["text"])
+    other = list(Market(2, occupations=3).jobs(5)["text"])
+    shares = copied_shares({"copies": texts[:5], "others": other}, texts).set_index("arm")
+    assert shares.loc["copies", "near_copies"] == 1 > shares.loc["others", "near_copies"]
+
+
+def test_accepted_jobs_are_the_rows_of_the_table():
+    labels = pd.DataFrame(
+        {
+            "job_id": JOBS["job_id"][:3].tolist(),
+            "resume_id": RESUMES["resume_id"][:3].tolist(),
+            "label": [1, 0, 1],
+        }
+    )
+    jobs, resumes = accepted_jobs({"jobs": JOBS, "resumes": RESUMES, "labels": labels})
+    written = parse_jobs([job_record(JOBS.iloc[i]) for i in (0, 2)])
+    assert jobs["min_years"].tolist() == written["min_years"].tolist() and jobs["whole"].all()
+    assert resumes["resume_id"].tolist() == RESUMES["resume_id"].iloc[[0, 2]].tolist()
 
 
 def test_truth_is_the_markets_and_another_form_fits_nobody():
@@ -149,6 +200,12 @@ def test_stages_are_compared_at_one_decoding_and_the_policy_with_what_chooses_by
             name.split()[1] for name in (arm, against) if name.endswith(("greedy", "sampled"))
         ]
         assert len(set(stages)) == 1
+    more = comparisons("ppo", "sft best of 16", ["copied skills"], other_policies=["rloo"])
+    assert more[: len(pairs)] == pairs and {arm for arm, _ in more[len(pairs) :]} == {
+        "rloo greedy",
+        "rloo sampled",
+    }
+    assert ("rloo greedy", "ppo greedy") in more and ("rloo greedy", "sft best of 16") in more
     assert ("ppo greedy", "copied skills") in pairs and ("sft best of 16", "sft greedy") in pairs
 
 
