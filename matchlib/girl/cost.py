@@ -33,7 +33,8 @@ PROBE_TOKENS = 8
 
 @dataclass(frozen=True)
 class Work:
-    """Tokens of one step: trained (a pass forward and one back), read (forward alone), written."""
+    """Tokens of one step: trained (a pass forward and one back), read (forward alone, prompts among
+    them), written."""
 
     step: str
     trained: float = 0.0
@@ -88,15 +89,19 @@ def measure_speed(
         trained.unload()
     model.requires_grad_(True)
     model.zero_grad()
-    longest = 4 * ids  # a batch as large as those of a policy
+    batch = 4 * ids  # as large as those of a policy
 
-    def write() -> None:
-        sample(generator, longest, max_job_tokens=PROBE_TOKENS)
+    def write(n_tokens: int) -> None:
+        sample(generator, batch, max_job_tokens=n_tokens)
 
-    return Speed(training, reading, len(longest) * PROBE_TOKENS / _seconds(write))
+    # the first token is that of reading the prompts
+    seconds = _seconds(lambda: write(1 + PROBE_TOKENS)) - _seconds(lambda: write(1))
+    writing = len(batch) * PROBE_TOKENS / max(seconds, 1e-6)
+    return Speed(training, reading, writing)
 
 
 def _seconds(work: Callable[[], None]) -> float:
+    """The time that some work takes, the second time."""
     for _ in range(2):
         started = time.monotonic()
         work()
@@ -190,7 +195,8 @@ def start_clock(
             Work(
                 optimizer,
                 trained=n_jobs * both * settings.num_ppo_epochs,
-                read=3 * n_jobs * both,  # by the utility, the policy and the reference
+                # by the utility, the policy and the reference, and before writing
+                read=n_jobs * (3 * both + prompt_tokens),
                 written=n_jobs * job_tokens,
             )
         )
@@ -198,9 +204,17 @@ def start_clock(
     n_written = (2 + len(optimizers)) * (2 * numbers["judged"] + numbers["recommended"])
     n_candidates = BEST_OF * numbers["judged"]
     steps += [
-        Work("measuring", read=3 * n_measured * both, written=n_measured * job_tokens),
-        Work("writing", written=n_written * job_tokens),
-        Work("best of n", read=n_candidates * both, written=n_candidates * job_tokens),
+        Work(
+            "measuring",
+            read=n_measured * (3 * both + prompt_tokens),
+            written=n_measured * job_tokens,
+        ),
+        Work("writing", read=n_written * prompt_tokens, written=n_written * job_tokens),
+        Work(
+            "best of n",
+            read=n_candidates * (both + prompt_tokens),
+            written=n_candidates * job_tokens,
+        ),
     ]
     speed = measure_speed(generator, prompts, jobs, lora_rank=settings.lora_rank)
     return Clock(steps, speed)
