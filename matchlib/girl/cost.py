@@ -26,8 +26,9 @@ from matchlib.girl.models import (
 from matchlib.girl.ppo import PPO
 from matchlib.language.llm import Prompt
 
-PROBE_PAIRS = 16
-PROBE_TOKENS = 8
+PROBE_PAIRS = 8
+"""Of a batch to estimate how fast a model learns and reads, and 4 times as many to write."""
+PROBE_TOKENS = 16
 """Written by a batch to estimate how fast a model writes."""
 
 
@@ -66,8 +67,8 @@ def measure_speed(
     *,
     lora_rank: int,
 ) -> Speed:
-    """The speed of one batch of matched prompts and jobs each, the second of two; an adapter is taken
-    off again."""
+    """The speed of learning and reading a batch of matched prompts and jobs, the second of two, and of
+    writing; an adapter is taken off again."""
     model, tokenizer = generator
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts[:PROBE_PAIRS]]
     written = [job_ids(tokenizer, job) for job in jobs[:PROBE_PAIRS]]
@@ -95,14 +96,15 @@ def measure_speed(
         sample(generator, batch, max_job_tokens=n_tokens)
 
     # the first token is that of reading the prompts
-    seconds = _seconds(lambda: write(1 + PROBE_TOKENS)) - _seconds(lambda: write(1))
+    seconds = -_seconds(lambda: write(1), times=1)
+    seconds += _seconds(lambda: write(1 + PROBE_TOKENS), times=1)
     writing = len(batch) * PROBE_TOKENS / max(seconds, 1e-6)
     return Speed(training, reading, writing)
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    """The time that some work takes, the second time."""
-    for _ in range(2):
+def _seconds(work: Callable[[], None], *, times: int = 2) -> float:
+    """The time that some work takes, the last of several times."""
+    for _ in range(times):
         started = time.monotonic()
         work()
         if torch.cuda.is_available():
