@@ -185,18 +185,42 @@ def read_columns(
     columns: Mapping[str, Any] | None = None,
     encoding: str = "utf-8",
     spoiled: Spoiled | None = None,
+    lines: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """The rows of a file as text, indexed by its lines, columns mapped as in read_table; no schema
     is checked.
 
-    spoiled: see `files.read_rows`."""
-    rows = list(read_rows(path, encoding=encoding, spoiled=spoiled))
+    spoiled: see `files.read_rows`. lines: first line and end of the rows to keep; no other row is in
+    memory."""
+    if lines is None:
+        rows = list(read_rows(path, encoding=encoding, spoiled=spoiled))
+    else:
+        rows = _rows_within(path, lines, encoding, spoiled)
     if not rows:
         raise DataError(f"{path}: no rows; expected a heading and at least one row")
     frame = pd.DataFrame(
         [row for _, row in rows], index=pd.Index([line for line, _ in rows], name="line"), dtype=str
     )
     return _map_columns(frame.fillna(""), columns or {}, path)  # a JSON object may lack a key
+
+
+def _rows_within(
+    path: Path, lines: tuple[int, int], encoding: str, spoiled: Spoiled | None
+) -> list[tuple[int, dict[str, str]]]:
+    """(line, row) from a first line on, up to an end; spoiled hears of these lines alone."""
+    first, end = lines
+
+    def spoiled_within(line: int, reason: str) -> None:
+        if spoiled and first <= line < end:
+            spoiled(line, reason)
+
+    rows = []
+    for line, row in read_rows(path, encoding=encoding, spoiled=spoiled_within):
+        if line >= end:
+            break
+        if line >= first:
+            rows.append((line, row))
+    return rows
 
 
 def _map_columns(frame: pd.DataFrame, columns: Mapping[str, Any], path: Path) -> pd.DataFrame:

@@ -57,31 +57,20 @@ def read_documents(
     Raises DataError if there is no such path or not one document could be read.
     """
     key = f"{name.removesuffix('s')}_id"
-    columns = {
-        new: _listed(old)[0] if len(_listed(old)) == 1 else old
-        for new, old in (columns or {}).items()
-        if old
-    }
-    if found := protected_columns(_listed(columns.get("text", []))):
-        raise DataError(
-            f"{name}: {found[0]!r} is a protected column and would become text that models read; "
-            f"take it out of the text columns"
-        )
+    columns = checked_columns(name, columns or {})
     log = RowLog()
     rows = []
-    files = _files(path, log)
-    ids = _ids(files, path if path.is_dir() else path.parent)
+    files = list_files(path, log)
+    ids = document_ids(files, path if path.is_dir() else path.parent)
     for file in files:
-        rows += _rows_of_file(file, ids[file], key, columns, encoding, log)
+        rows += rows_of_file(file, ids[file], key, columns, encoding, log)
     if not rows:
         raise _no_document(path, name, len(files), log)
-    lines = [line for line, _ in rows]
-    table = pd.DataFrame([row for _, row in rows], index=lines, dtype=str)
-    table = _usable(table, key, log)
+    table = usable_rows(rows, key, log)
     if table.empty:
         raise _no_document(path, name, len(files), log)
     return Reading(
-        {name: table},
+        {name: table.reset_index(drop=True)},
         [f"{name}: {len(table):,} documents from {printable(path)}"],
         log.files,
         log.left_out,
@@ -89,26 +78,49 @@ def read_documents(
     )
 
 
+def checked_columns(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of read_documents that are named, a list of one as its name.
+
+    Raises DataError where a protected column would become text.
+    """
+    named = {}
+    for new, old in columns.items():
+        if old:
+            named[new] = _listed(old)[0] if len(_listed(old)) == 1 else old
+    if found := protected_columns(_listed(named.get("text", []))):
+        raise DataError(
+            f"{name}: {found[0]!r} is a protected column and would become text that models read; "
+            f"take it out of the text columns"
+        )
+    return named
+
+
 def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def _rows_of_file(
+def rows_of_file(
     file: Path,
     document_id: str,
     key: str,
     columns: Mapping[str, Any],
     encoding: str,
     log: RowLog,
+    *,
+    lines: tuple[int, int] | None = None,
 ) -> list[tuple[int | str, dict[str, str]]]:
-    """(line, row) of each row of a table, or the one row of a document; log counts them."""
+    """(line, row) of each row of a table, or the one row of a document; log counts them.
+
+    lines: first line and end of the rows of a table to keep, which then may be of any size.
+    """
     is_table = file.suffix.lower() in TABLES
     try:
         if not is_table:
             _check_name(document_id)
-        _check_size(file)
+        if lines is None:
+            _check_size(file)
         if is_table:
-            found, spoiled = _read_table(file, key, columns, encoding)
+            found, spoiled = _read_table(file, key, columns, encoding, lines)
         else:
             found = [("", {key: document_id, "text": _read(file, encoding)})]
             spoiled = []
@@ -142,7 +154,7 @@ def _no_document(path: Path, name: str, n_files: int, log: RowLog) -> DataError:
     )
 
 
-def _files(path: Path, log: RowLog) -> list[Path]:
+def list_files(path: Path, log: RowLog) -> list[Path]:
     """The files of a folder, hidden ones and lock files aside; folders that are not entered are
     listed."""
     if not path.exists():
@@ -180,7 +192,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _ids(files: list[Path], folder: Path) -> dict[Path, str]:
+def document_ids(files: list[Path], folder: Path) -> dict[Path, str]:
     """Ids of files; those that share one without the ending keep the ending, all of them, so that
     order is nothing."""
     full = {
@@ -205,9 +217,15 @@ def _check_size(file: Path) -> None:
         )
 
 
-def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
-    """The rows with a text and an id of their own; the others go to the log."""
-    table = table.fillna("")
+def usable_rows(
+    rows: list[tuple[int | str, dict[str, str]]], key: str, log: RowLog
+) -> pd.DataFrame:
+    """A table of the (line, row) with a text and an id of their own, indexed by line; the others go
+    to the log."""
+    if not rows:
+        return pd.DataFrame(columns=[key, "text", "file"], dtype=str)
+    lines = [line for line, _ in rows]
+    table = pd.DataFrame([row for _, row in rows], index=lines, dtype=str).fillna("")
     table[key] = table[key].str.strip().str.replace(r"\s+", "_", regex=True)
     is_good = []
     taken: set[str] = set()
@@ -219,11 +237,15 @@ def _usable(table: pd.DataFrame, key: str, log: RowLog) -> pd.DataFrame:
         else:
             taken.add(name)
         is_good.append(not reason)
-    return table[is_good].reset_index(drop=True)
+    return table[is_good]
 
 
 def _read_table(
-    file: Path, key: str, columns: Mapping[str, Any], encoding: str
+    file: Path,
+    key: str,
+    columns: Mapping[str, Any],
+    encoding: str,
+    lines: tuple[int, int] | None,
 ) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
     """The lines and rows of a table file, and the lines and reasons of those that are spoiled."""
     spoiled: dict[
@@ -231,9 +253,11 @@ def _read_table(
     ] = {}  # by line: a file that is read again in another encoding names each once
 
     def read(encoding: str) -> pd.DataFrame:
-        return read_columns(file, columns=columns, encoding=encoding, spoiled=spoiled.__setitem__)
+        return read_columns(
+            file, columns=columns, encoding=encoding, spoiled=spoiled.__setitem__, lines=lines
+        )
 
-    frame = _decoded(read, encoding)
+    frame = decoded(read, encoding)
     found = ", ".join(map(repr, frame.columns))
     if key not in frame and "id" in frame:
         frame = frame.rename(columns={"id": key})
@@ -259,13 +283,11 @@ def _read(file: Path, encoding: str) -> Extract:
     elif kind in PAGES:
         found = read_markup(decode_page(file.read_bytes(), encoding))
     else:
-        found = strip_markup(
-            _decoded(lambda encoding: read_text(file, encoding=encoding), encoding)
-        )
+        found = strip_markup(decoded(lambda encoding: read_text(file, encoding=encoding), encoding))
     return Extract(composed(found.text), found.missing)
 
 
-def _decoded(read, encoding: str):
+def decoded(read, encoding: str):
     """read("utf-8"), or read(encoding) where that fails and one is named."""
     try:
         return read("utf-8")
