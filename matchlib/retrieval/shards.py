@@ -1,0 +1,445 @@
+"""Vectors of a corpus in shards on disk: made one shard at a time, searched block by block.
+
+A folder of vectors holds a folder for each shard ("00000", ...): vectors.npy ((n, dim) float16 unit
+vectors), ids.parquet (id, file, line, text_hash; a row a vector) and, written last, shard.json (the
+encoder, a hash of the documents, counts, what was left out, and the hashes of the other two). A
+shard without shard.json is not finished; one that does not fit its hashes is torn. Either is made
+again, alone.
+
+No sample is kept beside the vectors: since the shards are memory-mapped and their lengths known, a
+uniform sample of the whole corpus is a draw of positions, and `ShardedVectors` can be given to
+`learning.mining.sampled_runner_ups` in place of a matrix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.normal import plain
+from matchlib.data.schema import DataError
+from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.model_files import file_hash
+from matchlib.retrieval.models import EncoderError
+from matchlib.retrieval.search import Hits
+
+MANIFEST, VECTORS, IDS = "shard.json", "vectors.npy", "ids.parquet"
+AT_ONCE = 1_024
+"""Texts encoded between two steps of the progress bar."""
+BLOCK = 32_768
+"""Vectors that are compared at a time: 50 MB of float32 at 384 dimensions."""
+NAMED = 5
+"""Shards that an error names; the others it counts."""
+
+
+@dataclass(frozen=True)
+class VectorSource:
+    """What decides a vector beside the text: the model's name and key (see `Encoder.key`), the
+    prompt, the passages, and the kind of document, jobs or resumes."""
+
+    model: str
+    key: str
+    prompt: str
+    passages: str
+    kind: str
+
+    @classmethod
+    def of(cls, encoder: Encoder, kind: str) -> VectorSource:
+        """The source of an encoder's vectors of jobs or resumes."""
+        prompt = encoder.job_prompt if kind == "jobs" else encoder.resume_prompt
+        return cls(encoder.model_name_or_path, encoder.key, prompt, encoder.passages or "", kind)
+
+    def fits(self, other: VectorSource) -> bool:
+        """Whether the vectors are of one encoder, whatever folder it lies in."""
+        return asdict(self) | {"model": ""} == asdict(other) | {"model": ""}
+
+    def describe(self) -> str:
+        passages = f", passages {self.passages}" if self.passages else ""
+        return f"{self.model} (key {self.key[:8]}, prompt {self.prompt!r}{passages})"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard as its manifest says: folder, source, input_hash (of its documents),
+    documents, dimensions (0 of an empty one), encoded and reused (of its vectors), left_out and
+    missing (rows file, line, reason), files (name -> bytes, sha256)."""
+
+    folder: Path
+    source: VectorSource
+    input_hash: str
+    documents: int
+    dimensions: int
+    encoded: int
+    reused: int
+    seconds: float
+    left_out: list[dict[str, str]]
+    missing: list[dict[str, str]]
+    files: dict[str, dict[str, Any]]
+
+    def vectors(self) -> np.ndarray:
+        """(n, dim) float16, memory-mapped."""
+        return np.load(self.folder / VECTORS, mmap_mode="r", allow_pickle=False)
+
+    def documents_at(self, rows: np.ndarray | None = None) -> pd.DataFrame:
+        """id, file, line and text_hash of some rows, or all."""
+        from pyarrow import parquet
+
+        table = parquet.read_table(self.folder / IDS)
+        return (table if rows is None else table.take(rows)).to_pandas()
+
+
+class TornShardError(DataError):
+    """A shard that is not finished or does not fit its manifest."""
+
+
+def shard_name(number: int) -> str:
+    """The folder of a shard, counted from 0."""
+    return f"{number:05d}"
+
+
+def open_shard(folder: Path) -> Shard:
+    """A finished shard. Raises TornShardError if it is not finished or not as it was written."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise TornShardError(f"{folder.name} is not finished")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        source = VectorSource(**facts.pop("source"))
+        shard = Shard(folder=folder, source=source, **facts)
+        expected = {name: (of["bytes"], of["sha256"]) for name, of in shard.files.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, OSError):
+        raise TornShardError(f"{folder.name} has a torn {MANIFEST}") from None
+    for name in (VECTORS, IDS):
+        file = folder / name
+        if not file.is_file():
+            raise TornShardError(f"{folder.name} has no {name}")
+        size, sha256 = expected.get(name, (0, ""))
+        if file.stat().st_size != size or file_hash(file) != sha256:
+            raise TornShardError(f"{folder.name} has a torn {name}")
+    return shard
+
+
+def finished_shard(
+    folder: Path, source: VectorSource, say: Callable[[str], object] = lambda note: None
+) -> Shard | None:
+    """The shard in a folder; None, after a word on what is wrong, if it is to be made anew.
+
+    Raises EncoderError if it is of another encoder.
+    """
+    try:
+        shard = open_shard(folder)
+    except TornShardError as problem:
+        if folder.exists():
+            say(f"{problem}; it is made again")
+        return None
+    if not shard.source.fits(source):
+        raise EncoderError(
+            f"{folder.parent}: shard {folder.name} was made by {shard.source.describe()}, not by "
+            f"{source.describe()}; name another --out, or remove this folder"
+        )
+    return shard
+
+
+def embed_shard(
+    folder: Path,
+    documents: pd.DataFrame,
+    *,
+    source: VectorSource,
+    encode: Callable[[list[str]], np.ndarray],
+    input_hash: str,
+    left_out: pd.DataFrame | None = None,
+    missing: pd.DataFrame | None = None,
+) -> Shard:
+    """Make a shard of documents (id, text, file, line): only texts that it has no vector of yet are
+    encoded.
+
+    folder: of the shard. encode: texts -> (n, dim) float32 unit vectors. input_hash: of the
+    documents, so that a later call can tell that they are the same. left_out, missing: file, line,
+    reason, kept in the manifest. A vector is kept as float16, which changes a cosine by less than
+    .001. Nothing is half-written: the files are written beside and renamed, shard.json last, and
+    what an earlier kill left beside is removed.
+    Raises EncoderError if the shard there is of another encoder, or the vectors are not finite.
+    """
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    for beside in folder.glob(".*.part"):
+        beside.unlink(missing_ok=True)
+    texts = [plain(text) for text in documents["text"]]
+    hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    earlier = finished_shard(folder, source)
+    known = {}
+    if earlier is not None:
+        text_hashes = earlier.documents_at()["text_hash"]
+        known = dict(zip(text_hashes, np.array(earlier.vectors()), strict=True))
+    fresh = {}
+    for text, text_hash in zip(texts, hashes, strict=True):
+        if text_hash not in known:
+            fresh[text_hash] = text
+    n_reused = sum(text_hash in known for text_hash in hashes)
+    known |= _encode(fresh, encode, folder.name)
+    vectors = np.zeros((0, 0), dtype=np.float16)
+    if hashes:
+        vectors = np.stack([known[text_hash] for text_hash in hashes])
+    ids = pd.DataFrame(
+        {
+            "id": documents["id"].to_numpy(),
+            "file": documents["file"].to_numpy(),
+            "line": documents["line"].to_numpy(),
+            "text_hash": hashes,
+        }
+    )
+    besides = {
+        VECTORS: _write_beside(folder / VECTORS, lambda path: _save(path, vectors)),
+        IDS: _write_beside(folder / IDS, lambda path: _save_ids(path, ids)),
+    }
+    shard = Shard(
+        folder=folder,
+        source=source,
+        input_hash=input_hash,
+        documents=len(ids),
+        dimensions=vectors.shape[1],
+        encoded=len(hashes) - n_reused,
+        reused=n_reused,
+        seconds=round(time.monotonic() - started, 2),
+        left_out=_rows(left_out),
+        missing=_rows(missing),
+        files={
+            name: {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+            for name, path in besides.items()
+        },
+    )
+    # between these renames the shard is not finished, so that no reader takes a mixture for one
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, path in besides.items():
+        path.replace(folder / name)
+    _write_manifest(shard)
+    return shard
+
+
+def _encode(
+    texts: dict[bytes, str], encode: Callable[[list[str]], np.ndarray], name: str
+) -> dict[bytes, np.ndarray]:
+    """Text hash -> (dim,) float16 of the texts."""
+    from tqdm import tqdm
+
+    hashes = list(texts)
+    found = {}
+    starts = range(0, len(hashes), AT_ONCE)
+    for start in tqdm(starts, desc=f"shard {name}", mininterval=5, leave=False, disable=None):
+        part = hashes[start : start + AT_ONCE]
+        vectors = encode([texts[text_hash] for text_hash in part]).astype(np.float16)
+        if not np.isfinite(vectors).all():
+            raise EncoderError(
+                f"shard {name}: the model gave vectors that are not finite; its weights or its precision "
+                f"are broken, so nothing is kept"
+            )
+        found.update(zip(part, vectors, strict=True))
+    return found
+
+
+def _rows(frame: pd.DataFrame | None) -> list[dict[str, str]]:
+    return [] if frame is None else frame.to_dict("records")
+
+
+def _save(path: Path, vectors: np.ndarray) -> None:
+    with path.open("wb") as file:  # np.save would put .npy behind the name
+        np.save(file, vectors, allow_pickle=False)
+
+
+def _save_ids(path: Path, ids: pd.DataFrame) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {"id": pa.string(), "file": pa.string(), "line": pa.int64(), "text_hash": pa.binary(16)}
+    columns = {name: pa.array(ids[name].tolist(), kind) for name, kind in types.items()}
+    parquet.write_table(pa.table(columns), path)
+
+
+def _write_beside(path: Path, write: Callable[[Path], object]) -> Path:
+    """Where `write` wrote a file beside another one's place; on a failure nothing is left."""
+    beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
+    try:
+        write(beside)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    return beside
+
+
+def _write_manifest(shard: Shard) -> None:
+    facts = asdict(shard)
+    facts.pop("folder")
+    text = json.dumps(facts, ensure_ascii=False, indent=1)
+    path = shard.folder / MANIFEST
+    beside = _write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    beside.replace(path)
+
+
+@dataclass(frozen=True)
+class ShardedVectors:
+    """The vectors of a corpus, one shard after the other; a position counts over all of them.
+
+    shards: those with documents. `vectors[positions]` are (n, dim) float32 rows, so that an
+    instance takes the place of a matrix where rows are drawn.
+    """
+
+    folder: Path
+    shards: Sequence[Shard]
+
+    @classmethod
+    def open(cls, folder: Path, n_shards: int) -> ShardedVectors:
+        """Open the first n_shards shards of a folder and check every file against its hash.
+
+        Raises DataError if shards are unfinished or torn, if there is no document, or if an id
+        stands twice; EncoderError if they are of several encoders.
+        """
+        shards, faults = [], []
+        for number in range(n_shards):
+            try:
+                shards.append(open_shard(folder / shard_name(number)))
+            except TornShardError as problem:
+                faults.append(str(problem))
+        if faults:
+            others = len(faults) - NAMED
+            named = "; ".join(faults[:NAMED]) + (f"; and {others:,} more" if others > 0 else "")
+            raise DataError(
+                f"{folder}: {len(faults):,} of {n_shards:,} shards cannot be used: {named}; run matchlib embed "
+                f"again, which makes these alone"
+            )
+        _require_one_encoder(folder, shards)
+        filled = [shard for shard in shards if shard.documents]
+        if not filled:
+            raise DataError(f"{folder}: not one of {n_shards:,} shards holds a document")
+        vectors = cls(folder, filled)
+        vectors.require_unique_ids()
+        return vectors
+
+    @property
+    def source(self) -> VectorSource:
+        return self.shards[0].source
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self), self.shards[0].dimensions
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        """(S,) the position after each shard's last vector."""
+        return np.cumsum([shard.documents for shard in self.shards])
+
+    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+        """(n, dim) float32 vectors of positions; only their pages of the files are read."""
+        positions = np.asarray(positions)
+        found = np.empty((len(positions), self.shape[1]), dtype=np.float32)
+        for shard, at, rows in self._by_shard(positions):
+            found[at] = shard.vectors()[rows]
+        return found
+
+    def documents_at(self, positions: np.ndarray) -> pd.DataFrame:
+        """id, file, line, text_hash of each position, in their order."""
+        parts = []
+        for shard, at, rows in self._by_shard(np.asarray(positions)):
+            parts.append(shard.documents_at(rows).set_axis(at))
+        return pd.concat(parts).sort_index()
+
+    def _by_shard(self, positions: np.ndarray) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+        """Each shard that holds some of the positions, which these are, and their rows in it."""
+        number_of = np.searchsorted(self._ends, positions, side="right")
+        for number in np.unique(number_of):
+            shard = self.shards[number]
+            at = np.flatnonzero(number_of == number)
+            yield shard, at, positions[at] - (self._ends[number] - shard.documents)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(position of the first, (n, dim) float32 vectors) of at most BLOCK vectors, in order."""
+        for shard, end in zip(self.shards, self._ends, strict=True):
+            first = int(end) - shard.documents
+            for start in range(0, shard.documents, BLOCK):
+                # mapped anew each time: pages of blocks that were read do not count as memory in use
+                yield first + start, shard.vectors()[start : start + BLOCK].astype(np.float32)
+
+    def top_k(self, queries: np.ndarray, k: int) -> Hits:
+        """The k best of all vectors for each query, by inner product, exactly (faiss).
+
+        queries (Q, dim) float32. Memory: one block, and 2 Q k scores. Equal scores at the end of a
+        list are cut by position. Raises ValueError on a NaN and EncoderError on queries of another
+        length.
+        """
+        import faiss
+
+        if queries.shape[1] != self.shape[1]:
+            raise EncoderError(
+                f"queries have {queries.shape[1]} numbers, the vectors in {self.folder} {self.shape[1]}; "
+                f"they are of two encoders"
+            )
+        if np.isnan(queries).any():
+            raise ValueError("queries hold NaN; the model or its input is broken")
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        positions = np.empty((len(queries), 0), dtype=np.int64)
+        scores = np.empty((len(queries), 0), dtype=np.float32)
+        for first, block in self.blocks():
+            in_block, rows = faiss.knn(
+                queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT
+            )
+            scores = np.concatenate([scores, in_block], axis=1)
+            positions = np.concatenate([positions, first + rows], axis=1)
+            best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            scores = np.take_along_axis(scores, best, axis=1)
+            positions = np.take_along_axis(positions, best, axis=1)
+        return Hits(positions, scores)
+
+    def require_unique_ids(self) -> None:
+        """Raise DataError, with both places, if an id stands twice."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import parquet
+
+        columns = [parquet.read_table(s.folder / IDS, columns=["id"])["id"] for s in self.shards]
+        ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks])
+        n_twice = len(ids) - pc.count_distinct(ids).as_py()
+        if not n_twice:
+            return
+        counted = pc.value_counts(ids)
+        name = counted.filter(pc.greater(counted.field("counts"), 1))[0]["values"].as_py()
+        is_it = np.flatnonzero(pc.equal(ids, name).to_numpy())
+        places = self.documents_at(is_it[:2])
+        where = " and ".join(
+            f"{row.file}{f', line {row.line}' if row.line else ''}" for row in places.itertuples()
+        )
+        raise DataError(
+            f"{self.folder}: {n_twice:,} documents have an id that an earlier one has, first {name!r} ({where}); "
+            f"rename them and run matchlib embed again, which encodes no text twice"
+        )
+
+
+def _require_one_encoder(folder: Path, shards: Sequence[Shard]) -> None:
+    groups: list[list[Shard]] = []
+    for shard in shards:
+        for group in groups:
+            if group[0].source.fits(shard.source):
+                group.append(shard)
+                break
+        else:
+            groups.append([shard])
+    if len(groups) > 1:
+        counts = "; ".join(
+            f"{len(group):,} by {group[0].source.describe()}, first {group[0].folder.name}"
+            for group in groups
+        )
+        raise EncoderError(
+            f"{folder}: its shards are of {len(groups)} encoders: {counts}; remove those of the wrong one "
+            f"and run matchlib embed again"
+        )
