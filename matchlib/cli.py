@@ -1,4 +1,4 @@
-"""The command line: matchlib run | sweep | verify | report | check | rank | extract | edit."""
+"""The command line: matchlib run | sweep | verify | report | check | embed | rank | extract | edit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from matchlib.pipeline import (
     read_params,
 )
 from matchlib.ranking.command import rank
+from matchlib.ranking.embed_command import embed
 from matchlib.retrieval.models import EncoderError
 from matchlib.runs import describe_outdated, load_plan, start
 from matchlib.stage import StageError, why_outdated
@@ -183,6 +184,7 @@ def check(params: ParamsFile) -> None:
     typer.echo(f"ok: the data can be used ({time.monotonic() - started:.1f} s)")
 
 
+app.command()(embed)
 app.command()(rank)
 
 

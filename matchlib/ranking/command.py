@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +29,17 @@ def rank(  # noqa: PLR0913 - one argument an option
     model: Annotated[
         str, typer.Option(help="a stage's folder, an encoder's folder, a hub id, endpoint:<model>")
     ],
-    jobs: Annotated[
-        Path,
-        typer.Option(help="file or folder: .txt .md .html .pdf .docx .csv .tsv .jsonl .parquet"),
-    ],
-    resumes: Annotated[Path, typer.Option(help="the same")],
     out: Annotated[
         Path, typer.Option(help="CSV file to write; ids that begin with = + - @ get a ' in front")
     ],
+    jobs: Annotated[
+        Path,
+        typer.Option(help="file or folder: .txt .md .html .pdf .docx .csv .tsv .jsonl .parquet"),
+    ] = None,
+    resumes: Annotated[Path, typer.Option(help="the same")] = None,
+    vectors: Annotated[
+        Path, typer.Option(help="a folder of matchlib embed, in place of what is ranked")
+    ] = None,
     direction: Annotated[
         str, typer.Option(help="rank resumes for each job, or jobs for each resume")
     ] = "resumes",
@@ -68,40 +72,65 @@ def rank(  # noqa: PLR0913 - one argument an option
 
     if direction not in ("resumes", "jobs"):
         raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
+    given = {"jobs": jobs, "resumes": resumes}
+    given = {name: path for name, path in given.items() if path}
+    _check_given(given, vectors, direction)
     check_outputs(
         {name: path for name, path in (("--out", out), ("--trec", trec)) if path},
-        {"--jobs": jobs, "--resumes": resumes, "--model": Path(model)},
+        {f"--{name}": path for name, path in given.items()} | {"--model": Path(model)},
     )
-    readings = [
-        read_documents(
-            jobs, "jobs", columns={"job_id": job_id, "text": job_text}, encoding=encoding
-        ),
-        read_documents(
-            resumes,
-            "resumes",
-            columns={"resume_id": resume_id, "text": resume_text},
-            encoding=encoding,
-        ),
-    ]
-    left_out = pd.concat([reading.left_out for reading in readings])
+    columns = {
+        "jobs": {"job_id": job_id, "text": job_text},
+        "resumes": {"resume_id": resume_id, "text": resume_text},
+    }
+    readings = {}
+    for name, path in given.items():
+        readings[name] = read_documents(path, name, columns=columns[name], encoding=encoding)
     to_stderr = not is_file_or_free(out)  # the list may go to where the notes go
-    for reading in readings:
+    for reading in readings.values():
         typer.echo(reading.notes[0], err=to_stderr)
-    for file, line, reason in left_out.itertuples(index=False):
-        typer.echo(f"left out: {file}{line and f', line {line}'}: {reason}", err=True)
-    missing = pd.concat([reading.missing for reading in readings])
-    for file, line, reason in missing.itertuples(index=False):
-        typer.echo(f"read in part: {file}{line and f', line {line}'}: {reason}", err=True)
+    n_lost = 0
+    for losses, what in (("left_out", "left out"), ("missing", "read in part")):
+        rows = pd.concat([getattr(reading, losses) for reading in readings.values()])
+        n_lost += len(rows)
+        for line in describe_losses(rows, what):
+            typer.echo(line, err=True)
     # after the files were read: a wrong path is told at once
     from matchlib.ranking.rank import RankRequest, open_ranker, rank_files
     from matchlib.ranking.rerank import open_role_ranker
+    from matchlib.ranking.stored import rank_stored
 
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
     if ranker:
         open_role_ranker(ranker, role)  # a wrong role is told before the encoder works
     request = RankRequest(f"rank_{direction}", top, rules, explain, ranker=ranker, role=role)
     encoder = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
-    tables = (readings[0].tables["jobs"], readings[1].tables["resumes"])
-    for note in rank_files(*tables, encoder, request, out=out, trec=trec):
+    tables = {name: reading.tables[name] for name, reading in readings.items()}
+    if vectors:
+        (queries,) = tables.values()
+        notes = rank_stored(queries, vectors, encoder, request, out=out, trec=trec)
+    else:
+        notes = rank_files(**tables, ranker=encoder, request=request, out=out, trec=trec)
+    for note in notes:
         typer.echo(note, err=to_stderr)
-    raise typer.Exit(2 if strict and len(left_out) + len(missing) else 0)
+    raise typer.Exit(2 if strict and n_lost else 0)
+
+
+def describe_losses(losses: pd.DataFrame, what: str) -> Iterator[str]:
+    """A line for each document (file, line, reason) that was left out, or read in part."""
+    for file, line, reason in losses.itertuples(index=False):
+        yield f"{what}: {file}{line and f', line {line}'}: {reason}"
+
+
+def _check_given(given: Mapping[str, Path], vectors: Path | None, direction: str) -> None:
+    """Raise DataError unless both kinds of document are named, or vectors in place of those that
+    are ranked."""
+    if not vectors:
+        if len(given) < 2:
+            raise DataError("--jobs and --resumes are both needed, or --vectors for what is ranked")
+        return
+    if direction in given:
+        raise DataError(f"--vectors takes the place of --{direction}; leave one of the two out")
+    if not given:
+        queries = "jobs" if direction == "resumes" else "resumes"
+        raise DataError(f"--vectors are ranked for --{queries}, which are not named")

@@ -89,6 +89,23 @@ def rank_files(
     rule, tables, notes = require(request.rules, jobs, resumes)
     yield from notes
     ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
+    yield from describe_cut_texts(jobs, resumes, ranker.encoder)
+    yield from write_list(ranking, jobs, resumes, ranker, request, out=out, trec=trec)
+
+
+def write_list(
+    ranking: pd.DataFrame,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    ranker: Ranker,
+    request: RankRequest,
+    *,
+    out: Path,
+    trec: Path | None = None,
+) -> Iterator[str]:
+    """Put a ranking into a role's order where that is asked for, explain it, and write it; of the
+    candidates only those that are listed need be in the tables. Yields what was done."""
+    task, top = request.task, request.top
     if request.ranker:
         by_role = open_role_ranker(request.ranker, request.role)
         ranking = rerank(ranking, jobs, resumes, by_role, role=request.role, task=task)
@@ -96,7 +113,6 @@ def rank_files(
             f"in the order of {request.role}, by {request.ranker}: its scores are probabilities; "
             f"no earlier hires are known here"
         )
-    yield from describe_cut_texts(jobs, resumes, ranker.encoder)
     n_queries = len(jobs) if task == "rank_resumes" else len(resumes)
     if unanswered := n_queries - ranking["query_id"].nunique():
         rules = ", ".join(request.rules)
@@ -133,7 +149,7 @@ def describe_cut_texts(
             f"{n_rows:,} of {len(frame):,} {name} are longer than the model reads; what comes after counts for "
             f"nothing in their scores"
         )
-        n_distinct = len(np.unique(_encode(encode, cut.tolist(), name), axis=0))
+        n_distinct = len(np.unique(encode_texts(encode, cut.tolist(), name), axis=0))
         if n_distinct < len(cut):
             yield (
                 f"{len(cut) - n_distinct:,} of these {name} differ from another one only after that, and get the "
@@ -198,8 +214,8 @@ def rank_documents(
             f"task {task!r}, top {top}: the task is one of {', '.join(TASKS)}, top at least 1"
         )
     vectors = {
-        "job": _encode(encoder.encode_jobs, jobs["text"].tolist(), "jobs"),
-        "resume": _encode(encoder.encode_resumes, resumes["text"].tolist(), "resumes"),
+        "job": encode_texts(encoder.encode_jobs, jobs["text"].tolist(), "jobs"),
+        "resume": encode_texts(encoder.encode_resumes, resumes["text"].tolist(), "resumes"),
     }
     query, candidate = ("job", "resume") if task == "rank_resumes" else ("resume", "job")
     ids = {"job": jobs["job_id"], "resume": resumes["resume_id"]}
@@ -210,7 +226,8 @@ def rank_documents(
     )
 
 
-def _encode(encode, texts: list[str], name: str) -> np.ndarray:
+def encode_texts(encode, texts: list[str], name: str) -> np.ndarray:
+    """(n, dim) float32 vectors of texts in plain form, with a progress bar; encode: of an Encoder."""
     starts = tqdm(
         range(0, len(texts), AT_ONCE),
         desc=f"encoding {name}",

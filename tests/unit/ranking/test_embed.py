@@ -1,0 +1,179 @@
+"""matchlib embed, then matchlib rank --vectors: the list of the documents themselves; what changed is embedded alone."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from matchlib.cli import app
+from matchlib.data.schema import DataError
+from matchlib.ranking import embed_command
+from matchlib.retrieval.models import EncoderError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, small_tables, tiny_model_folder):
+    """A folder with jobs.csv and resumes/ of the market's test texts, and the two commands."""
+    monkeypatch.setenv("MATCHLIB_CACHE", str(tmp_path / "cache"))
+    tables = {name: small_tables[name].query("split == 'test'") for name in ("jobs", "resumes")}
+    tables["jobs"].head(6).to_csv(tmp_path / "jobs.csv", index=False)
+    (tmp_path / "resumes").mkdir()
+    for row in tables["resumes"].head(24).itertuples():
+        (tmp_path / "resumes" / f"{row.resume_id}.txt").write_text(row.text)
+    model = ["--model", str(tiny_model_folder)]
+
+    def embed(*options, fails=False):
+        command = ["embed", str(tmp_path / "resumes"), *model, "--out", str(tmp_path / "vectors")]
+        result = CliRunner().invoke(app, [*command, *map(str, options)])
+        assert bool(result.exit_code) == fails, result.output
+        return result
+
+    def rank(*options, out="ranked.csv", fails=False):
+        command = [
+            "rank",
+            *model,
+            "--jobs",
+            str(tmp_path / "jobs.csv"),
+            "--out",
+            str(tmp_path / out),
+        ]
+        result = CliRunner().invoke(app, [*command, *map(str, options)])
+        assert bool(result.exit_code) == fails, result.output
+        return result
+
+    return tmp_path, embed, rank
+
+
+def read(path):
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.assign(score=frame["score"].astype(float))
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*.*"))
+        if path.suffix in (".npy", ".parquet")
+    }
+
+
+def test_a_sharded_list_is_the_list_of_the_documents_themselves(place):
+    folder, embed, rank = place
+    assert "00002: 8 documents, 8 encoded" in embed("--documents-per-shard", 8).output
+    result = rank("--vectors", folder / "vectors", "--top", 5)
+    assert "24 resumes in 3 shards; 0 were left out" in result.output
+    rank("--resumes", folder / "resumes", "--top", 5, out="in_memory.csv")
+    sharded, in_memory = read(folder / "ranked.csv"), read(folder / "in_memory.csv")
+    np.testing.assert_allclose(sharded["score"], in_memory["score"], atol=1e-3)
+    pair = ["job_id", "resume_id"]
+    both = sharded.merge(in_memory, on=pair, suffixes=("", "_in_memory"))
+    assert len(both) >= 0.9 * len(sharded)  # neighbours closer than the rounding may change places
+    reasons = ["matched_skills", "missing_skills", "required_years", "resume_years", "place"]
+    for column in reasons:
+        assert (both[column] == both[f"{column}_in_memory"]).all()
+
+
+def test_jobs_apart_make_what_one_call_makes(place):
+    folder, embed, _ = place
+    embed("--documents-per-shard", 4)
+    whole = digests(folder / "vectors")
+    shutil.rmtree(folder / "vectors")
+    for job in (3, 1, 2):
+        embed("--documents-per-shard", 4, "--shard", f"{job}/3")
+    assert digests(folder / "vectors") == whole and len(whole) == 6 * 2 + 1
+    assert isinstance(embed("--shard", "0/3", fails=True).exception, DataError)
+
+
+def test_one_changed_file_embeds_one_document_of_one_shard(place):
+    folder, embed, rank = place
+    embed("--documents-per-shard", 4)
+    changed = sorted((folder / "resumes").iterdir())[9]
+    changed.write_text("Cook in Leeds, eight years of grilling.")
+    output = embed().output
+    assert output.count("unchanged") == 5 and "00002: 4 documents, 1 encoded, 3 kept" in output
+    (folder / "resumes" / "0-new.txt").write_text("Nurse in York.")
+    output = embed().output
+    assert output.count("unchanged") == 6 and "00006: 1 documents, 1 encoded" in output
+    changed.write_text("Cook in Hull.")
+    assert "1 of the" in rank("--vectors", folder / "vectors", "--top", 25).output
+    changed.unlink()
+    result = rank("--vectors", folder / "vectors", "--top", 25, fails=True)
+    assert "no longer where they were embedded from" in str(result.exception)
+    rank("--vectors", folder / "vectors", "--top", 25, "--no-explain")
+
+
+def test_a_killed_run_goes_on_and_ends_at_the_same_files(place, monkeypatch):
+    folder, embed, _ = place
+    embed("--documents-per-shard", 4)
+    undisturbed = digests(folder / "vectors")
+    for strike in range(5):
+        shutil.rmtree(folder / "vectors")
+        calls = []
+
+        def killed(*args, strike=strike, calls=calls, real=embed_command.embed_one, **kwargs):
+            calls.append(args[1])
+            if len(calls) > strike:
+                raise KeyboardInterrupt
+            return real(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(embed_command, "embed_one", killed)
+            embed("--documents-per-shard", 4, fails=True)
+        output = embed().output
+        assert output.count("unchanged") == strike
+        assert digests(folder / "vectors") == undisturbed
+
+
+def test_an_unreadable_document_is_named_and_the_rest_goes_on(place):
+    folder, embed, rank = place
+    (folder / "resumes" / "broken.pdf").write_bytes(b"%PDF")
+    output = embed("--documents-per-shard", 8).output
+    assert (
+        "broken.pdf: not a PDF" in output
+        and "00000: 7 documents, 7 encoded, 0 kept, 1 left out" in output
+    )
+    assert embed("--strict", fails=True).exit_code == 2
+    output = rank("--vectors", folder / "vectors", "--no-explain").output
+    assert "24 resumes in 4 shards; 1 were left out" in output
+
+
+def test_vectors_that_cannot_be_ranked_are_refused_with_the_remedy(place, tiny_model_folder):
+    folder, embed, rank = place
+    embed("--documents-per-shard", 8)
+    vectors = ["--vectors", folder / "vectors"]
+
+    def why(*options):
+        return str(rank(*vectors, *options, fails=True).exception)
+
+    assert "--require" in why("--require", "place")
+    assert "takes the place of --resumes" in why("--resumes", folder / "resumes")
+    assert "--vectors are ranked for --resumes" not in why("--direction", "jobs")
+    result = rank(*vectors, "--resume-prompt", "query: ", fails=True)
+    assert isinstance(result.exception, EncoderError) and "prompt 'query: '" in str(
+        result.exception
+    )
+    result = embed("--prompt", "query: ", fails=True)
+    assert isinstance(result.exception, EncoderError) and "name another --out" in str(
+        result.exception
+    )
+    (folder / "vectors" / "00001" / "vectors.npy").write_bytes(b"")
+    assert "1 of 3 shards cannot be used: 00001 has a torn vectors.npy" in why()
+    assert "both needed" in str(rank(fails=True).exception)
+
+
+def test_a_disk_without_room_is_told_before_anything_is_encoded(place, monkeypatch):
+    folder, embed, _ = place
+    monkeypatch.setattr(
+        embed_command.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})
+    )
+    result = embed(fails=True)
+    assert "free some space and run this again" in str(result.exception)
+    assert not (folder / "vectors" / "00000").exists()
+
+
+def test_a_node_without_the_model_says_so(place):
+    folder, embed, _ = place
+    result = embed("--model", folder / "nowhere", fails=True)
+    assert isinstance(result.exception, EncoderError)
