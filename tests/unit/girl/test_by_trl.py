@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_causal import save_causal
 
 from matchlib.girl.by_trl import train_by_trl
-from matchlib.girl.models import small_generator
+from matchlib.girl.models import small_generator, starting_generator
 from matchlib.girl.ppo import PPO, measure_policy
+from matchlib.girl.sft import Training, train_sft
+from matchlib.language.llm import Prompt
 
 SETTINGS = PPO(
     iterations=20,
@@ -128,3 +131,44 @@ def test_the_kept_policy_is_measured_after_its_last_update(generator, tmp_path):
     kept = measure_policy(generator, reference, prompts, reward, settings=settings)
     assert abs(log["kl"].iloc[-1]) < 1e-6 < 1e-4 < kept["kl"]
     assert kept["length"] <= settings.max_job_tokens and 0 < kept["whole"] <= 1
+
+
+@pytest.mark.parametrize("optimizer", ["grpo", "rloo"])
+def test_an_adapter_on_the_tokens_in_use_learns_to_write_texts(tmp_path, optimizer):
+    prompts = [Prompt("A resume.", person) for person in ("cook", "a baker")]
+    generator = starting_generator(
+        save_causal(tmp_path / "tiny", "llama"), prompts, max_tokens=64, lora_rank=4, seed=1
+    )
+    jobs = ["yes", "no"]
+    training = Training(3e-3, 8.0, batch_size=8)
+    train_sft(
+        generator,
+        prompts * 32,
+        jobs * 16 + jobs[::-1] * 16,  # either job for either person
+        training=training,
+        checkpoints=tmp_path / "sft",
+    )
+    before = {name: weight.clone() for name, weight in generator.model.state_dict().items()}
+    wanted = generator.tokenizer("y", add_special_tokens=False)["input_ids"][0]
+
+    def reward(rows):
+        return (rows.ids[:, -rows.answer.shape[1] :] == wanted).float()
+
+    settings = replace(
+        SETTINGS,
+        iterations=10,
+        batch_size=32,
+        minibatch_size=32,
+        learning_rate=1e-2,
+        lora_rank=4,
+        beta=0.01,
+        max_job_tokens=6,
+        max_kl=1e9,
+    )
+    log = train_by_trl(
+        optimizer, generator, prompts * 8, reward, settings=settings, checkpoints=tmp_path / "run"
+    )
+    assert log["reward"].iloc[-1] > log["reward"].iloc[0] + 0.2 and log["kl"].abs().max() > 0.1
+    after = generator.model.state_dict()
+    assert {*after} == {*before}  # the adapter is merged
+    assert torch.equal(after["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
