@@ -1,6 +1,9 @@
 """matchlib embed, then matchlib rank --vectors: the list of the documents themselves; what changed is embedded alone."""
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -177,3 +180,35 @@ def test_a_node_without_the_model_says_so(place):
     folder, embed, _ = place
     result = embed("--model", folder / "nowhere", fails=True)
     assert isinstance(result.exception, EncoderError)
+
+
+def test_parts_as_jobs_of_snakemake_make_what_one_call_makes(place, tiny_model_folder):
+    folder, embed, _ = place
+    embed("--documents-per-shard", 4)
+    whole = digests(folder / "vectors")
+    shutil.rmtree(folder / "vectors")
+    settings = {
+        "documents": folder / "resumes",
+        "model": tiny_model_folder,
+        "out": folder / "vectors",
+        "documents_per_shard": 4,
+        "parts": 2,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        Path("shards.smk").resolve(),
+        "--cores",
+        "2",
+    ]
+    command += ["--config", *(f"{name}={value}" for name, value in settings.items())]
+
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert digests(folder / "vectors") == whole
+    notes = (folder / "vectors" / "parts" / "2-of-2.txt").read_text()
+    assert "00001: 4 documents, 4 encoded" in notes and "00000" not in notes
