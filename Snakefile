@@ -36,11 +36,15 @@ for stage, name in zip(PLAN.stages, rule_names(PLAN), strict=True):
             # a function's value may hold braces, which in a text are wildcards
             command=lambda wildcards, stage=stage: stage.command,
         priority: WAITING[stage.folder]
+        # for clusters: a retry asks for more
+        resources:
+            mem_mb=lambda wildcards, attempt, stage=stage: attempt * stage.cluster_needs()["mem_mb"],
+            runtime=lambda wildcards, attempt, stage=stage: attempt * stage.cluster_needs()["runtime"],
         # two one-thread trainings on two cores are 1.2 times faster than one after the other with two
         threads: max(1, workflow.cores // (1 + BESIDE[stage.folder]))
         shell:
             # faiss and torch share OpenMP: its thread count is set once, before either is loaded
-            "OMP_NUM_THREADS={threads} TOKENIZERS_PARALLELISM=false PYTHONWARNINGS='ignore:IProgress not found' {params.command} > {log} 2>&1"
+            "OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-{threads}}} TOKENIZERS_PARALLELISM=false PYTHONWARNINGS='ignore:IProgress not found' {params.command} > {log} 2>&1"
 
 
 rule report:

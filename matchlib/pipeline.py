@@ -22,6 +22,11 @@ import yaml
 MAX_NAME = 200
 """Characters of a run's or a stage's name: file systems allow 255, and files are named after stages
 with an ending."""
+FIRST_NEEDS = {"mem_mb": 8_000, "runtime": 240}
+LEAST_NEEDS = {"mem_mb": 2_000, "runtime": 10}
+"""What a stage asks a cluster for the first time, and at least: megabytes and minutes."""
+MARGIN = 2
+"""Times of what a stage took last time."""
 
 
 class ParameterError(ValueError):
@@ -50,6 +55,18 @@ class StagePlan:
             f"{shlex.quote(sys.executable)} -m papermill {self.notebook} {executed} -b {encoded} "
             f"-k python3 --no-progress-bar --autosave-cell-every 0"
         )
+
+    def cluster_needs(self) -> dict[str, int]:
+        """What to ask a cluster for: mem_mb, and runtime in minutes. Twice what the stage took when
+        it was last made, or FIRST_NEEDS."""
+        try:
+            last = json.loads(Path(self.folder, "manifest.json").read_text(encoding="utf-8"))
+            used = {"mem_mb": last["peak_memory_mb"], "runtime": last["seconds"] / 60}
+        except (OSError, ValueError, KeyError, TypeError):
+            return dict(FIRST_NEEDS)
+        return {
+            name: max(LEAST_NEEDS[name], math.ceil(MARGIN * value)) for name, value in used.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import yaml
 from matchlib import cli, failures, pipeline, provenance, runs
 from matchlib.pipeline import (
     ParameterError,
+    StagePlan,
     notebook_inputs,
     notebook_parameters,
     plan_run,
@@ -725,3 +726,20 @@ def test_a_full_disk_is_told_although_the_log_breaks_off(tmp_path, monkeypatch):
         "01_data_rules: its disk is full; free some space, and run it again (see "
         "reports/x/logs/01_data_rules.txt)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "needs"),
+    [
+        (None, {"mem_mb": 8_000, "runtime": 240}),
+        ("{", {"mem_mb": 8_000, "runtime": 240}),
+        ('{"seconds": null, "peak_memory_mb": null}', {"mem_mb": 8_000, "runtime": 240}),
+        ('{"seconds": 3600.5, "peak_memory_mb": 3000}', {"mem_mb": 6_000, "runtime": 121}),
+        ('{"seconds": 2, "peak_memory_mb": 600}', {"mem_mb": 2_000, "runtime": 10}),
+    ],
+)
+def test_a_cluster_is_asked_for_twice_what_the_stage_last_took(manifest, needs, tmp_path):
+    if manifest:
+        (tmp_path / "manifest.json").write_text(manifest)
+    stage = StagePlan("s", Path("notebooks/s.ipynb"), {"out_dir": str(tmp_path)}, [])
+    assert stage.cluster_needs() == needs
