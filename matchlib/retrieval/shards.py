@@ -295,7 +295,7 @@ def _write_manifest(shard: Shard) -> None:
 class ShardedVectors:
     """The vectors of a corpus, one shard after the other; a position counts over all of them.
 
-    shards: those with documents. `vectors[positions]` are (n, dim) float32 rows, so that an
+    shards: all, some may hold no document. `vectors[positions]` are (n, dim) float32 rows, so that an
     instance takes the place of a matrix where rows are drawn.
     """
 
@@ -324,10 +324,9 @@ class ShardedVectors:
                 f"again, which makes these alone"
             )
         _require_one_encoder(folder, shards)
-        filled = [shard for shard in shards if shard.documents]
-        if not filled:
+        if not any(shard.documents for shard in shards):
             raise DataError(f"{folder}: not one of {n_shards:,} shards holds a document")
-        vectors = cls(folder, filled)
+        vectors = cls(folder, shards)
         vectors.require_unique_ids()
         return vectors
 
@@ -337,7 +336,7 @@ class ShardedVectors:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self), self.shards[0].dimensions
+        return len(self), max(shard.dimensions for shard in self.shards)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

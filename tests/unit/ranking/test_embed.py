@@ -138,6 +138,13 @@ def test_an_unreadable_document_is_named_and_the_rest_goes_on(place):
         and "00000: 7 documents, 7 encoded, 0 kept, 1 left out" in output
     )
     assert embed("--strict", fails=True).exit_code == 2
+
+
+def test_a_shard_of_unreadable_documents_alone_is_empty_and_counted(place):
+    folder, embed, rank = place
+    embed("--documents-per-shard", 8)
+    (folder / "resumes" / "zz.pdf").write_bytes(b"%PDF")
+    assert "00003: 0 documents, 0 encoded, 0 kept, 1 left out" in embed().output
     output = rank("--vectors", folder / "vectors", "--no-explain").output
     assert "24 resumes in 4 shards; 1 were left out" in output
 
@@ -164,6 +171,8 @@ def test_vectors_that_cannot_be_ranked_are_refused_with_the_remedy(place, tiny_m
     (folder / "vectors" / "00001" / "vectors.npy").write_bytes(b"")
     assert "1 of 3 shards cannot be used: 00001 has a torn vectors.npy" in why()
     assert "both needed" in str(rank(fails=True).exception)
+    result = embed("--out", folder / "resumes" / "vectors", fails=True)
+    assert "lies in the folder of the documents" in str(result.exception)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_encoded(place, monkeypatch):
