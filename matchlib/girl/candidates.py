@@ -98,7 +98,8 @@ def best_of_divergence(n: int) -> float:
 
 
 def best_of_curve(candidates: pd.DataFrame, clusters: np.ndarray) -> pd.DataFrame:
-    """Mean true fit of best of 1, 2, 4, ... by the utility: n, kl, value, low, high.
+    """Mean true fit of best of 1, 2, 4, ... by the utility: n, kl, value, low, high,
+    n_clusters.
 
     candidates: with a column true_fit; clusters: of prompts, for the intervals.
     """
@@ -147,4 +148,4 @@ def choice_accuracy(
 
 
 def _bar(interval: dict[str, float]) -> dict[str, float]:
-    return {name: interval[name] for name in ("value", "low", "high")}
+    return {name: interval[name] for name in ("value", "low", "high", "n_clusters")}

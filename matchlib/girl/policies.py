@@ -106,7 +106,7 @@ def compare_policies(
 
 
 def fit_curves(best_of: pd.DataFrame, logs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The lines of `plots.plot_true_fit`: system, kl, value, low, high.
+    """The lines of `plots.plot_true_fit`: system, kl, value, low, high, n_clusters.
 
     best_of: of `candidates.best_of_curve`; logs: of the policies, with a column true_fit, whose
     iterations have no interval.
@@ -114,7 +114,8 @@ def fit_curves(best_of: pd.DataFrame, logs: Mapping[str, pd.DataFrame]) -> pd.Da
     lines = [best_of.assign(system="SFT, best of n")]
     for name, log in logs.items():
         lines.append(pd.DataFrame({"kl": log["kl"], "value": log["true_fit"], "system": name}))
-    return pd.concat(lines, ignore_index=True)[["system", "kl", "value", "low", "high"]]
+    columns = ["system", "kl", "value", "low", "high", "n_clusters"]
+    return pd.concat(lines, ignore_index=True)[columns]
 
 
 def kept_points(measured: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:

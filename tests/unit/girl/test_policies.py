@@ -50,6 +50,7 @@ def test_the_truth_is_noted_for_the_right_resumes_and_the_reward_is_untouched():
 
 def test_points_of_the_figure_are_of_sampled_jobs():
     best_of = pd.DataFrame({"n": [1, 2], "kl": [0.0, 0.2], "value": 0.4, "low": 0.3, "high": 0.5})
+    best_of["n_clusters"] = 4
     log = pd.DataFrame({"kl": [0.0, 1.0], "true_fit": [0.4, 0.6]})
     curves = fit_curves(best_of, {"ppo": log, "rloo": log})
     assert curves["system"].tolist() == 2 * ["SFT, best of n"] + 2 * ["ppo"] + 2 * ["rloo"]
