@@ -25,7 +25,7 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
-	for b in $(filter-out benchmarks/bench_kills.py benchmarks/bench_gpu.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
+	for b in $(filter-out benchmarks/bench_kills.py benchmarks/bench_shard_kills.py benchmarks/bench_gpu.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done
 
 bench-gpu: $(READY)
 	$(BIN)/python benchmarks/bench_gpu.py
