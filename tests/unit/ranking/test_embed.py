@@ -78,6 +78,24 @@ def test_a_sharded_list_is_the_list_of_the_documents_themselves(place):
         assert (both[column] == both[f"{column}_in_memory"]).all()
 
 
+def test_jobs_of_a_table_are_ranked_for_resumes(place, tiny_model_folder):
+    folder, _, _ = place
+    stored, model = folder / "job_vectors", ["--model", str(tiny_model_folder)]
+    embed = ["embed", str(folder / "jobs.csv"), *model, "--kind", "job", "--out", str(stored)]
+    result = CliRunner().invoke(app, [*embed, "--documents-per-shard", "4"])
+    assert result.exit_code == 0, result.output
+    rank = ["rank", *model, "--direction", "jobs", "--resumes", str(folder / "resumes")]
+    lists = []
+    for candidates in (["--vectors", str(stored)], ["--jobs", str(folder / "jobs.csv")]):
+        out = folder / f"{len(lists)}.csv"
+        result = CliRunner().invoke(app, [*rank, *candidates, "--top", "6", "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        lists.append(read(out).sort_values(["resume_id", "job_id"], ignore_index=True))
+    np.testing.assert_allclose(lists[0]["score"], lists[1]["score"], atol=1e-3)
+    same = ["resume_id", "job_id", "missing_skills", "nearest"]
+    pd.testing.assert_frame_equal(lists[0][same], lists[1][same])
+
+
 def test_jobs_apart_make_what_one_call_makes(place):
     folder, embed, _ = place
     embed("--documents-per-shard", 4)
