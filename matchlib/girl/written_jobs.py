@@ -12,6 +12,7 @@ import pandas as pd
 
 from matchlib.data.market.config import CITIES, RULE_WEIGHT, TEXT_WEIGHT
 from matchlib.data.market.simulation import Market
+from matchlib.data.market.wording import SLOTS
 from matchlib.data.rules import shared_items, split_items
 from matchlib.data.skills import LEVELS
 from matchlib.extraction.facts import extract_facts
@@ -33,6 +34,7 @@ JOB_COLUMNS = [
 ]
 CRITERIA = ["detail", "relevance", "conciseness"]
 _CHOICE = re.compile(rf"^\W*({'|'.join(CRITERIA)})\W+([AB])\b", re.I | re.M)
+_MUST_HEADING = re.compile(rf"^({'|'.join(SLOTS['seen']['must'])})\s*$", re.M)
 _BLOCK = 256  # jobs whose fit is computed at once
 
 
@@ -56,12 +58,15 @@ def read_jobs(texts: Sequence[str]) -> pd.DataFrame:
     """Rows of jobs written as text: JOB_COLUMNS and whole (bool), as `extract_facts` reads them.
 
     It knows the seen wording of the market alone, so this is for texts by a model that learned from
-    training jobs. A text that lacks a title, a level, a city, years or a requirement gives a row of
-    empty fields; what the skill graph does not know is not read, so invented skills are not counted.
+    training jobs. A text that lacks a title, a level, a city, years, a requirement or the heading of
+    requirements gives a row of empty fields: without the heading, a model that repeats the resume
+    would be read as one that asks for what the person can do. What the skill graph does not know is
+    not read, so invented skills are not counted.
     """
+    has_heading = np.array([_MUST_HEADING.search(text) is not None for text in texts])
     facts = extract_facts(texts).rename(columns={"years": "min_years"})
     has_words = (facts[["title", "seniority", "city", "skills"]] != "").all(axis=1)
-    whole = has_words & facts["min_years"].notna()
+    whole = has_words & facts["min_years"].notna() & has_heading
     rows = facts[JOB_COLUMNS].where(whole, "")
     years = facts["min_years"].where(whole, 0).astype(int)
     return rows.assign(min_years=years, whole=whole)

@@ -67,9 +67,9 @@ def test_texts_of_the_training_wording_are_read_as_their_records():
     assert found.tolist() == pytest.approx([fits[0].iloc[3], fits[0].iloc[0]])
     assert fit_judge(None, RESUMES, read_jobs) is None
     first_line = JOBS["text"].iloc[0].split("\n")[0]
-    poor = read_jobs(["", "We are friendly.", first_line])
+    poor = read_jobs(["", "We are friendly.", first_line, *RESUMES["text"]])  # the resume repeated
     assert not poor["whole"].any() and set(poor["skills"]) == {""} and set(poor["min_years"]) == {0}
-    assert (true_fit(MARKET, poor, RESUMES.iloc[:3])["true_fit"] == 0).all()
+    assert (true_fit(MARKET, poor.iloc[:3], RESUMES.iloc[:3])["true_fit"] == 0).all()
 
 
 def test_arms_have_intervals_over_clusters():
