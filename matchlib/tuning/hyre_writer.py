@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -424,11 +423,6 @@ def tuned_writer(
         return None
     cache = Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "answers.sqlite"
     return TunedWriter(tables, side, generator, base_model, encoder, tuning, checkpoints, cache)
-
-
-def peak_memory_gb() -> float:
-    """The most memory that this process has held, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 def make_folds(
