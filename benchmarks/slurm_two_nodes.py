@@ -59,7 +59,8 @@ CHANGES_OF_PROFILE = {
     "jobs: 100": "jobs: 100\nseconds-between-status-checks: 5\n"
     "slurm-init-seconds-before-status-checks: 5\nslurm-status-command: squeue",
 }
-"""This cluster has nodes of one processor and keeps no accounts."""
+"""This cluster has nodes of one processor and keeps no accounts. Its nodes claim 64 GB each, so that
+a retry, which asks for more memory, finds a place."""
 
 
 def main() -> int:
