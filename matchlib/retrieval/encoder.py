@@ -37,7 +37,10 @@ ENDPOINT = "endpoint:"
 """A model_name_or_path that starts so is a model of the OpenAI-compatible endpoint that the environment
 names."""
 BATCH_SIZE = 16
-"""Texts a forward pass: small batches of like lengths pad least, and two cores are full at 16."""
+"""Texts a forward pass on a processor: small batches of like lengths pad least, and two cores are full
+at 16."""
+GPU_TOKENS = 65_536
+"""Tokens a forward pass on a GPU, were every text as long as the model reads."""
 KEPT_AT_ONCE = 4_096
 """Texts encoded between two writes to the cache; an endpoint's are written after every request."""
 
@@ -231,6 +234,14 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("MATCHLIB_CACHE", ".cache")) / "embeddings"
 
 
+def batch_size(model: SentenceTransformer) -> int:
+    """Texts a forward pass: BATCH_SIZE on a processor; on a GPU so many that no batch has more than
+    GPU_TOKENS tokens."""
+    if model.device.type == "cpu":
+        return BATCH_SIZE
+    return max(1, GPU_TOKENS // (model.max_seq_length or 512))
+
+
 def embed(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
     """(n, dim) float32 unit vectors; equal texts are encoded once. Raises EncoderError if any is
     not finite."""
@@ -239,7 +250,7 @@ def embed(model: SentenceTransformer, texts: list[str]) -> np.ndarray:
     unique = list(dict.fromkeys(texts))
     vectors = model.encode(
         unique,
-        batch_size=BATCH_SIZE,
+        batch_size=batch_size(model),
         normalize_embeddings=True,
         show_progress_bar=False,
         convert_to_numpy=True,

@@ -61,6 +61,11 @@ PROBE_TOKENS = 8
 """Written by a batch to estimate how fast a model writes."""
 
 
+def write_batch() -> int:
+    """Texts written at a time."""
+    return 128 if torch.cuda.is_available() else 32
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How to tune.
@@ -69,7 +74,7 @@ class Tuning:
     texts that the SFT model samples for each training document, at temperature; target: to what the
     preferred one of them is nearest by the encoder, see `preferences`; max_new_tokens: of a text;
     folds: see the module, 1 lets a document's writer learn from its own pair; n_pairs: accepted
-    pairs used at most, 0 for all; write_batch: texts written at a time.
+    pairs used at most, 0 for all.
     """
 
     sft: Training
@@ -81,7 +86,6 @@ class Tuning:
     max_new_tokens: int = 128
     folds: int = 2
     n_pairs: int = 0
-    write_batch: int = 32
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -332,7 +336,7 @@ class TunedWriter:
         """A text for each prompt, "" where it did not end; kept in the cache as they come."""
         seed = 1000 * self.tuning.seed + draw
         sampling = Sampling(temperature, self.tuning.max_new_tokens, seed=seed)
-        backend = GeneratorBackend(generator, self.tuning.write_batch)
+        backend = GeneratorBackend(generator, write_batch())
         model = LanguageModel(backend, sampling=sampling, cache=self.cache)
         start = time.monotonic()
         answers = model.complete(prompts)
@@ -388,7 +392,7 @@ class TunedWriter:
             rows.append((prompt_ids(tokenizer, self._prompts[own_id]), answer))
         trains = _training_speed(self._base, rows, self.tuning.sft.lora_rank)
         prompts = [prompt_ids(tokenizer, self._prompts[own_id]) for own_id in fold.written]
-        batch = prompts[: self.tuning.write_batch]
+        batch = prompts[: write_batch()]
         seconds = []
         for n_tokens in (1, 1, 1 + PROBE_TOKENS):
             start = time.monotonic()

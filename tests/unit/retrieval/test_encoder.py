@@ -321,11 +321,22 @@ def test_an_empty_list_raises(encoder, cached):
 
 def test_embeddings_that_are_not_finite_raise():
     class Broken:
+        device = SimpleNamespace(type="cpu")
+
         def encode(self, texts, **settings):
             return np.full((len(texts), 3), np.nan)
 
     with pytest.raises(EncoderError, match="not finite"):
         enc.embed(Broken(), ["a"])
+
+
+@pytest.mark.parametrize(
+    "device, max_tokens, expected",
+    [("cpu", 256, 16), ("cuda", 256, 256), ("cuda", 8_192, 8), ("cuda", 131_072, 1)],
+)
+def test_a_gpu_takes_batches_by_tokens(device, max_tokens, expected):
+    model = SimpleNamespace(device=SimpleNamespace(type=device), max_seq_length=max_tokens)
+    assert enc.batch_size(model) == expected
 
 
 def test_the_packaged_model_knows_meaning(tmp_path):
