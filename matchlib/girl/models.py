@@ -166,7 +166,7 @@ def starting_generator(
     if not base_model:
         return small_generator(texts, max_tokens=max_tokens, seed=seed)
     # updates in bfloat16 alone would lose small steps
-    model, tokenizer = load_generator(base_model, precision="auto" if lora_rank else "float32")
+    model, tokenizer = load_generator(base_model, precision="float32")
     if tokens_in_use:
         as_texts = [prompt_text(tokenizer, text) for text in texts]
         tokenizer = trim_vocabulary(model, tokenizer, as_texts).tokenizer
