@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from peft import get_peft_model
 
 from matchlib.data.schema import DataError
+from matchlib.girl.cost import Speed, Work, measure_speed
 from matchlib.girl.models import (
     CausalGenerator,
     check_context_length,
@@ -32,7 +32,6 @@ from matchlib.girl.models import (
     decode_jobs,
     job_ids,
     load_generator,
-    lora,
     prompt_ids,
     prompt_text,
     sample,
@@ -57,8 +56,6 @@ from matchlib.tuning.dpo import TARGETS, preferences, train_dpo
 logger = logging.getLogger(__name__)
 MAX_WORDS = 300
 """Longer documents are cut in prompts."""
-PROBE_TOKENS = 8
-"""Written by a batch to estimate how fast a model writes."""
 
 
 def write_batch() -> int:
@@ -189,24 +186,32 @@ class TunedWriter:
         return CausalGenerator(model, small)
 
     def estimate(self) -> pd.DataFrame:
-        """What the run will take, by the time of one batch each: step, tokens, tokens_per_second,
+        """What the run will take, by the speed of one batch each: step, tokens, tokens_per_second,
         minutes; what an earlier run left in checkpoints and cache is not counted off."""
-        trains, seconds_a_text = self._speeds
-        text_tokens = self._text_tokens
+        speed = self._speed
         n_pairs = sum(len(fold.pairs) for fold in self.folds)
         n_taught = sum(len(fold.taught) for fold in self.folds)
         pair_tokens = sum(sum(self._pair_lengths(fold)) for fold in self.folds) / n_pairs
-        sft_tokens = n_pairs * pair_tokens * self.tuning.sft.num_train_epochs
-        rows = [("SFT", sft_tokens, sft_tokens / trains)]
+        work = [Work("SFT", trained=n_pairs * pair_tokens * self.tuning.sft.num_train_epochs)]
         if self.generator == "sft_dpo":
-            n_texts = n_taught * self.tuning.n_candidates
-            rows.append(("candidates", n_texts * text_tokens, n_texts * seconds_a_text))
             tokens = 2 * n_taught * pair_tokens * self.tuning.dpo.num_train_epochs
-            # a pass of the reference beside a forward and a backward pass, which takes two
-            rows.append(("DPO", tokens, tokens / trains * 4 / 3))
-        n_texts = len(self._prompts)
-        rows.append(("writing", n_texts * text_tokens, n_texts * seconds_a_text))
-        return _work(rows)
+            work += [
+                self._writing("candidates", n_taught * self.tuning.n_candidates),
+                Work("DPO", trained=tokens, read=tokens),  # the reference reads what is trained on
+            ]
+        work.append(self._writing("writing", len(self._prompts)))
+        return _work(
+            [(step.step, step.trained + step.written, speed.seconds(step)) for step in work]
+        )
+
+    def _writing(self, step: str, n_texts: int) -> Work:
+        tokenizer = self._base.tokenizer
+        prompt_tokens = np.mean(
+            [len(prompt_ids(tokenizer, text)) for text in self._prompts.values()]
+        )
+        pairs = self.folds[0].pairs
+        lengths = [len(job_ids(tokenizer, self._other_text[other_id])) for _, other_id in pairs]
+        return Work(step, read=n_texts * prompt_tokens, written=n_texts * np.mean(lengths))
 
     def spent(self) -> pd.DataFrame:
         """What the steps took, over all folds, without what came from checkpoints or the cache:
@@ -375,31 +380,11 @@ class TunedWriter:
         return lengths
 
     @cached_property
-    def _text_tokens(self) -> float:
-        tokenizer = self._base.tokenizer
+    def _speed(self) -> Speed:
         pairs = self.folds[0].pairs
-        return float(np.mean([len(job_ids(tokenizer, self._other_text[b])) for _, b in pairs]))
-
-    @cached_property
-    def _speeds(self) -> tuple[float, float]:
-        """Tokens a second in training, and seconds a text in writing, by a batch of each after one
-        to warm up."""
-        fold = self.folds[0]
-        tokenizer = self._base.tokenizer
-        rows = []
-        for own_id, other_id in fold.pairs[: self.tuning.sft.batch_size]:
-            answer = job_ids(tokenizer, self._other_text[other_id])
-            rows.append((prompt_ids(tokenizer, self._prompts[own_id]), answer))
-        trains = _training_speed(self._base, rows, self.tuning.sft.lora_rank)
-        prompts = [prompt_ids(tokenizer, self._prompts[own_id]) for own_id in fold.written]
-        batch = prompts[: write_batch()]
-        seconds = []
-        for n_tokens in (1, 1, 1 + PROBE_TOKENS):
-            start = time.monotonic()
-            sample(self._base, batch, max_job_tokens=n_tokens)
-            seconds.append(time.monotonic() - start)
-        a_token = max(seconds[2] - seconds[1], 0) / PROBE_TOKENS
-        return trains, (seconds[1] + (self._text_tokens - 1) * a_token) / len(batch)
+        prompts = [self._prompts[own_id] for own_id, _ in pairs]
+        texts = [self._other_text[other_id] for _, other_id in pairs]
+        return measure_speed(self._base, prompts, texts, lora_rank=self.tuning.sft.lora_rank)
 
 
 def _work(rows: Sequence[tuple[str, float, float]]) -> pd.DataFrame:
@@ -507,29 +492,3 @@ class GeneratorBackend:
             ):
                 finish = "stop" if ended else "length"
                 keep(position, Answer(text, finish, len(ids[position]), length))
-
-
-def _training_speed(
-    generator: CausalGenerator, rows: Sequence[tuple[list[int], list[int]]], lora_rank: int
-) -> float:
-    """Tokens a second of a forward and a backward pass over these prompts and texts, with an adapter
-    that is taken off again."""
-    model = get_peft_model(generator.model, lora(max(lora_rank, 1)))
-    model.train()
-    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
-    ids = torch.full((len(rows), longest), generator.tokenizer.pad_token_id)
-    labels = torch.full_like(ids, -100)
-    for row, (prompt, answer) in enumerate(rows):
-        end = len(prompt) + len(answer)
-        ids[row, :end] = torch.tensor([*prompt, *answer])
-        labels[row, len(prompt) : end] = torch.tensor(answer)
-    seconds = 0.0
-    for _ in range(2):
-        start = time.monotonic()
-        out = model(input_ids=ids.to(model.device), labels=labels.to(model.device))
-        out.loss.backward()
-        seconds = time.monotonic() - start
-    model.unload()
-    generator.model.requires_grad_(True)
-    generator.model.zero_grad()
-    return sum(len(prompt) + len(answer) for prompt, answer in rows) / seconds
