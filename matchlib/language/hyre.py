@@ -21,7 +21,7 @@ from matchlib.data.schema import DataError
 from matchlib.data.splits import JACCARD, duplicate_groups, shingles
 from matchlib.data.words import words
 from matchlib.language.llm import LanguageModel
-from matchlib.language.prompts import few_shot
+from matchlib.language.prompts import few_shot, few_shot_form
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.search import (
     fuse_by_rank,
@@ -242,7 +242,7 @@ def written(
     seed: int,
 ) -> pd.DataFrame:
     """HyRE: a language model is shown n_examples accepted training pairs and writes the hypothetical
-    document.
+    document; one without a chat template fills in a form, see `few_shot_form`.
 
     All queries are shown the same pairs, but none its own pair, nor a candidate that has a label
     with it, nor a near copy of either: the next pairs drawn replace them. Refused, truncated and
@@ -259,6 +259,7 @@ def written(
     own = tables[side.own].set_index(side.own_id)["text"]
     other = tables[side.other].set_index(side.other_id)["text"]
     copies = Copies.of(tables, side)
+    prompt_of = few_shot_form if model.continues_text else few_shot
     prompts = []
     for query, text in own.items():
         allowed = (pair for pair in pairs if copies.allow(pair, query))
@@ -268,7 +269,7 @@ def written(
                 f"{query!r} is left with {len(shown)} examples of the {n_examples} asked for, because "
                 f"the other accepted training pairs hold its own answer; lower examples, or bring more"
             )
-        prompts.append(few_shot(side.prompt, shown, text, max_words=EXAMPLE_WORDS))
+        prompts.append(prompt_of(side.prompt, shown, text, max_words=EXAMPLE_WORDS))
     rows = []
     for query, answer in zip(own.index, model.complete(prompts), strict=True):
         rows.append((query, "", "" if answer.problem else answer.text.strip()))

@@ -30,10 +30,12 @@ class LanguageModelError(RuntimeError):
 
 
 class Prompt(NamedTuple):
-    """system: who the model is and what it must do; user: the task with its data."""
+    """system: who the model is and what it must do; user: the task with its data; stop: where the
+    answer of a model that continues text has ended, "" for one that ends by itself."""
 
     system: str
     user: str
+    stop: str = ""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,12 @@ class LanguageModel:
         self.cache = AnswerCache(cache) if cache else None
         self.usage = Usage()
 
+    @property
+    def continues_text(self) -> bool:
+        """Whether the model follows no instructions and continues text: one that runs here without a
+        chat template."""
+        return getattr(self.backend, "continues_text", False)
+
     def complete(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """One answer a prompt, in order; equal prompts are asked once. Look at `problem` before
         using a text.
@@ -328,7 +336,8 @@ class LanguageModel:
         sampling = asdict(self.sampling)
         if not self.sampling.json_schema:
             del sampling["json_schema"]  # answers from before there were schemas keep their keys
-        return hashlib.sha256(json.dumps([self.backend.key, prompt, sampling]).encode()).hexdigest()
+        parts = prompt if prompt.stop else prompt[:2]  # the same of answers from before `stop`
+        return hashlib.sha256(json.dumps([self.backend.key, parts, sampling]).encode()).hexdigest()
 
 
 class AnswerCache:

@@ -74,6 +74,11 @@ class Local:
         return hash_model(self.folder) + (hash_model(Path(self.adapter)) if self.adapter else "")
 
     @cached_property
+    def continues_text(self) -> bool:
+        """Whether the model has no chat template: it follows no instructions and continues text."""
+        return self._loaded[0].chat_template is None
+
+    @cached_property
     def _device(self) -> str:
         import torch
 
@@ -110,11 +115,9 @@ class Local:
             if stop():
                 return
             batch = order[start : start + self.batch_size]
-            for position, answer in zip(
-                batch,
-                self._answers([texts[i] for i in batch], sampling),
-                strict=True,
-            ):
+            stops = sorted({prompts[i].stop for i in batch} - {""})
+            answers = self._answers([texts[i] for i in batch], sampling, stops)
+            for position, answer in zip(batch, answers, strict=True):
                 keep(position, answer)
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> list[Likelihood]:
@@ -183,7 +186,9 @@ class Local:
             both = {"role": "user", "content": f"{prompt.system}\n\n{prompt.user}"}
             return tokenizer.apply_chat_template([both], **how)
 
-    def _answers(self, texts: list[str], sampling: Sampling) -> list[Answer]:
+    def _answers(
+        self, texts: list[str], sampling: Sampling, stops: Sequence[str] = ()
+    ) -> list[Answer]:
         import torch
 
         tokenizer, model = self._loaded
@@ -208,6 +213,8 @@ class Local:
             }
         if sampling.json_schema:
             decoding["logits_processor"] = [self._grammar(sampling.json_schema)]
+        if stops:
+            decoding |= {"stop_strings": list(stops), "tokenizer": tokenizer}
         with torch.inference_mode():
             out = model.generate(
                 **inputs,
@@ -218,7 +225,8 @@ class Local:
         ends = {tokenizer.eos_token_id} | set(_as_list(model.generation_config.eos_token_id))
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         return [
-            self._answer(row[width:].tolist(), ends, n) for row, n in zip(out, lengths, strict=True)
+            self._answer(row[width:].tolist(), ends, n, stops)
+            for row, n in zip(out, lengths, strict=True)
         ]
 
     def _grammar(self, json_schema: str):
@@ -245,15 +253,21 @@ class Local:
             xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=size)
         )
 
-    def _answer(self, tokens: list[int], ends: set[int], prompt_tokens: int) -> Answer:
+    def _answer(
+        self, tokens: list[int], ends: set[int], prompt_tokens: int, stops: Sequence[str]
+    ) -> Answer:
         end = next((i for i, token in enumerate(tokens) if token in ends), None)
         text = self._loaded[0].decode(tokens[:end], skip_special_tokens=True)
-        return Answer(
-            text,
-            "length" if end is None else "stop",
-            prompt_tokens,
-            len(tokens[:end]),
-        )
+        finish = "length" if end is None else "stop"
+        used = tokens[:end]
+        for stop in stops:
+            if stop in text:
+                text, finish = text.split(stop, 1)[0], "stop"
+                while (
+                    used[-1] == self._loaded[0].pad_token_id
+                ):  # until the batch's last answer ended
+                    used.pop()
+        return Answer(text, finish, prompt_tokens, len(used))
 
 
 def _refuse_not_finite(name: str, tokenizer, model) -> None:

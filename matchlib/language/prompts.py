@@ -13,7 +13,9 @@ from matchlib.language.llm import Prompt
 
 TEMPLATES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 FORMS = TEMPLATES.pop("forms")
-"""What a model is tuned to fill in, see `form`."""
+"""What a model that follows no instructions fills in, see `form`."""
+FORM_END = "====="
+"""Stands after each filled form of `few_shot_form`."""
 
 
 def few_shot(
@@ -44,6 +46,28 @@ def few_shot(
         target=fence(target, max_words=max_words),
     )
     return Prompt(template["system"], user)
+
+
+def few_shot_form(
+    name: str,
+    examples: Sequence[tuple[str, str]],
+    target: str,
+    *,
+    max_words: int,
+) -> Prompt:
+    """The same examples and query for a model that follows no instructions: filled forms of FORMS, and
+    one to fill in. FORM_END ends each, and so the answer."""
+    parts = _parts(FORMS[name])
+    forms = []
+    for query, candidate in [*examples, (target, "")]:
+        filled = _fill(parts["user"], document=_plain(query, max_words))
+        forms.append(f"{filled}\n\n{_plain(candidate, max_words)}")
+    return Prompt(parts["system"], f"\n\n{FORM_END}\n\n".join(forms).rstrip(), stop=FORM_END)
+
+
+def _plain(text: str, max_words: int) -> str:
+    """A text cut at max_words that holds no FORM_END."""
+    return re.sub(r"={5,}", "====", cut_at_words(text, max_words)[0])
 
 
 def prompt_from(name: str, *, max_words: int, **documents: str) -> Prompt:

@@ -221,3 +221,20 @@ def test_a_real_model_judges_by_likelihood(causal):
     bias = judge.measure_position_bias(answers)
     assert bias["asked"] == 3 and 0 <= bias["first_position"] <= 1
     assert answers["log_odds"].abs().min() > 0 and answers["confidence"].between(50, 100).all()
+
+
+def test_an_answer_ends_where_its_prompt_says(causal):
+    local = Local(causal, device="cpu")
+    sampling = Sampling(max_tokens=24)
+    free = LanguageModel(local, sampling=sampling).complete(PROMPTS[:2])
+    assert [answer.finish for answer in free] == ["length", "length"] and local.continues_text
+    stop = next(letter for letter in free[0].text[2:-2] if letter.isascii())
+    asked = [PROMPTS[0]._replace(stop=stop), PROMPTS[4]]
+    ended = LanguageModel(local, sampling=sampling).complete(asked)[0]
+    assert (ended.text, ended.finish) == (free[0].text[: free[0].text.index(stop)], "stop")
+    assert ended.completion_tokens < 24
+
+
+def test_a_model_with_a_chat_template_is_instructed(tmp_path):
+    folder = save_causal(tmp_path, chat_template=TEMPLATE)
+    assert not Local(folder, device="cpu").continues_text

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchlib.language.prompts import TEMPLATES, fence, few_shot, prompt_from
+from matchlib.language.prompts import (
+    FORM_END,
+    TEMPLATES,
+    fence,
+    few_shot,
+    few_shot_form,
+    prompt_from,
+)
 
 MARK = re.compile(r"^<(/?)document ([0-9a-f]{12})>$", re.M)
 HOSTILE = [
@@ -78,3 +85,17 @@ def test_examples_stand_in_order_and_the_target_last():
     assert [
         user.index(text) for text in ("R1", "J1", "R2", "J2", "R3", "Write the job.")
     ] == sorted(user.index(text) for text in ("R1", "J1", "R2", "J2", "R3", "Write the job."))
+
+
+def test_a_base_model_is_shown_filled_forms_and_an_open_one():
+    prompt = few_shot_form("hyre_resume", [("J1", "R1"), ("J2", "R2")], "J3", max_words=5)
+    assert prompt.stop == FORM_END
+    assert prompt.user == (
+        "Job:\nJ1\n\nResume:\n\nR1\n\n=====\n\nJob:\nJ2\n\nResume:\n\nR2\n\n=====\n\nJob:\nJ3\n\nResume:"
+    )
+
+
+@given(st.text(alphabet="=- a\n"), st.text(alphabet="=- a\n"))
+def test_no_text_ends_its_own_form(text, other):
+    prompt = few_shot_form("hyre_job", [(text, other)], other + text, max_words=1_000)
+    assert prompt.user.count(FORM_END) == 1
