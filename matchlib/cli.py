@@ -1,4 +1,5 @@
-"""The command line: matchlib run | sweep | verify | report | check | embed | rank | extract | edit."""
+"""The command line: matchlib run | sweep | verify | claims | report | check | embed | rank | extract |
+edit."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from matchlib.claims import CONFIRMED, chosen, read_claims, record
+from matchlib.claims import verify as verify_runs
 from matchlib.data.schema import DataError
 from matchlib.pipeline import (
     ParameterError,
@@ -17,6 +20,7 @@ from matchlib.pipeline import (
     notebook_parameters,
     read_params,
 )
+from matchlib.provenance import git_state
 from matchlib.ranking.command import rank
 from matchlib.ranking.embed_command import embed
 from matchlib.retrieval.models import EncoderError
@@ -112,6 +116,47 @@ def verify(params: ParamsFile, run_name: RunName = "", changes: Changes = None) 
         typer.echo(f"error: {problem}", err=True)
     typer.echo(f"{plan.folder}: {len(plan.stages)} stages, {len(problems)} problems")
     raise typer.Exit(1 if problems else 0)
+
+
+claims_app = typer.Typer(invoke_without_command=True, help="List claims, or run what shows them.")
+app.add_typer(claims_app, name="claims")
+
+
+@claims_app.callback()
+def list_claims(context: typer.Context) -> None:
+    """List what claims.yaml says, or verify it."""
+    if context.invoked_subcommand:
+        return
+    os.chdir(find_root())
+    for claim in read_claims():
+        verdict = f" ({claim.verdict})" if claim.verdict else ""
+        typer.echo(
+            f"{claim.id}  {claim.paper}: {claim.claim}. {claim.expected:+.3f}{verdict}, "
+            f"{claim.minutes:g} min, {claim.confirmed}"
+        )
+
+
+@claims_app.command("verify")
+def verify_claims(
+    ids: Annotated[list[str], typer.Argument(help="e.g. C7; none: all that are short")] = None,
+    minutes: Annotated[float, typer.Option(help="without ids: what takes so long at most")] = 5.0,
+    changes: Changes = None,
+    cores: Annotated[int, typer.Option(help="stages at a time; default: all processors")] = 0,
+    profile: Annotated[Path, typer.Option(help="Snakemake profile")] = Path("profiles/default"),
+    keep: Annotated[str, typer.Option("--record", help="hardware; note commit and this")] = "",
+) -> None:
+    """Run what claims rest on, and say of each whether it is confirmed, changed or broken."""
+    os.chdir(find_root())
+    commit, is_dirty = git_state()
+    if keep and (is_dirty or not commit):
+        raise ParameterError("--record notes a commit, and files here are not committed")
+    picked = chosen(read_claims(), ids or [], minutes=minutes)
+    outcomes = verify_runs(picked, changes=changes, cores=cores, profile=profile, say=typer.echo)
+    for outcome in outcomes:
+        typer.echo(f"{outcome.claim.id} {outcome.status}: {outcome.detail}")
+    if keep:
+        record(outcomes, f"{commit[:7]}, {keep}")
+    raise typer.Exit(0 if all(one.status == CONFIRMED for one in outcomes) else 1)
 
 
 @app.command()
