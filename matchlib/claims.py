@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from matchlib.pipeline import ParameterError, RunPlan, parse_yaml
+from matchlib.pipeline import ParameterError, parse_yaml
 from matchlib.runs import load_plan, start
 
 FILE = Path("claims.yaml")
@@ -130,14 +130,14 @@ def verify(
                 why = "; ".join(status.reasons) or f"{params} did not run"
                 outcomes.append(Outcome(claim, BROKEN, why))
             else:
-                outcomes.append(judge(claim, plan))
+                outcomes.append(judge(claim, plan.folder))
     return outcomes
 
 
-def judge(claim: Claim, plan: RunPlan) -> Outcome:
-    """Compare a claim with its finished run."""
+def judge(claim: Claim, folder: Path) -> Outcome:
+    """Compare a claim with the finished run in a folder."""
     try:
-        value, verdict = claim.figure.read(plan.folder)
+        value, verdict = claim.figure.read(folder)
     except ParameterError as problem:
         return Outcome(claim, BROKEN, str(problem))
     told = f"{value:.4f}, expected {claim.expected:.4f} within {claim.tolerance:g}"
