@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +104,11 @@ class TornShardError(DataError):
     """A shard that is not finished or does not fit its manifest."""
 
 
+def text_hash(text: str) -> bytes:
+    """What a shard keeps of a text, so that the same text is known again: 16 bytes."""
+    return hashlib.sha256(plain(text).encode()).digest()[:16]
+
+
 def shard_name(number: int) -> str:
     """The folder of a shard, counted from 0."""
     return f"{number:05d}"
@@ -181,21 +186,21 @@ def embed_shard(
     for beside in folder.glob(".*.part"):
         beside.unlink(missing_ok=True)
     texts = [plain(text) for text in documents["text"]]
-    hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    hashes = [text_hash(text) for text in texts]
     earlier = finished_shard(folder, source)
     known = {}
     if earlier is not None:
-        text_hashes = earlier.documents_at()["text_hash"]
-        known = dict(zip(text_hashes, np.array(earlier.vectors()), strict=True))
+        earlier_hashes = earlier.documents_at()["text_hash"]
+        known = dict(zip(earlier_hashes, np.array(earlier.vectors()), strict=True))
     fresh = {}
-    for text, text_hash in zip(texts, hashes, strict=True):
-        if text_hash not in known:
-            fresh[text_hash] = text
-    n_reused = sum(text_hash in known for text_hash in hashes)
+    for text, key in zip(texts, hashes, strict=True):
+        if key not in known:
+            fresh[key] = text
+    n_reused = sum(key in known for key in hashes)
     known |= _encode(fresh, encode, folder.name)
     vectors = np.zeros((0, 0), dtype=np.float16)
     if hashes:
-        vectors = np.stack([known[text_hash] for text_hash in hashes])
+        vectors = np.stack([known[key] for key in hashes])
     ids = pd.DataFrame(
         {
             "id": documents["id"].to_numpy(),
@@ -243,7 +248,7 @@ def _encode(
     starts = range(0, len(hashes), AT_ONCE)
     for start in tqdm(starts, desc=f"shard {name}", mininterval=5, leave=False, disable=None):
         part = hashes[start : start + AT_ONCE]
-        vectors = encode([texts[text_hash] for text_hash in part]).astype(np.float16)
+        vectors = encode([texts[key] for key in part]).astype(np.float16)
         if not np.isfinite(vectors).all():
             raise EncoderError(
                 f"shard {name}: the model gave vectors that are not finite; its weights or its precision "
@@ -369,6 +374,20 @@ class ShardedVectors:
             at = np.flatnonzero(number_of == number)
             yield shard, at, positions[at] - (self._ends[number] - shard.documents)
 
+    def find(self, ids: Iterable[str], text_hashes: Iterable[bytes]) -> pd.DataFrame:
+        """position, id, file, line, text_hash of the documents that have one of the ids, or one of the
+        texts (see `text_hash`), in their order."""
+        wanted_ids, wanted_hashes = set(ids), set(text_hashes)
+        parts = []
+        for shard, end in zip(self.shards, self._ends, strict=True):
+            documents = shard.documents_at()
+            is_wanted = documents["id"].isin(wanted_ids) | documents["text_hash"].isin(
+                wanted_hashes
+            )
+            found = documents[is_wanted]
+            parts.append(found.assign(position=found.index + int(end) - shard.documents))
+        return pd.concat(parts, ignore_index=True)
+
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(position of the first, (n, dim) float32 vectors) of at most BLOCK vectors, in order."""
         for shard, end in zip(self.shards, self._ends, strict=True):
@@ -436,6 +455,34 @@ class ShardedVectors:
             f"({' and '.join(places)}); rename them and run matchlib embed again, which encodes no "
             f"text twice"
         )
+
+
+@dataclass(frozen=True)
+class VectorsWithout:
+    """Vectors of a corpus but for some documents, numbered without gaps; takes the place of a matrix
+    as ShardedVectors does.
+
+    excluded: sorted positions in `vectors`.
+    """
+
+    vectors: ShardedVectors
+    excluded: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors) - len(self.excluded)
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        return self.vectors[self.positions(numbers)]
+
+    def positions(self, numbers: np.ndarray) -> np.ndarray:
+        """The positions in `vectors` of numbers here."""
+        n_kept_before = self.excluded - np.arange(len(self.excluded))
+        return np.asarray(numbers) + np.searchsorted(n_kept_before, numbers, side="right")
+
+    def numbers(self, positions: np.ndarray) -> np.ndarray:
+        """The numbers here of positions in `vectors`; none of an excluded one."""
+        positions = positions[~np.isin(positions, self.excluded)]
+        return positions - np.searchsorted(self.excluded, positions)
 
 
 def _require_one_encoder(folder: Path, shards: Sequence[Shard]) -> None:
