@@ -66,7 +66,7 @@ def rank_stored(
     if request.rules:
         hits, notes = _best_that_hold(hits, plan, vectors, queries, request)
         yield from notes
-    listed, positions = _number_listed(vectors, hits.positions)
+    listed, positions = vectors.listed(hits.positions)
     query_ids = queries[f"{query_side.removesuffix('s')}_id"].tolist()
     ranking = rank(query_ids, listed["id"].tolist(), positions, hits.scores)
     tables = {
@@ -189,14 +189,6 @@ def _read_positions(
     listed = vectors.documents_at(positions)
     table = read_again(plan, listed).set_index(plan.key, drop=False)
     return table.loc[listed["id"]].set_index(positions)
-
-
-def _number_listed(vectors: ShardedVectors, positions):
-    """The documents that any query lists (id, file, line, text_hash), and (Q, K) the row of each
-    hit among them, -1 where there is none."""
-    flat = pd.Series(positions.ravel())
-    rows, listed = pd.factorize(flat.where(flat >= 0), sort=True)
-    return vectors.documents_at(listed.to_numpy(dtype=int)), rows.reshape(positions.shape)
 
 
 def read_again(plan: ShardPlan, listed: pd.DataFrame) -> pd.DataFrame:

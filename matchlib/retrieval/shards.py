@@ -361,6 +361,8 @@ class ShardedVectors:
 
     def documents_at(self, positions: np.ndarray) -> pd.DataFrame:
         """id, file, line, text_hash of each position, in their order."""
+        if not len(positions):
+            return self.shards[0].documents_at(np.array([], dtype=int))
         parts = []
         for shard, at, rows in self._by_shard(np.asarray(positions)):
             parts.append(shard.documents_at(rows).set_axis(at))
@@ -373,6 +375,13 @@ class ShardedVectors:
             shard = self.shards[number]
             at = np.flatnonzero(number_of == number)
             yield shard, at, positions[at] - (self._ends[number] - shard.documents)
+
+    def listed(self, positions: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        """The documents at any of some positions, each once (id, file, line, text_hash), and in the
+        positions' shape the row of each among them, -1 where there is none."""
+        flat = pd.Series(positions.ravel())
+        rows, found = pd.factorize(flat.where(flat >= 0), sort=True)
+        return self.documents_at(found.to_numpy(dtype=int)), rows.reshape(positions.shape)
 
     def find(self, ids: Iterable[str], text_hashes: Iterable[bytes]) -> pd.DataFrame:
         """position, id, file, line, text_hash of the documents that have one of the ids, or one of the

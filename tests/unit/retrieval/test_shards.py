@@ -13,7 +13,13 @@ from matchlib.learning.mining import dense_rows, runner_ups, sampled_runner_ups
 from matchlib.retrieval import shards
 from matchlib.retrieval.models import EncoderError
 from matchlib.retrieval.search import search_dense
-from matchlib.retrieval.shards import ShardedVectors, VectorSource, embed_shard, shard_name
+from matchlib.retrieval.shards import (
+    ShardedVectors,
+    VectorSource,
+    VectorsWithout,
+    embed_shard,
+    shard_name,
+)
 
 SOURCE = VectorSource("a model", "key", "", "", "resumes")
 DIM = 16
@@ -85,6 +91,29 @@ def test_rows_and_documents_are_found_by_position(folder, matrix):
     np.testing.assert_allclose(vectors[positions], matrix[positions], atol=1e-3)
     assert vectors[positions].dtype == np.float32
     assert vectors.documents_at(positions)["id"].tolist() == ["r800", "r0", "r300", "r299", "r300"]
+
+
+def test_documents_are_found_by_id_and_by_text_and_left_out(folder, matrix):
+    vectors = ShardedVectors.open(folder, 4)
+    found = vectors.find(["r3", "r800", "nobody"], [shards.text_hash("resume 400")])
+    assert found["id"].tolist() == ["r3", "r400", "r800"]
+    assert found["position"].tolist() == [3, 400, 800]
+    assert vectors.find([], []).empty
+    excluded = np.array([0, 3, 4, 400, 800])
+    others = VectorsWithout(vectors, excluded)
+    kept = np.delete(matrix, excluded, axis=0)
+    numbers = np.arange(len(others))
+    np.testing.assert_allclose(others[numbers], kept, atol=1e-3)
+    np.testing.assert_array_equal(others.numbers(others.positions(numbers)), numbers)
+    assert others.numbers(np.array([2, 3, 5])).tolist() == [1, 2]
+
+
+def test_each_listed_document_is_there_once(folder):
+    vectors = ShardedVectors.open(folder, 4)
+    documents, rows = vectors.listed(np.array([[800, 5], [5, -1]]))
+    assert documents["id"].tolist() == ["r5", "r800"] and rows.tolist() == [[1, 0], [0, -1]]
+    documents, rows = vectors.listed(np.array([[-1]]))
+    assert documents.empty and rows.tolist() == [[-1]]
 
 
 def test_mined_bands_are_those_of_the_matrix_and_near_the_exact_ones(folder, matrix):
