@@ -315,11 +315,12 @@ def kill_node(folder: Path, spare: set[str]) -> str:
     return comment
 
 
-def figures(run: str) -> dict[str, dict]:
-    """Stage -> its metrics."""
+def figures(run: str) -> dict[str, dict[str, str]]:
+    """Stage -> its metrics, each as text, so that NaN is NaN."""
     found = {}
     for file in sorted((ROOT / "reports" / run).glob("*/manifest.json")):
-        found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))["metrics"]
+        metrics = json.loads(file.read_text(encoding="utf-8"))["metrics"]
+        found[file.parent.name] = {name: str(value) for name, value in metrics.items()}
     return found
 
 
