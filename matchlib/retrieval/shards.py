@@ -13,6 +13,7 @@ uniform sample of the whole corpus is a draw of positions, and `ShardedVectors` 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -209,10 +210,13 @@ def embed_shard(
             "text_hash": hashes,
         }
     )
-    besides = {
-        VECTORS: _write_beside(folder / VECTORS, lambda path: _save(path, vectors)),
-        IDS: _write_beside(folder / IDS, lambda path: _save_ids(path, ids)),
-    }
+    vectors_beside = _write_beside(folder / VECTORS, lambda path: _save(path, vectors))
+    try:
+        ids_beside = _write_beside(folder / IDS, lambda path: _save_ids(path, ids))
+    except BaseException:
+        vectors_beside.unlink(missing_ok=True)
+        raise
+    besides = {VECTORS: vectors_beside, IDS: ids_beside}
     shard = Shard(
         folder=folder,
         source=source,
@@ -277,12 +281,21 @@ def _save_ids(path: Path, ids: pd.DataFrame) -> None:
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> Path:
-    """Where `write` wrote a file beside another one's place; on a failure nothing is left."""
+    """Where `write` wrote a file beside another one's place; on a failure nothing is left.
+
+    Raises DataError if the disk is full.
+    """
     beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     try:
         write(beside)
-    except BaseException:
+    except BaseException as problem:
         beside.unlink(missing_ok=True)
+        # numpy tells of a full disk without a number
+        if isinstance(problem, OSError) and problem.errno in (None, errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{path}: the disk is full ({problem.strerror or problem}); free some space and run this "
+                f"again: finished shards are kept"
+            ) from None
         raise
     return beside
 

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -204,15 +207,51 @@ def test_a_kill_at_any_write_leaves_the_old_shard_or_an_unfinished_one(folder, m
     assert left == [300, "unfinished", "unfinished", "unfinished"]
 
 
-def test_a_full_disk_keeps_the_old_shard_and_leaves_nothing_beside(folder, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def write_some(path, *_, **__):
+    """Write a part of a file, and find the disk full."""
+    getattr(path, "write", getattr(path, "write_bytes", None))(b"a part")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        make(folder, 0, documents(0, 20))
-    assert shards.open_shard(folder / "00000").documents == 300
+
+@pytest.mark.parametrize("step", ["_save", "_save_ids", "_write_manifest"])
+def test_a_full_disk_leaves_nothing_beside_and_says_what_to_do(folder, monkeypatch, step):
+    with monkeypatch.context() as patch:
+        if step == "_write_manifest":
+            patch.setattr(shards.Path, "write_text", write_some)
+        else:
+            patch.setattr(shards, step, write_some)
+        with pytest.raises(DataError, match="00000/.*the disk is full .*finished shards are kept"):
+            make(folder, 0, documents(0, 20))
     assert not list(folder.rglob("*.part"))
+    if step == "_write_manifest":  # the vectors are in place, and no reader takes them for a shard
+        with pytest.raises(DataError, match="00000 is not finished"):
+            ShardedVectors.open(folder, 4)
+    else:
+        assert shards.open_shard(folder / "00000").documents == 300
+    assert make(folder, 0, documents(0, 20)).documents == 20
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 128 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
+    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount).returncode:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("n", [2_000, 4_000])
+def test_a_disk_that_is_really_full_keeps_finished_shards(small_disk, n):
+    """At 2,000 documents the ids find no room, at 4,000 the vectors do not."""
+    make(small_disk, 0, documents(0, 300))
+    with pytest.raises(DataError, match="00001/.*the disk is full .*finished shards are kept"):
+        make(small_disk, 1, documents(300, n))
+    assert len(ShardedVectors.open(small_disk, 1)) == 300
+    assert not list(small_disk.rglob("*.part"))
+    assert make(small_disk, 1, documents(300, 20)).documents == 20
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "ids.parquet", "shard.json"])
