@@ -458,14 +458,14 @@ def test_notebooks_mine_from_a_corpus_in_shards_and_rank_it(smoke, names, tmp_pa
     assert done.returncode == 0, done.stderr
     done = papermill(
         "04_runner_up_mining",
-        base / "04-shards",
+        base / "04_runner_up_mining-shards",
         ("data", tables),
         ("encoder", trained),
         ("miner", "sampled_runner_ups"),
         ("resume_vectors", vectors),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    mining = Finished(ROOT / base / "04-shards")
+    mining = Finished(ROOT / base / "04_runner_up_mining-shards")
     drawn = mining.table("mined_resumes")["resume_id"]
     assert (
         drawn.str.startswith("other-").any()
@@ -473,9 +473,9 @@ def test_notebooks_mine_from_a_corpus_in_shards_and_rank_it(smoke, names, tmp_pa
     )
     done = papermill(
         "02_contrastive",
-        base / "02-shards",
+        base / "02_contrastive-shards",
         ("data", tables),
-        ("mined_stage", base / "04-shards"),
+        ("mined_stage", base / "04_runner_up_mining-shards"),
         ("max_tokens", 32),
         ("num_train_epochs", 1.0),
         ("evaluations", 1),
@@ -484,7 +484,7 @@ def test_notebooks_mine_from_a_corpus_in_shards_and_rank_it(smoke, names, tmp_pa
     assert done.returncode == 0, done.stderr[-3000:]
     done = papermill(
         "11_leaderboard",
-        base / "11-shards",
+        base / "11_leaderboard-shards",
         ("data", tables),
         ("stage1", trained),
         ("shuffled", ""),
@@ -492,7 +492,9 @@ def test_notebooks_mine_from_a_corpus_in_shards_and_rank_it(smoke, names, tmp_pa
         ("resume_vectors", vectors),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    among = pd.read_csv(ROOT / base / "11-shards" / "among_all.csv").set_index(["measure", "among"])
+    among = pd.read_csv(ROOT / base / "11_leaderboard-shards" / "among_all.csv").set_index(
+        ["measure", "among"]
+    )
     found = among["value"].unstack()
     assert (found["all stored"] <= found["test"]).all()
     assert set(among["candidates"]) == {30, len(people) + 60}
