@@ -62,7 +62,8 @@ def rank_stored(
     encoder = ranker.encoder
     encode = encoder.encode_jobs if query_side == "jobs" else encoder.encode_resumes
     query_vectors = encode_texts(encode, queries["text"].tolist(), query_side)
-    hits = vectors.top_k(query_vectors, request.top if not request.rules else LOOKED_AT)
+    n_hits = max(request.top, LOOKED_AT) if request.rules else request.top
+    hits = vectors.top_k(query_vectors, n_hits)
     if request.rules:
         hits, notes = _best_that_hold(hits, plan, vectors, queries, request)
         yield from notes
