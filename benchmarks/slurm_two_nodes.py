@@ -257,18 +257,22 @@ def disturb(
 ) -> bool:
     """Do the steps one after the other, each as soon as it can be done; whether all were done before
     the process ended. A step takes the rules that were struck before and returns the one it
-    struck, or "" where there is none yet. out: a folder of vectors, whose finished shards are told."""
+    struck, or "" where there is none yet. out: a folder of vectors, in which another shard must be
+    finished before the next step."""
     struck: set[str] = set()
+    n_finished = -1
     for step in steps:
         rule = ""
         while not rule and process.poll() is None:
             time.sleep(1)
-            rule = step(struck)
+            if out is None or finished(out) > n_finished:
+                rule = step(struck)
         if not rule:
             print(f"the run ended after {len(struck)} of {len(steps)} disturbances", flush=True)
             return False
         struck.add(rule)
-        progress = f", {finished(out)} of {N_SHARDS} shards were finished" if out else ""
+        n_finished = finished(out) if out else 0
+        progress = f", {n_finished} of {N_SHARDS} shards were finished" if out else ""
         print(f"{getattr(step, 'func', step).__name__}: {rule}{progress}", flush=True)
     return True
 
