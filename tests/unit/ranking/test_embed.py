@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from matchlib.cli import app
 from matchlib.data.schema import DataError
 from matchlib.ranking import embed_command, stored
+from matchlib.ranking.rank import open_ranker
 from matchlib.retrieval.models import EncoderError
 
 
@@ -226,10 +228,28 @@ def test_a_disk_without_room_is_told_before_anything_is_encoded(place, monkeypat
     assert not (folder / "vectors" / "00000").exists()
 
 
-def test_a_node_without_the_model_says_so(place):
+def test_a_node_without_the_model_says_so_and_makes_no_shard(place):
     folder, embed, _ = place
-    result = embed("--model", folder / "nowhere", fails=True)
-    assert isinstance(result.exception, EncoderError)
+    problem = embed("--model", folder / "nowhere", fails=True).exception
+    assert isinstance(problem, EncoderError) and "check the name and the network" in str(problem)
+    assert [path.name for path in (folder / "vectors").iterdir()] == ["plan.parquet"]
+    assert "24 encoded" in embed().output
+
+
+def test_a_notebook_is_told_what_is_wrong_with_a_folder_of_vectors(place, tiny_model_folder):
+    folder, embed, _ = place
+    embed("--documents-per-shard", 8)
+    encoder = open_ranker(str(tiny_model_folder)).encoder
+    plan, vectors = stored.open_stored(folder / "vectors", encoder, "resumes")
+    assert len(vectors) == 24 and len(stored.read_again(plan, vectors.documents_at([3, 5]))) == 2
+    with pytest.raises(DataError, match="holds resumes, and vectors of jobs are needed"):
+        stored.open_stored(folder / "vectors", encoder, "jobs")
+    with pytest.raises(EncoderError, match="name the model that made them, or embed .* again"):
+        stored.open_stored(folder / "vectors", replace(encoder, resume_prompt="q: "), "resumes")
+    torn = folder / "vectors" / "00002" / "ids.parquet"
+    torn.write_bytes(torn.read_bytes()[:-1])
+    with pytest.raises(DataError, match="00002 has a torn ids.parquet; run matchlib embed again"):
+        stored.open_stored(folder / "vectors", encoder, "resumes")
 
 
 def test_parts_as_jobs_of_snakemake_make_what_one_call_makes(place, tiny_model_folder):
