@@ -237,9 +237,12 @@ def cluster(folder: Path) -> Iterator[None]:
         yield
     finally:
         CONFIG.unlink()
+        daemons = []
         for file in (*folder.glob("*.pid"), munge / "pid"):
-            if file.exists():
-                stop(int(file.read_text()), signal.SIGTERM)
+            if file.exists() and psutil.pid_exists(int(file.read_text())):
+                daemons.append(psutil.Process(int(file.read_text())))
+                daemons[-1].terminate()
+        psutil.wait_procs(daemons, timeout=30)  # they write to the folder until they end
 
 
 def start(module: Sequence[object], log: Path) -> subprocess.Popen:
