@@ -1,7 +1,7 @@
 # Embedding a corpus as a graph: `parts` jobs, each of which brings its part of the shards up to date.
 #   snakemake -s shards.smk --profile profiles/slurm --config documents=resumes/ model=all-MiniLM-L6-v2 \
 #     out=vectors/resumes kind=resume parts=20
-# What a part has done before it keeps, see docs/models_and_clusters.md; --forceall looks for changed documents again.
+# What a part has done before it keeps, see docs/clusters.md; --forceall looks for changed documents again.
 import shlex
 import sys
 

@@ -304,7 +304,7 @@ def _plan_stage(
 
 def named_files(key: str, value: Any) -> list[str]:
     """The files behind a parameter: those it names or, if it names data or a model, those of the
-    folder it names."""
+    folder it names; of a folder of vectors the shards' manifests, which hold the others' hashes."""
     if isinstance(value, list | dict):
         return [
             file
@@ -320,6 +320,8 @@ def named_files(key: str, value: Any) -> list[str]:
         "model_name_or_path",
     ) or key.endswith("_model")
     try:
+        if key.endswith("_vectors") and Path(value).is_dir():
+            return sorted(str(file) for file in Path(value).glob("*/shard.json"))
         if names_folder and Path(value).is_dir():
             return sorted(str(file) for file in Path(value).rglob("*") if file.is_file())
         return [value] if Path(value).is_file() else []

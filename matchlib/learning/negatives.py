@@ -13,6 +13,7 @@ from matchlib.data.schema import DataError
 from matchlib.learning import mining
 from matchlib.retrieval.alignment import row_numbers
 from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.shards import ShardedVectors, VectorsWithout, text_hash
 from matchlib.stats import share_interval
 
 MINERS = (
@@ -197,6 +198,73 @@ def mine(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def mine_stored(
+    direction: Direction,
+    vectors: ShardedVectors,
+    resumes: pd.DataFrame,
+    *,
+    miner: str,
+    band: Band = CONFIT_V2_BAND,
+    n: int = 1,
+    seed: int = 1,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """n resumes for every job of a direction, from the band of all resumes whose vectors are stored.
+
+    resumes: the tables' (resume_id, text, split). Those that are not of the training split count
+    for nothing here, nor do other stored ones with their text; masked are a job's own, as in
+    `mine`, by id and by text. Memory leaves out the number of stored resumes, see
+    `mining.sampled_runner_ups`. Returns the table of `mine`, and id, file, line, text_hash of the
+    drawn documents. Raises DataError for a miner that looks at every candidate, and where a
+    stored resume has the id of another text of the tables.
+    """
+    if miner != "sampled_runner_ups":
+        raise DataError(
+            f"miner {miner!r} looks at every candidate; to mine from stored vectors set miner: "
+            f"sampled_runner_ups, or leave resume_vectors out"
+        )
+    hashes = resumes["text"].map(text_hash)
+    known = vectors.find(resumes["resume_id"], hashes)
+    hash_of_id = dict(zip(resumes["resume_id"], hashes, strict=True))
+    is_other = [
+        hash_of_id.get(row.id, row.text_hash) != row.text_hash for row in known.itertuples()
+    ]
+    if any(is_other):
+        raise DataError(
+            f"{sum(is_other):,} stored resumes have an id of the tables and another text, first "
+            f"{known['id'][is_other].iloc[0]!r}; embed the tables' own texts, or give the others ids of their own"
+        )
+    held_out = resumes[resumes["split"] != "train"]
+    is_held_out = known["id"].isin(held_out["resume_id"])
+    is_held_out |= known["text_hash"].isin(set(hashes[held_out.index]))
+    others = VectorsWithout(vectors, known["position"][is_held_out].to_numpy(dtype=int))
+    positions_of_hash = known.groupby("text_hash")["position"].agg(list).to_dict()
+    hash_of_candidate = [hash_of_id[name] for name in direction.candidate_ids]
+    masks = []
+    for mask in direction.masks:
+        masked = []
+        for candidate in mask:
+            masked += positions_of_hash.get(hash_of_candidate[candidate], [])
+        masks.append(others.numbers(np.unique(np.array(masked, dtype=int))))
+    picks = mining.sampled_runner_ups(
+        direction.query_vectors,
+        others,
+        low=band.low,
+        high=band.high,
+        n=n,
+        rng=np.random.default_rng(seed),
+        masks=masks,
+    )
+    documents, numbers = vectors.listed(others.positions(picks["candidate"]))
+    mined = mining.as_table(
+        picks.assign(candidate=numbers),
+        direction.query_ids,
+        documents["id"].tolist(),
+        task=direction.task,
+        miner=f"{miner} {100 * band.low:g}-{100 * band.high:g}%",
+    )
+    return mined, documents
 
 
 def false_negatives(

@@ -3,26 +3,34 @@ texts of those that are listed are read again."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from matchlib.data.normal import plain
 from matchlib.data.schema import DataError
 from matchlib.documents.plan import ShardPlan, read_plan
 from matchlib.ranking.rank import (
+    BLOCK,
     Ranker,
     RankRequest,
     describe_cut_texts,
     encode_texts,
+    require,
     task_queries,
     write_list,
 )
+from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.metrics import rank
 from matchlib.retrieval.models import EncoderError
-from matchlib.retrieval.shards import ShardedVectors, VectorSource
+from matchlib.retrieval.search import Hits
+from matchlib.retrieval.shards import ShardedVectors, VectorSource, text_hash
+
+FIRST_LOOK = 4
+"""Times as many candidates as are listed that are read first to find those that meet rules."""
+LOOKED_AT = 1_024
+"""Best candidates of a query that are read for this at most."""
 
 
 def rank_stored(
@@ -38,28 +46,13 @@ def rank_stored(
     `out`; yields what was done, a sentence at a time.
 
     The list is that of `rank_files` but for cosines nearer than .001, since vectors are stored as
-    float16. Raises DataError or EncoderError if a shard cannot be used, the folder is of the other
-    kind of document or of another encoder, or rules must hold, which need columns in memory.
+    float16. Where rules must hold, a query's best LOOKED_AT candidates are read at most. Raises
+    DataError or EncoderError if a shard cannot be used, or the folder is of the other kind of
+    document or of another encoder.
     """
-    if request.rules:
-        raise DataError(
-            "--require compares columns of all documents in memory, so it does not go with --vectors; "
-            "leave it out, or name the documents themselves"
-        )
-    plan = read_plan(folder)
     query_side = task_queries(request.task)
-    if plan.name == query_side:
-        raise DataError(
-            f"{folder} holds {plan.name}, which are the queries here; name the other --direction, or "
-            f"vectors of the other kind of document"
-        )
-    vectors = ShardedVectors.open(folder, plan.n_shards)
-    source = VectorSource.of(ranker.encoder, plan.name)
-    if not vectors.source.fits(source):
-        raise EncoderError(
-            f"{folder}: its vectors are of {vectors.source.describe()}, --model is {source.describe()}; "
-            f"name the model that made them, or embed the documents again with --out elsewhere"
-        )
+    side = "resumes" if query_side == "jobs" else "jobs"
+    plan, vectors = open_stored(folder, ranker.encoder, side)
     yield f"model: {ranker.name}; bias audit: {ranker.audit}"
     n_left_out = sum(len(shard.left_out) for shard in vectors.shards)
     yield (
@@ -69,8 +62,12 @@ def rank_stored(
     encoder = ranker.encoder
     encode = encoder.encode_jobs if query_side == "jobs" else encoder.encode_resumes
     query_vectors = encode_texts(encode, queries["text"].tolist(), query_side)
-    hits = vectors.top_k(query_vectors, request.top)
-    listed, positions = _number_listed(vectors, hits.positions)
+    n_hits = max(request.top, LOOKED_AT) if request.rules else request.top
+    hits = vectors.top_k(query_vectors, n_hits)
+    if request.rules:
+        hits, notes = _best_that_hold(hits, plan, vectors, queries, request)
+        yield from notes
+    listed, positions = vectors.listed(hits.positions)
     query_ids = queries[f"{query_side.removesuffix('s')}_id"].tolist()
     ranking = rank(query_ids, listed["id"].tolist(), positions, hits.scores)
     tables = {
@@ -81,7 +78,7 @@ def rank_stored(
         **tables | {plan.name: tables[plan.name].iloc[:0]}, encoder=encoder
     )
     if request.explain or request.ranker:
-        tables[plan.name] = _read_again(plan, listed)
+        tables[plan.name] = read_again(plan, listed)
         if n_changed := _count_changed(tables[plan.name], listed, plan):
             yield (
                 f"{n_changed:,} of the {len(listed):,} listed {plan.name} have changed since they were embedded; "
@@ -92,27 +89,123 @@ def rank_stored(
     )
 
 
-def _number_listed(vectors: ShardedVectors, positions):
-    """The documents that any query lists (id, file, line, text_hash), and (Q, K) the row of each
-    hit among them."""
-    flat = pd.Series(positions.ravel())
-    rows, listed = pd.factorize(flat, sort=True)
-    return vectors.documents_at(listed.to_numpy()), rows.reshape(positions.shape)
+def open_stored(folder: Path, encoder: Encoder, name: str) -> tuple[ShardPlan, ShardedVectors]:
+    """The plan and the vectors of a folder that `matchlib embed` has made.
+
+    name: jobs or resumes. Raises DataError or EncoderError if a shard cannot be used, or the
+    vectors are of the other kind of document or not by this encoder.
+    """
+    plan = read_plan(folder)
+    if plan.name != name:
+        raise DataError(
+            f"{folder} holds {plan.name}, and vectors of {name} are needed; name vectors of the other kind of "
+            f"document, or the other --direction"
+        )
+    vectors = ShardedVectors.open(folder, plan.n_shards)
+    source = VectorSource.of(encoder, plan.name)
+    if not vectors.source.fits(source):
+        raise EncoderError(
+            f"{folder}: its vectors are of {vectors.source.describe()}, the model here is "
+            f"{source.describe()}; name the model that made them, or embed the documents again with --out "
+            f"elsewhere"
+        )
+    return plan, vectors
 
 
-def _read_again(plan: ShardPlan, listed: pd.DataFrame) -> pd.DataFrame:
+def _best_that_hold(
+    hits: Hits,
+    plan: ShardPlan,
+    vectors: ShardedVectors,
+    queries: pd.DataFrame,
+    request: RankRequest,
+) -> tuple[Hits, list[str]]:
+    """The best `request.top` of each query's hits for which the rules hold, and notes.
+
+    The hits are read from the first on, FIRST_LOOK times as many as are listed and then twice as many
+    again, until a query has its list or no hit is left. So a full list is the one that all
+    documents would give.
+    """
+    n_hits = hits.positions.shape[1]
+    depths = np.full(len(queries), min(FIRST_LOOK * request.top, n_hits))
+    looked_at = pd.DataFrame()
+    while True:
+        is_new = np.arange(n_hits) < depths[:, None]
+        wanted = np.setdiff1d(hits.positions[is_new], looked_at.index.to_numpy(dtype=int))
+        looked_at = pd.concat([looked_at, _read_positions(wanted, plan, vectors)]).fillna("")
+        kept, notes = _keep_what_holds(hits.positions, depths, looked_at, plan, queries, request)
+        is_short = (kept.sum(axis=1) < request.top) & (depths < n_hits)
+        if not is_short.any():
+            break
+        depths[is_short] = np.minimum(2 * depths[is_short], n_hits)
+    notes.append(
+        f"{len(looked_at):,} of {len(vectors):,} {plan.name} were read to see whether they meet "
+        f"{', '.join(request.rules)}"
+    )
+    n_short = int((kept.sum(axis=1) < request.top).sum())
+    if n_short and n_hits < len(vectors):
+        notes.append(
+            f"{n_short:,} of {len(queries):,} queries have fewer than {request.top} rows: no more of their "
+            f"best {n_hits:,} {plan.name} do; others may, further down"
+        )
+    # best first, what was kept before what was not
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : request.top]
+    positions = np.where(kept, hits.positions, -1)
+    return (
+        Hits(
+            np.take_along_axis(positions, order, axis=1),
+            np.take_along_axis(hits.scores, order, axis=1),
+        ),
+        notes,
+    )
+
+
+def _keep_what_holds(
+    positions: np.ndarray,
+    depths: np.ndarray,
+    looked_at: pd.DataFrame,
+    plan: ShardPlan,
+    queries: pd.DataFrame,
+    request: RankRequest,
+) -> tuple[np.ndarray, list[str]]:
+    """(Q, K) whether a hit was looked at and the rules hold for it, and the notes of `require`."""
+    side = task_queries(request.task)
+    rule, tables, notes = require(request.rules, **{side: queries, plan.name: looked_at})
+    kept = np.zeros(positions.shape, dtype=bool)
+    for start in range(0, len(queries), BLOCK):
+        block = tables[side].iloc[start : start + BLOCK]
+        holds = rule.holds(**tables | {side: block})
+        holds = holds if side == "jobs" else holds.T
+        for query, row in enumerate(holds, start):
+            hits = positions[query, : depths[query]]
+            kept[query, : depths[query]] = row[looked_at.index.get_indexer(hits)]
+    return kept, notes
+
+
+def _read_positions(
+    positions: np.ndarray, plan: ShardPlan, vectors: ShardedVectors
+) -> pd.DataFrame:
+    """The table of the documents at some positions, indexed by them."""
+    if not len(positions):
+        return pd.DataFrame()
+    listed = vectors.documents_at(positions)
+    table = read_again(plan, listed).set_index(plan.key, drop=False)
+    return table.loc[listed["id"]].set_index(positions)
+
+
+def read_again(plan: ShardPlan, listed: pd.DataFrame) -> pd.DataFrame:
+    """The table of some embedded documents (id, file, line). Raises DataError where one is gone."""
     table = plan.read_some(listed)
     gone = listed[~listed["id"].isin(table[plan.key])]
     if len(gone):
         raise DataError(
             f"{len(gone):,} of {len(listed):,} listed {plan.name} are no longer where they were embedded "
             f"from, first {gone['id'].iloc[0]!r} in {plan.folder / gone['file'].iloc[0]}; run matchlib "
-            f"embed again, or add --no-explain"
+            f"embed again (a list without reasons or rules needs no texts: --no-explain)"
         )
     return table
 
 
 def _count_changed(table: pd.DataFrame, listed: pd.DataFrame, plan: ShardPlan) -> int:
     now = table.set_index(plan.key)["text"].loc[listed["id"]]
-    hashes = [hashlib.sha256(plain(text).encode()).digest()[:16] for text in now]
+    hashes = [text_hash(text) for text in now]
     return sum(a != b for a, b in zip(hashes, listed["text_hash"], strict=True))

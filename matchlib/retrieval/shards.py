@@ -13,11 +13,12 @@ uniform sample of the whole corpus is a draw of positions, and `ShardedVectors` 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +105,11 @@ class TornShardError(DataError):
     """A shard that is not finished or does not fit its manifest."""
 
 
+def text_hash(text: str) -> bytes:
+    """What a shard keeps of a text, so that the same text is known again: 16 bytes."""
+    return hashlib.sha256(plain(text).encode()).digest()[:16]
+
+
 def shard_name(number: int) -> str:
     """The folder of a shard, counted from 0."""
     return f"{number:05d}"
@@ -181,21 +187,21 @@ def embed_shard(
     for beside in folder.glob(".*.part"):
         beside.unlink(missing_ok=True)
     texts = [plain(text) for text in documents["text"]]
-    hashes = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    hashes = [text_hash(text) for text in texts]
     earlier = finished_shard(folder, source)
     known = {}
     if earlier is not None:
-        text_hashes = earlier.documents_at()["text_hash"]
-        known = dict(zip(text_hashes, np.array(earlier.vectors()), strict=True))
+        earlier_hashes = earlier.documents_at()["text_hash"]
+        known = dict(zip(earlier_hashes, np.array(earlier.vectors()), strict=True))
     fresh = {}
-    for text, text_hash in zip(texts, hashes, strict=True):
-        if text_hash not in known:
-            fresh[text_hash] = text
-    n_reused = sum(text_hash in known for text_hash in hashes)
+    for text, key in zip(texts, hashes, strict=True):
+        if key not in known:
+            fresh[key] = text
+    n_reused = sum(key in known for key in hashes)
     known |= _encode(fresh, encode, folder.name)
     vectors = np.zeros((0, 0), dtype=np.float16)
     if hashes:
-        vectors = np.stack([known[text_hash] for text_hash in hashes])
+        vectors = np.stack([known[key] for key in hashes])
     ids = pd.DataFrame(
         {
             "id": documents["id"].to_numpy(),
@@ -204,10 +210,13 @@ def embed_shard(
             "text_hash": hashes,
         }
     )
-    besides = {
-        VECTORS: _write_beside(folder / VECTORS, lambda path: _save(path, vectors)),
-        IDS: _write_beside(folder / IDS, lambda path: _save_ids(path, ids)),
-    }
+    vectors_beside = _write_beside(folder / VECTORS, lambda path: _save(path, vectors))
+    try:
+        ids_beside = _write_beside(folder / IDS, lambda path: _save_ids(path, ids))
+    except BaseException:
+        vectors_beside.unlink(missing_ok=True)
+        raise
+    besides = {VECTORS: vectors_beside, IDS: ids_beside}
     shard = Shard(
         folder=folder,
         source=source,
@@ -243,7 +252,7 @@ def _encode(
     starts = range(0, len(hashes), AT_ONCE)
     for start in tqdm(starts, desc=f"shard {name}", mininterval=5, leave=False, disable=None):
         part = hashes[start : start + AT_ONCE]
-        vectors = encode([texts[text_hash] for text_hash in part]).astype(np.float16)
+        vectors = encode([texts[key] for key in part]).astype(np.float16)
         if not np.isfinite(vectors).all():
             raise EncoderError(
                 f"shard {name}: the model gave vectors that are not finite; its weights or its precision "
@@ -272,12 +281,21 @@ def _save_ids(path: Path, ids: pd.DataFrame) -> None:
 
 
 def _write_beside(path: Path, write: Callable[[Path], object]) -> Path:
-    """Where `write` wrote a file beside another one's place; on a failure nothing is left."""
+    """Where `write` wrote a file beside another one's place; on a failure nothing is left.
+
+    Raises DataError if the disk is full.
+    """
     beside = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.part")
     try:
         write(beside)
-    except BaseException:
+    except BaseException as problem:
         beside.unlink(missing_ok=True)
+        # numpy tells of a full disk without a number
+        if isinstance(problem, OSError) and problem.errno in (None, errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{path}: the disk is full ({problem.strerror or problem}); free some space and run this "
+                f"again: finished shards are kept"
+            ) from None
         raise
     return beside
 
@@ -356,6 +374,8 @@ class ShardedVectors:
 
     def documents_at(self, positions: np.ndarray) -> pd.DataFrame:
         """id, file, line, text_hash of each position, in their order."""
+        if not len(positions):
+            return self.shards[0].documents_at(np.array([], dtype=int))
         parts = []
         for shard, at, rows in self._by_shard(np.asarray(positions)):
             parts.append(shard.documents_at(rows).set_axis(at))
@@ -368,6 +388,27 @@ class ShardedVectors:
             shard = self.shards[number]
             at = np.flatnonzero(number_of == number)
             yield shard, at, positions[at] - (self._ends[number] - shard.documents)
+
+    def listed(self, positions: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        """The documents at any of some positions, each once (id, file, line, text_hash), and in the
+        positions' shape the row of each among them, -1 where there is none."""
+        flat = pd.Series(positions.ravel())
+        rows, found = pd.factorize(flat.where(flat >= 0), sort=True)
+        return self.documents_at(found.to_numpy(dtype=int)), rows.reshape(positions.shape)
+
+    def find(self, ids: Iterable[str], text_hashes: Iterable[bytes]) -> pd.DataFrame:
+        """position, id, file, line, text_hash of the documents that have one of the ids, or one of the
+        texts (see `text_hash`), in their order."""
+        wanted_ids, wanted_hashes = set(ids), set(text_hashes)
+        parts = []
+        for shard, end in zip(self.shards, self._ends, strict=True):
+            documents = shard.documents_at()
+            is_wanted = documents["id"].isin(wanted_ids) | documents["text_hash"].isin(
+                wanted_hashes
+            )
+            found = documents[is_wanted]
+            parts.append(found.assign(position=found.index + int(end) - shard.documents))
+        return pd.concat(parts, ignore_index=True)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """(position of the first, (n, dim) float32 vectors) of at most BLOCK vectors, in order."""
@@ -436,6 +477,34 @@ class ShardedVectors:
             f"({' and '.join(places)}); rename them and run matchlib embed again, which encodes no "
             f"text twice"
         )
+
+
+@dataclass(frozen=True)
+class VectorsWithout:
+    """Vectors of a corpus but for some documents, numbered without gaps; takes the place of a matrix
+    as ShardedVectors does.
+
+    excluded: sorted positions in `vectors`.
+    """
+
+    vectors: ShardedVectors
+    excluded: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors) - len(self.excluded)
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        return self.vectors[self.positions(numbers)]
+
+    def positions(self, numbers: np.ndarray) -> np.ndarray:
+        """The positions in `vectors` of numbers here."""
+        n_kept_before = self.excluded - np.arange(len(self.excluded))
+        return np.asarray(numbers) + np.searchsorted(n_kept_before, numbers, side="right")
+
+    def numbers(self, positions: np.ndarray) -> np.ndarray:
+        """The numbers here of positions in `vectors`; none of an excluded one."""
+        positions = positions[~np.isin(positions, self.excluded)]
+        return positions - np.searchsorted(self.excluded, positions)
 
 
 def _require_one_encoder(folder: Path, shards: Sequence[Shard]) -> None:

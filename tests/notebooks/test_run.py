@@ -21,6 +21,7 @@ from tiny_causal import save_causal
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from matchlib.data.market.simulation import Market
 from matchlib.girl.records import views
 from matchlib.runs import RUN_MARK
 from matchlib.stage import Finished
@@ -440,6 +441,63 @@ def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names
     assert bias.manifest["metrics"]["resumes with gender terms"] == 0
     audits = pd.read_csv(bias.path("audit.csv"))
     assert set(audits["group"]) == {"man", "woman", "not stated"} and audits["p"].notna().any()
+
+
+def test_notebooks_mine_from_a_corpus_in_shards_and_rank_it(smoke, names, tmp_path):
+    """04 draws from people no table knows, 02 trains on them, 11 ranks them too."""
+    tables, trained = (
+        smoke.relative_to(ROOT) / name for name in ("01_data_rules", "02_contrastive")
+    )
+    people = Finished(ROOT / tables).table("resumes")[["resume_id", "text"]]
+    others = Market(7, occupations=4).resumes(60, "test")[["resume_id", "text"]]
+    others["resume_id"] = "other-" + others["resume_id"]
+    pd.concat([people, others]).to_csv(tmp_path / "people.csv", index=False)
+    vectors, base = tmp_path / "vectors", Path("reports") / names["plain"]
+    embed = [*MATCHLIB, "embed", str(tmp_path / "people.csv"), "--out", str(vectors)]
+    done = run(*embed, "--model", str(trained), "--documents-per-shard", "50")
+    assert done.returncode == 0, done.stderr
+    done = papermill(
+        "04_runner_up_mining",
+        base / "04_runner_up_mining-shards",
+        ("data", tables),
+        ("encoder", trained),
+        ("miner", "sampled_runner_ups"),
+        ("resume_vectors", vectors),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    mining = Finished(ROOT / base / "04_runner_up_mining-shards")
+    drawn = mining.table("mined_resumes")["resume_id"]
+    assert (
+        drawn.str.startswith("other-").any()
+        and "false_negative_share" not in mining.manifest["metrics"]
+    )
+    done = papermill(
+        "02_contrastive",
+        base / "02_contrastive-shards",
+        ("data", tables),
+        ("mined_stage", base / "04_runner_up_mining-shards"),
+        ("max_tokens", 32),
+        ("num_train_epochs", 1.0),
+        ("evaluations", 1),
+        ("frozen_layers", 5),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = papermill(
+        "11_leaderboard",
+        base / "11_leaderboard-shards",
+        ("data", tables),
+        ("stage1", trained),
+        ("shuffled", ""),
+        ("ledger_file", ""),
+        ("resume_vectors", vectors),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    among = pd.read_csv(ROOT / base / "11_leaderboard-shards" / "among_all.csv").set_index(
+        ["measure", "among"]
+    )
+    found = among["value"].unstack()
+    assert (found["all stored"] <= found["test"]).all()
+    assert set(among["candidates"]) == {30, len(people) + 60}
 
 
 def a_reader(prompt):

@@ -626,6 +626,14 @@ def test_params_files_and_data_lie_in_any_folder(tmp_path, name):
     ]
 
 
+def test_a_folder_of_vectors_is_known_by_the_manifests_of_its_shards(tmp_path):
+    (tmp_path / "00000").mkdir()
+    for name in ("00000/shard.json", "00000/vectors.npy", "plan.parquet"):
+        (tmp_path / name).write_text("{}")
+    named = pipeline.named_files("resume_vectors", str(tmp_path))
+    assert named == [str(tmp_path / "00000" / "shard.json")]
+
+
 def test_a_run_of_a_strange_place_goes_through_snakemake(tmp_path):
     """Snakemake formats what it runs: braces in a value are wildcards, unless it comes from a function."""
     place = tmp_path / "it's {a} clone #1 Lébeß 50% $HOME"

@@ -13,9 +13,11 @@ from matchlib.learning.negatives import (
     directions,
     false_negatives,
     mine,
+    mine_stored,
 )
 from matchlib.learning.pairs import build_pairs
 from matchlib.retrieval.encoder import Encoder
+from matchlib.retrieval.shards import ShardedVectors, VectorSource, embed_shard, shard_name
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +178,63 @@ def test_a_mined_pair_that_is_accepted_is_never_a_hard_negative(train):
 def test_an_unknown_miner_is_refused(part):
     with pytest.raises(DataError, match="miner 'best' is not one of runner_ups, "):
         mine(part, "best")
+
+
+@pytest.fixture
+def stored(tmp_path, small_tables, tiny_model_folder):
+    """All resumes of the market, and a copy of each under another id and file, in two shards."""
+    encoder = Encoder(str(tiny_model_folder), cache_dir=None)
+    resumes = small_tables["resumes"].reset_index(drop=True)
+    for number, prefix in enumerate(["", "copy of "]):
+        documents = pd.DataFrame(
+            {
+                "id": prefix + resumes["resume_id"],
+                "text": resumes["text"],
+                "file": "r.csv",
+                "line": 1,
+            }
+        )
+        embed_shard(
+            tmp_path / shard_name(number),
+            documents,
+            source=VectorSource.of(encoder, "resumes"),
+            encode=encoder.encode_resumes,
+            input_hash="",
+        )
+    return ShardedVectors.open(tmp_path, 2)
+
+
+def test_negatives_of_a_stored_corpus_are_training_resumes_of_the_band_and_fit_no_job(
+    part, stored, small_tables, train
+):
+    resumes = small_tables["resumes"].reset_index(drop=True)
+    how = {"miner": "sampled_runner_ups", "band": Band(0.2, 0.6), "n": 8}
+    mined, documents = mine_stored(part[0], stored, resumes, **how)
+    assert list(mined.columns) == list(mine(part, "random").columns)
+    assert set(mined["query_id"]) == set(part[0].query_ids)
+    own = mined["candidate_id"].str.removeprefix("copy of ")
+    assert mined["candidate_id"].str.startswith("copy").any()
+    split_of = resumes.set_index("resume_id")["split"]
+    assert (own.map(split_of) == "train").all()
+    accepted = train["labels"].query("label == 1")
+    pairs = set(zip(accepted["job_id"], accepted["resume_id"], strict=True))
+    assert not pairs & set(zip(mined["query_id"], own, strict=True))
+    assert set(documents["id"]) == set(mined["candidate_id"])
+    assert mined["percentile"].between(0.2, 0.6).all()
+    # the scores are those of the very candidates that are named
+    query = dict(zip(part[0].query_ids, part[0].query_vectors, strict=True))
+    candidate = dict(zip(part[0].candidate_ids, part[0].candidate_vectors, strict=True))
+    cosines = [
+        query[row.query_id] @ candidate[name]
+        for row, name in zip(mined.itertuples(), own, strict=True)
+    ]
+    np.testing.assert_allclose(mined["score"], cosines, atol=1e-3)
+
+
+def test_stored_negatives_need_a_miner_that_samples_and_ids_of_one_text(part, stored, small_tables):
+    resumes = small_tables["resumes"].reset_index(drop=True)
+    with pytest.raises(DataError, match="miner 'bm25' looks at every candidate"):
+        mine_stored(part[0], stored, resumes, miner="bm25")
+    resumes.loc[0, "text"] = "another text"
+    with pytest.raises(DataError, match="1 stored resumes have an id of the tables and another"):
+        mine_stored(part[0], stored, resumes, miner="sampled_runner_ups")

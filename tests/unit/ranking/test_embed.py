@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from matchlib.cli import app
 from matchlib.data.schema import DataError
-from matchlib.ranking import embed_command
+from matchlib.ranking import embed_command, stored
+from matchlib.ranking.rank import open_ranker
 from matchlib.retrieval.models import EncoderError
 
 
@@ -78,15 +80,39 @@ def test_a_sharded_list_is_the_list_of_the_documents_themselves(place):
         assert (both[column] == both[f"{column}_in_memory"]).all()
 
 
+def test_rules_hold_in_a_sharded_list_as_in_that_of_the_documents(place, monkeypatch):
+    folder, embed, rank = place
+    embed("--documents-per-shard", 8)
+    options = ["--top", 2, "--require", "seniority", "--no-explain"]
+    output = rank("--vectors", folder / "vectors", *options).output
+    rank("--resumes", folder / "resumes", *options, out="in_memory.csv")
+    sharded, in_memory = read(folder / "ranked.csv"), read(folder / "in_memory.csv")
+    assert (sharded["job_id"] == in_memory["job_id"]).all()
+    np.testing.assert_allclose(sharded["score"], in_memory["score"], atol=1e-3)
+    unruled = ["--top", 2, "--no-explain"]
+    rank("--vectors", folder / "vectors", *unruled, out="unruled.csv")
+    assert not read(folder / "unruled.csv")["resume_id"].equals(sharded["resume_id"])
+    assert " of 24 resumes were read to see whether they meet seniority" in output
+    assert "no more of their" not in output
+    monkeypatch.setattr(stored, "LOOKED_AT", 2)
+    output = rank("--vectors", folder / "vectors", *options).output
+    few = read(folder / "ranked.csv")
+    assert (
+        len(few) < len(sharded) and "fewer than 2 rows: no more of their best 2 resumes" in output
+    )
+    kept = few.merge(sharded, on=["job_id", "resume_id"])
+    assert len(kept) == len(few)
+
+
 def test_jobs_of_a_table_are_ranked_for_resumes(place, tiny_model_folder):
     folder, _, _ = place
-    stored, model = folder / "job_vectors", ["--model", str(tiny_model_folder)]
-    embed = ["embed", str(folder / "jobs.csv"), *model, "--kind", "job", "--out", str(stored)]
+    job_vectors, model = folder / "job_vectors", ["--model", str(tiny_model_folder)]
+    embed = ["embed", str(folder / "jobs.csv"), *model, "--kind", "job", "--out", str(job_vectors)]
     result = CliRunner().invoke(app, [*embed, "--documents-per-shard", "4"])
     assert result.exit_code == 0, result.output
     rank = ["rank", *model, "--direction", "jobs", "--resumes", str(folder / "resumes")]
     lists = []
-    for candidates in (["--vectors", str(stored)], ["--jobs", str(folder / "jobs.csv")]):
+    for candidates in (["--vectors", str(job_vectors)], ["--jobs", str(folder / "jobs.csv")]):
         out = folder / f"{len(lists)}.csv"
         result = CliRunner().invoke(app, [*rank, *candidates, "--top", "6", "--out", str(out)])
         assert result.exit_code == 0, result.output
@@ -175,7 +201,6 @@ def test_vectors_that_cannot_be_ranked_are_refused_with_the_remedy(place, tiny_m
     def why(*options):
         return str(rank(*vectors, *options, fails=True).exception)
 
-    assert "--require" in why("--require", "place")
     assert "takes the place of --resumes" in why("--resumes", folder / "resumes")
     assert "--vectors are ranked for --resumes" not in why("--direction", "jobs")
     result = rank(*vectors, "--resume-prompt", "query: ", fails=True)
@@ -203,10 +228,28 @@ def test_a_disk_without_room_is_told_before_anything_is_encoded(place, monkeypat
     assert not (folder / "vectors" / "00000").exists()
 
 
-def test_a_node_without_the_model_says_so(place):
+def test_a_node_without_the_model_says_so_and_makes_no_shard(place):
     folder, embed, _ = place
-    result = embed("--model", folder / "nowhere", fails=True)
-    assert isinstance(result.exception, EncoderError)
+    problem = embed("--model", folder / "nowhere", fails=True).exception
+    assert isinstance(problem, EncoderError) and "check the name and the network" in str(problem)
+    assert [path.name for path in (folder / "vectors").iterdir()] == ["plan.parquet"]
+    assert "24 encoded" in embed().output
+
+
+def test_a_notebook_is_told_what_is_wrong_with_a_folder_of_vectors(place, tiny_model_folder):
+    folder, embed, _ = place
+    embed("--documents-per-shard", 8)
+    encoder = open_ranker(str(tiny_model_folder)).encoder
+    plan, vectors = stored.open_stored(folder / "vectors", encoder, "resumes")
+    assert len(vectors) == 24 and len(stored.read_again(plan, vectors.documents_at([3, 5]))) == 2
+    with pytest.raises(DataError, match="holds resumes, and vectors of jobs are needed"):
+        stored.open_stored(folder / "vectors", encoder, "jobs")
+    with pytest.raises(EncoderError, match="name the model that made them, or embed .* again"):
+        stored.open_stored(folder / "vectors", replace(encoder, resume_prompt="q: "), "resumes")
+    torn = folder / "vectors" / "00002" / "ids.parquet"
+    torn.write_bytes(torn.read_bytes()[:-1])
+    with pytest.raises(DataError, match="00002 has a torn ids.parquet; run matchlib embed again"):
+        stored.open_stored(folder / "vectors", encoder, "resumes")
 
 
 def test_parts_as_jobs_of_snakemake_make_what_one_call_makes(place, tiny_model_folder):

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +16,13 @@ from matchlib.learning.mining import dense_rows, runner_ups, sampled_runner_ups
 from matchlib.retrieval import shards
 from matchlib.retrieval.models import EncoderError
 from matchlib.retrieval.search import search_dense
-from matchlib.retrieval.shards import ShardedVectors, VectorSource, embed_shard, shard_name
+from matchlib.retrieval.shards import (
+    ShardedVectors,
+    VectorSource,
+    VectorsWithout,
+    embed_shard,
+    shard_name,
+)
 
 SOURCE = VectorSource("a model", "key", "", "", "resumes")
 DIM = 16
@@ -85,6 +94,29 @@ def test_rows_and_documents_are_found_by_position(folder, matrix):
     np.testing.assert_allclose(vectors[positions], matrix[positions], atol=1e-3)
     assert vectors[positions].dtype == np.float32
     assert vectors.documents_at(positions)["id"].tolist() == ["r800", "r0", "r300", "r299", "r300"]
+
+
+def test_documents_are_found_by_id_and_by_text_and_left_out(folder, matrix):
+    vectors = ShardedVectors.open(folder, 4)
+    found = vectors.find(["r3", "r800", "nobody"], [shards.text_hash("resume 400")])
+    assert found["id"].tolist() == ["r3", "r400", "r800"]
+    assert found["position"].tolist() == [3, 400, 800]
+    assert vectors.find([], []).empty
+    excluded = np.array([0, 3, 4, 400, 800])
+    others = VectorsWithout(vectors, excluded)
+    kept = np.delete(matrix, excluded, axis=0)
+    numbers = np.arange(len(others))
+    np.testing.assert_allclose(others[numbers], kept, atol=1e-3)
+    np.testing.assert_array_equal(others.numbers(others.positions(numbers)), numbers)
+    assert others.numbers(np.array([2, 3, 5])).tolist() == [1, 2]
+
+
+def test_each_listed_document_is_there_once(folder):
+    vectors = ShardedVectors.open(folder, 4)
+    documents, rows = vectors.listed(np.array([[800, 5], [5, -1]]))
+    assert documents["id"].tolist() == ["r5", "r800"] and rows.tolist() == [[1, 0], [0, -1]]
+    documents, rows = vectors.listed(np.array([[-1]]))
+    assert documents.empty and rows.tolist() == [[-1]]
 
 
 def test_mined_bands_are_those_of_the_matrix_and_near_the_exact_ones(folder, matrix):
@@ -175,15 +207,51 @@ def test_a_kill_at_any_write_leaves_the_old_shard_or_an_unfinished_one(folder, m
     assert left == [300, "unfinished", "unfinished", "unfinished"]
 
 
-def test_a_full_disk_keeps_the_old_shard_and_leaves_nothing_beside(folder, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def write_some(path, *_, **__):
+    """Write a part of a file, and find the disk full."""
+    getattr(path, "write", getattr(path, "write_bytes", None))(b"a part")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space"):
-        make(folder, 0, documents(0, 20))
-    assert shards.open_shard(folder / "00000").documents == 300
+
+@pytest.mark.parametrize("step", ["_save", "_save_ids", "_write_manifest"])
+def test_a_full_disk_leaves_nothing_beside_and_says_what_to_do(folder, monkeypatch, step):
+    with monkeypatch.context() as patch:
+        if step == "_write_manifest":
+            patch.setattr(shards.Path, "write_text", write_some)
+        else:
+            patch.setattr(shards, step, write_some)
+        with pytest.raises(DataError, match="00000/.*the disk is full .*finished shards are kept"):
+            make(folder, 0, documents(0, 20))
     assert not list(folder.rglob("*.part"))
+    if step == "_write_manifest":  # the vectors are in place, and no reader takes them for a shard
+        with pytest.raises(DataError, match="00000 is not finished"):
+            ShardedVectors.open(folder, 4)
+    else:
+        assert shards.open_shard(folder / "00000").documents == 300
+    assert make(folder, 0, documents(0, 20)).documents == 20
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 128 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
+    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount).returncode:
+        pytest.skip("only root can mount a small disk, and not in every container")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("n", [2_000, 4_000])
+def test_a_disk_that_is_really_full_keeps_finished_shards(small_disk, n):
+    """At 2,000 documents the ids find no room, at 4,000 the vectors do not."""
+    make(small_disk, 0, documents(0, 300))
+    with pytest.raises(DataError, match="00001/.*the disk is full .*finished shards are kept"):
+        make(small_disk, 1, documents(300, n))
+    assert len(ShardedVectors.open(small_disk, 1)) == 300
+    assert not list(small_disk.rglob("*.part"))
+    assert make(small_disk, 1, documents(300, 20)).documents == 20
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "ids.parquet", "shard.json"])
