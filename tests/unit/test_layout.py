@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from matchlib.pipeline import notebook_parameters, plan_run, read_params
+from matchlib.pipeline import ParameterError, notebook_parameters, plan_run, read_params
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "matchlib"
@@ -34,7 +34,13 @@ MAY_IMPORT = {
         *("hrtasks", "outputs", "stage"),
     },
     "reports": {"manifest"},
+    "explore": {
+        *("data", "documents", "retrieval", "extraction", "analysis", "ranking", "reports"),
+        *("recipes", "stage"),
+    },
 }
+INTERACTIVE = {"00_explore"}
+"""Notebooks for reading and judging by hand: they write no stage, so no run can hold them."""
 
 
 def imported_packages(path):
@@ -149,7 +155,12 @@ def test_notebook_form(path):
                 "each parameter needs # help"
             )
     defaults = notebook_parameters(path)
-    assert defaults["out_dir"] == f"reports/demo/{path.stem}"
+    if path.stem in INTERACTIVE:
+        assert "out_dir" not in defaults
+        with pytest.raises(ParameterError, match="0 cells open a Stage"):
+            plan_run({"run": "x", path.stem: {}})
+    else:
+        assert defaults["out_dir"] == f"reports/demo/{path.stem}"
 
 
 @pytest.mark.parametrize(

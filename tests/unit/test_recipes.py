@@ -10,7 +10,9 @@ from matchlib.pipeline import notebook_inputs, notebook_parameters
 from matchlib.recipes import how_to_make, read_recipes
 from matchlib.runs import load_plan
 
-NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    path for path in Path("notebooks").glob("*.ipynb") if "out_dir" in notebook_parameters(path)
+)
 PARAMS = sorted(Path("params").rglob("*.yaml"))
 
 
