@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from matchlib.explore.marks import escaped
-from matchlib.reports.text import cut_line
+from matchlib.explore.marks import escaped, first_line
 
 COLUMNS = ("candidate_id", "first_rank", "second_rank", "places_up")
 
 
-def compare_rankings(first: pd.DataFrame, second: pd.DataFrame, *, top: int) -> pd.DataFrame:
+def ranks_side_by_side(first: pd.DataFrame, second: pd.DataFrame, *, top: int) -> pd.DataFrame:
     """Every candidate in the top of either ranking, one row each, by its better rank.
 
     first, second: candidate_id and rank of one query. Returns candidate_id, first_rank, second_rank
@@ -67,7 +66,7 @@ def lists_html(
     """Both lists as one escaped HTML table: rank, candidate, its first line, and its rank in the
     other list.
 
-    compared: of `compare_rankings`; names: the two systems; texts: by candidate.
+    compared: of `ranks_side_by_side`; names: the two systems; texts: by candidate.
     """
     left = _list_rows(compared, "first_rank", "second_rank", texts, top=top)
     right = _list_rows(compared, "second_rank", "first_rank", texts, top=top)
@@ -89,9 +88,10 @@ def _list_rows(
     rows = {}
     for row in compared[compared[own] <= top].to_dict("records"):
         candidate = row["candidate_id"]
-        title = cut_line(texts[candidate].strip().split("\n", 1)[0], max_characters=60)
+        title = first_line(texts[candidate], max_characters=60)
         label = f"<b>{escaped(candidate)}</b> {escaped(title)}"
-        rows[int(row[own])] = f"<td>{label}</td><td>{_describe_other(row, own, other)}</td>"
+        told = _describe_other(row, own, other)
+        rows[int(row[own])] = f'<td>{label}</td><td class="other">{told}</td>'
     return rows
 
 

@@ -21,10 +21,11 @@ MAX_CHARACTERS = 20_000
 STYLE = """<style>
 mark.met { background: #b7e4c7; color: #000; }
 mark.missing { background: #ffd6a5; color: #000; text-decoration: underline dotted 2px; }
-.explored pre { white-space: pre-wrap; max-height: 24em; overflow: auto; border: 1px solid #999;
-  padding: .5em; }
+.explored pre { white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; padding: .5em;
+  max-height: 24em; overflow: auto; border: 1px solid #999; }
 .explored table { border-collapse: collapse; }
-.explored td, .explored th { text-align: left; padding: .1em .6em; vertical-align: top; }
+.explored td, .explored th { text-align: left; padding: .1em .6em; vertical-align: top; line-height: 1.4; }
+.explored .lists th, .explored .other { white-space: nowrap; }
 </style>"""
 FACTS = ("matched_skills", "missing_skills", "required_years", "resume_years", "place")
 
@@ -32,6 +33,12 @@ FACTS = ("matched_skills", "missing_skills", "required_years", "resume_years", "
 def escaped(text: str) -> str:
     """Text as HTML that shows it and does nothing; invisible characters are written out."""
     return html.escape(show_invisible(str(text)), quote=True)
+
+
+def first_line(text: str, *, max_characters: int) -> str:
+    """The first line of a text that is not blank, cut with an ellipsis: what a list shows of it."""
+    line = " ".join(text.strip().split("\n", 1)[0].split())
+    return line if len(line) <= max_characters else f"{line[: max_characters - 1]}…"
 
 
 def marked_text(text: str, statuses: Mapping[str, str]) -> str:

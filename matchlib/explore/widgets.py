@@ -10,10 +10,10 @@ import pandas as pd
 from matchlib.analysis.explain import explain_pairs
 from matchlib.data.schema import DataError
 from matchlib.explore.collection import SIDES, Collection
-from matchlib.explore.compare import compare_rankings, describe_moves, lists_html
+from matchlib.explore.compare import describe_moves, lists_html, ranks_side_by_side
 from matchlib.explore.judgements import save_judgement
-from matchlib.explore.marks import STYLE, pair_html
-from matchlib.reports.text import cut_line, show_invisible
+from matchlib.explore.marks import STYLE, first_line, pair_html
+from matchlib.reports.text import show_invisible
 from matchlib.retrieval.models import EncoderError
 
 MAX_OPTIONS = 200
@@ -160,7 +160,7 @@ class Explorer:
             for menu in (self.first, self.second)
         ]
         top = self.top.value
-        compared = compare_rankings(*rankings, top=top)
+        compared = ranks_side_by_side(*rankings, top=top)
         names = (self.first.value, self.second.value)
         lists = lists_html(compared, names, texts, top=top)
         self.lists.value = f'{STYLE}<div class="explored">{lists}</div>'
@@ -216,8 +216,7 @@ class Explorer:
 
 
 def _label(document_id: str, text: str) -> str:
-    title = cut_line(text.strip().split("\n", 1)[0], max_characters=80)
-    return show_invisible(f"{document_id} · {title}")
+    return show_invisible(f"{document_id} · {first_line(text, max_characters=80)}")
 
 
 def _find(texts: pd.Series, words: str) -> list[str]:

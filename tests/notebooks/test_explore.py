@@ -1,8 +1,13 @@
 """Notebook 00 in a kernel: on a tiny run, on files of one's own, and with nothing to look at."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -10,11 +15,12 @@ import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
-from matchlib import stage as stage_module
 from matchlib.pipeline import notebook_inputs, notebook_parameters
 from matchlib.stage import Stage
 
 ROOT = Path(__file__).parents[2]
+HARMFUL = '<img src="x" onerror="window.harmed = true"><b class="theirs">Ann</b>'
+"""The first line of every resume: a browser that took it for HTML would say so."""
 NOTEBOOK = ROOT / "notebooks" / "00_explore.ipynb"
 
 
@@ -25,7 +31,6 @@ def finish(run, name, write, **changes):
     stage = Stage(name, parameters, inputs=notebook_inputs(notebook))
     write(stage)
     stage.finish({}, headline="made by a test")
-    stage_module._OPEN.clear()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,10 @@ def tiny_run(tmp_path_factory, small_tables, tiny_model_folder):
 
     def write_tables(stage):
         for name in ("jobs", "resumes", "labels"):
-            stage.write_table(name, small_tables[name])
+            frame = small_tables[name]
+            if name == "resumes":
+                frame = frame.assign(text=HARMFUL + "\n" + frame["text"])
+            stage.write_table(name, frame)
 
     finish(run, "01_data_rules", write_tables)
     finish(
@@ -49,8 +57,8 @@ def tiny_run(tmp_path_factory, small_tables, tiny_model_folder):
     return run
 
 
-def execute(parameters, *extra_cells, cache):
-    """The notebook with parameters set below its own, and cells after its last; returns what they print."""
+def with_parameters(parameters):
+    """The notebook with a cell that sets parameters below its own."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     lines = [f"{name} = {value!r}" for name, value in parameters.items()]
     at = next(
@@ -59,6 +67,12 @@ def execute(parameters, *extra_cells, cache):
         if "parameters" in cell.metadata.get("tags", [])
     )
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell("\n".join(lines)))
+    return notebook
+
+
+def execute(parameters, *extra_cells, cache):
+    """The notebook with parameters set below its own, and cells after its last; returns what they print."""
+    notebook = with_parameters(parameters)
     notebook.cells += [nbformat.v4.new_code_cell(source) for source in extra_cells]
     client = NotebookClient(
         notebook,
@@ -178,3 +192,136 @@ def test_with_nothing_to_look_at_a_sentence_says_what_to_do(parameters, sentence
     given = {"run": "", "jobs": "", "resumes": "", "encoder": "all-MiniLM-L6-v2"} | parameters
     with pytest.raises(DataError, match=sentence):
         open_collection(**given)
+
+
+class Lab:
+    """JupyterLab on a free port, with a token, a folder and settings of its own; close it when done."""
+
+    def __init__(self, folder, environment):
+        runtime = folder / "runtime"
+        self.token = secrets.token_hex(16)
+        self._log = (folder / "lab.log").open("w")
+        own = {
+            f"JUPYTER_{name}_DIR": str(folder / name.lower())
+            for name in ("CONFIG", "DATA", "RUNTIME")
+        }
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(
+                    "--ServerApp.port=0",
+                    f"--ServerApp.root_dir={folder}",
+                    "--ServerApp.ip=127.0.0.1",
+                ),
+                *(f"--IdentityProvider.token={self.token}", "--LabApp.expose_app_in_browser=True"),
+                *("--LabApp.extension_manager=readonly", "--LabApp.news_url=None"),
+            ],
+            env=os.environ | own | {"IPYTHONDIR": str(folder / "ipython")} | environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self.port = self._wait_for_port(runtime)
+
+    def _wait_for_port(self, runtime):
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and self._process.poll() is None:
+            for told in runtime.glob("jpserver-*.json"):
+                with contextlib.suppress(ValueError):  # half written
+                    return json.loads(told.read_text())["port"]
+            time.sleep(0.1)
+        self.close()
+        raise RuntimeError(f"JupyterLab did not start; see {self._log.name}")
+
+    def url(self, notebook):
+        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={self.token}"
+
+    def close(self):
+        """End the server, which ends its kernels."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """JupyterLab in a folder that looks like the repository's root."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "Snakefile").touch()
+    lab = Lab(tmp_path, {"MATCHLIB_CACHE": str(tmp_path / "cache"), "PYTHONPATH": python_path()})
+    yield lab
+    lab.close()
+
+
+def python_path():
+    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+KERNEL_IS_READY = (
+    "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'"
+)
+HEADINGS = "[...document.querySelectorAll('table.lists th')].map(cell => cell.textContent).join()"
+
+
+def click(browser, label):
+    browser.evaluate(
+        "[...document.querySelectorAll('button.jupyter-button')]"
+        f".find(button => button.textContent == {label!r}).click()"
+    )
+
+
+def choose(browser, menu, option):
+    """Choose an option of the menu with that description, as a reader does."""
+    browser.evaluate(
+        "(() => {"
+        "const box = [...document.querySelectorAll('.widget-dropdown')].find("
+        f"one => one.querySelector('label').textContent == {menu!r});"
+        "const select = box.querySelector('select');"
+        "const texts = [...select.options].map(one => one.textContent);"
+        f"select.selectedIndex = texts.indexOf({option!r});"
+        "select.dispatchEvent(new Event('change', {bubbles: true}));"
+        "})()"
+    )
+
+
+def test_jupyterlab_shows_two_lists_and_saves_what_a_reader_clicks(
+    lab, browser, tiny_run, tiny_model_folder, tmp_path
+):
+    judgements = tmp_path / "p.csv"
+    parameters = {
+        "run": str(tiny_run),
+        "encoder": str(tiny_model_folder),
+        "judgements": str(judgements),
+        "top": 5,
+    }
+    nbformat.write(with_parameters(parameters), tmp_path / "notebooks" / NOTEBOOK.name)
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=1500,
+        height=1800,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
+    browser.call("Page.navigate", url=lab.url(f"notebooks/{NOTEBOOK.name}"))
+    assert browser.becomes(KERNEL_IS_READY, within_seconds=90)
+    browser.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells'); 0")
+    assert browser.becomes(
+        "document.querySelectorAll('table.lists tr').length == 6", within_seconds=90
+    )
+    assert browser.evaluate(HEADINGS).startswith("rank,bm25,in the other,")
+    choose(browser, "second", "02_contrastive")
+    assert browser.becomes(f"{HEADINGS}.includes('02_contrastive')", within_seconds=30)
+    click(browser, "B fits better")
+    assert browser.becomes("document.body.textContent.includes('Saved: r-test')", within_seconds=30)
+    assert pd.read_csv(judgements)["preferred"].tolist() == ["b"]
+    # what resumes hold is text: their own tags are there to read, and none of them is a tag
+    assert browser.evaluate("document.querySelector('.explored pre') != null")
+    assert browser.evaluate("document.body.textContent.includes('window.harmed = true')")
+    assert browser.evaluate("document.querySelector('.theirs') == null && !window.harmed")
+    browser.evaluate("document.querySelector('table.lists').scrollIntoView()")
+    time.sleep(0.5)
+    browser.screenshot(tmp_path / "lab.png")
+    assert (tmp_path / "lab.png").stat().st_size > 50_000

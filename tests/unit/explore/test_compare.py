@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from matchlib.explore.compare import compare_rankings, describe_moves, lists_html
+from matchlib.explore.compare import describe_moves, lists_html, ranks_side_by_side
 from matchlib.explore.marks import MET, MISSING, marked_text, pair_html, skill_places
 
 HOSTILE = (
@@ -22,7 +22,7 @@ def ranking(*candidates):
 
 
 def test_every_candidate_of_either_list_has_both_ranks_and_its_move():
-    compared = compare_rankings(ranking("a", "b", "c", "d"), ranking("d", "a", "c", "b"), top=2)
+    compared = ranks_side_by_side(ranking("a", "b", "c", "d"), ranking("d", "a", "c", "b"), top=2)
     assert compared.to_dict("list") == {
         "candidate_id": ["a", "d", "b"],
         "first_rank": [1, 4, 2],
@@ -35,13 +35,13 @@ def test_every_candidate_of_either_list_has_both_ranks_and_its_move():
 
 
 def test_equal_rankings_move_nothing():
-    compared = compare_rankings(ranking("a", "b"), ranking("a", "b"), top=10)
+    compared = ranks_side_by_side(ranking("a", "b"), ranking("a", "b"), top=10)
     assert compared["places_up"].tolist() == [0, 0]
     assert describe_moves(compared, top=10) == "2 of 2 candidates are in both lists."
 
 
 def test_a_candidate_that_one_system_did_not_rank_is_there_without_a_move():
-    compared = compare_rankings(ranking("a"), ranking("b", "a"), top=2).set_index("candidate_id")
+    compared = ranks_side_by_side(ranking("a"), ranking("b", "a"), top=2).set_index("candidate_id")
     assert compared["first_rank"].isna()["b"] and compared["places_up"].isna()["b"]
     assert compared.loc["a", "places_up"] == -1
     shown = lists_html(compared.reset_index(), ("x", "y"), {"a": "A", "b": "B"}, top=2)
@@ -50,7 +50,7 @@ def test_a_candidate_that_one_system_did_not_rank_is_there_without_a_move():
 
 def test_no_candidate_at_all_is_said():
     empty = ranking().astype({"candidate_id": str, "rank": int})
-    compared = compare_rankings(empty, empty, top=3)
+    compared = ranks_side_by_side(empty, empty, top=3)
     assert compared.empty and describe_moves(compared, top=3) == "Neither system ranks a candidate."
 
 
@@ -59,7 +59,7 @@ def tags(shown):
 
 
 def test_a_hostile_text_in_a_list_stays_text():
-    compared = compare_rankings(ranking("<b>x"), ranking("<b>x"), top=1)
+    compared = ranks_side_by_side(ranking("<b>x"), ranking("<b>x"), top=1)
     shown = lists_html(compared, ("<i>", "two"), {"<b>x": HOSTILE}, top=1)
     own = {f"<{end}{name}" for name in ("table", "tr", "td", "th", "b") for end in ("", "/")}
     assert tags(shown) == own
