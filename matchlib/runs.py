@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +102,8 @@ def start(
     command = _snakemake(resolved, forced, cores=cores, profile=profile)
     started = time.time()
     environment = os.environ | {RUN_MARK: str(plan.folder.resolve())}
-    code = subprocess.run(command, env=environment).returncode
+    with _ended_with_us(plan):
+        code = subprocess.run(command, env=environment).returncode
     lock.close()
     return Status(code, why_failed(plan, since=started) if code else [])
 
@@ -192,6 +195,22 @@ def _write_if_other(path: Path, text: str) -> None:
     beside = path.with_name(f"{path.name}.part")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
+
+
+@contextmanager
+def _ended_with_us(plan: RunPlan) -> Iterator[None]:
+    """On SIGTERM, as of `kill` or a cluster, end the run's processes too: Snakemake would first finish
+    what it does."""
+
+    def end(signum: int, frame: object) -> None:
+        _end_leftovers(plan)
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end_leftovers(plan: RunPlan) -> int:

@@ -21,6 +21,20 @@ from browser import Browser
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_configure(config):
+    os.environ.setdefault("MATCHLIB_TEST_RUN", f"test-{os.getpid()}")  # the workers' too
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        return  # others may still read the smoke run
+    for folder in (ROOT / "reports").glob(f"{os.environ['MATCHLIB_TEST_RUN']}-*"):
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink()
+
+
 @pytest.fixture(autouse=True)
 def in_root(monkeypatch):
     monkeypatch.chdir(ROOT)
