@@ -129,3 +129,58 @@ def _plot_judgments(axis: Axes, rows: pd.DataFrame) -> None:
     axis.locator_params(axis="x", nbins=5)
     axis.set_xlabel(f"recall gap of {short_label(untreated['group'])}")
     axis.set_ylabel(short_label(untreated["measure"]))
+
+
+def plot_map_against_overlap(
+    scores: pd.DataFrame, published: pd.DataFrame, *, measures: tuple[str, str]
+) -> Figure:
+    """Quality against overlap under a gender swap, a mark for each system and texts, bars 95%.
+
+    scores: system, texts, measure, value, low, high; published: system, MAP and RBO on other data,
+    hollow grey diamonds; measures: of `scores`, quality first.
+    """
+    figure, axis = plt.subplots(figsize=(6, 4))
+    groups = scores.groupby(["system", "texts"], sort=False)
+    for number, ((system, texts), rows) in enumerate(groups):
+        by_measure = rows.set_index("measure")
+        quality, overlap = (by_measure.loc[name] for name in measures)
+        axis.errorbar(
+            overlap["value"],
+            quality["value"],
+            xerr=_bar(overlap),
+            yerr=_bar(quality),
+            marker=MARKERS[number % len(MARKERS)],
+            color=PALETTE[number % len(PALETTE)],
+            capsize=2,
+            linewidth=1,
+            label=short_label(f"{system}, {texts}"),
+        )
+    axis.plot(
+        published["RBO"],
+        published["MAP"],
+        "D",
+        color="0.5",
+        markerfacecolor="none",
+        label="published, other data",
+    )
+    for row in published.to_dict("records"):
+        axis.annotate(
+            short_label(row["system"]),
+            (row["RBO"], row["MAP"]),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+            color="0.4",
+        )
+    axis.set_xlabel(short_label(measures[1]))
+    axis.set_ylabel(short_label(measures[0]))
+    axis.legend(fontsize=7)
+    return figure
+
+
+def _bar(row: pd.Series) -> list[list[float]] | None:
+    """The two lengths of an error bar; none where there is no interval."""
+    if pd.isna(row["low"]):
+        return None
+    return [[max(0.0, row["value"] - row["low"])], [max(0.0, row["high"] - row["value"])]]

@@ -96,3 +96,27 @@ def test_every_mitigation_starts_at_the_untreated_ranking():
     erasure = figure.axes[0].lines[0]
     assert erasure.get_xdata().tolist() == [-0.3, -0.2, -0.1]
     assert erasure.get_ydata().tolist() == [0.5, 0.5, 0.49]
+
+
+def test_quality_against_overlap_has_a_mark_for_each_system_and_hollow_ones_for_the_published():
+    rows = [
+        ("bm25", "as they are", "MAP", 0.5, 0.4, 0.6),
+        ("bm25", "as they are", "overlap", 0.9, 0.8, 1.0),
+        (FORMULA, "masked", "MAP", 0.4, None, None),
+        (FORMULA, "masked", "overlap", 1.0, None, None),
+    ]
+    columns = ["system", "texts", "measure", "value", "low", "high"]
+    scores = pd.DataFrame(rows, columns=columns).astype({"low": float, "high": float})
+    published = pd.DataFrame({"system": ["theirs", FORMULA], "MAP": [0.7, 0.6], "RBO": [0.9, 0.8]})
+    figure = plots_bias.plot_map_against_overlap(scores, published, measures=("MAP", "overlap"))
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked(axis, "o")]
+    assert places == [(0.9, 0.5)]
+    (hollow,) = [line for line in axis.lines if line.get_markerfacecolor() == "none"]
+    assert list(zip(hollow.get_xdata(), hollow.get_ydata(), strict=True)) == [
+        (0.9, 0.7),
+        (0.8, 0.6),
+    ]
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert "published, other data" in labels and len(labels) == 3

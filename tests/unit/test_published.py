@@ -33,6 +33,8 @@ def test_tables_are_named_after_what_differs():
     assert main.loc["+ HyRE", "AliYun rank jobs R@10"] == 81.2
     stage2 = published.published_table("RankPO", "stage 2")
     assert list(stage2.columns) == ["system", "setting", "alignment", "nDCG@20"]
+    gendered = published.published_table("TalentCLEF 2026", "task A")
+    assert list(gendered.columns) == ["system", "MAP", "RBO"] and len(gendered) == 5
     errors = published.read_published("ConFit v2", "error analysis").set_index("measure")["value"]
     assert list(errors.index) == list(ERROR_CLASSES) and errors.sum() == 30
 

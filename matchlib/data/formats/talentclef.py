@@ -24,7 +24,8 @@ def read_talentclef(path: Path, *, language: str = "en") -> Reading:
     path: the folder that holds en/, es/ and en-es/; language: en, es, or en-es (English jobs,
     Spanish resumes). Every document is of the test split: the set is for testing only. Where
     path/mappings_gender/<language> names a resume (document, internal id such as 1_en_m), its
-    gender becomes a column, never a part of the text.
+    gender and person (1_en, of whom there may be versions of other genders) become columns, never a
+    part of the text.
     Tables: jobs, resumes, labels (source file).
     """
     if language not in LANGUAGES:
@@ -36,8 +37,10 @@ def read_talentclef(path: Path, *, language: str = "en") -> Reading:
     mapping = path / "mappings_gender" / of_resumes / "corpus_mapping.tsv"
     if mapping.is_file():
         internal = _mapping(mapping, set(resumes["resume_id"]), log)
-        gender = resumes["resume_id"].map(internal).str.rpartition("_")[2].map(GENDERS)
-        resumes = resumes.assign(gender=gender.fillna("unknown"))
+        parts = resumes["resume_id"].map(internal).str.rpartition("_")
+        resumes = resumes.assign(
+            gender=parts[2].map(GENDERS).fillna("unknown"), person=parts[0].fillna("")
+        )
     labels = _labels(
         path / language / "qrels.tsv", set(jobs["job_id"]), set(resumes["resume_id"]), log
     )

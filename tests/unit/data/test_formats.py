@@ -226,6 +226,7 @@ def test_talentclef_reads_a_language_and_genders(tmp_path):
         "unknown",
         "unknown",
     ]
+    assert reading.tables["resumes"]["person"].tolist() == ["1_en", "2_en", "", "", ""]
     assert reading.tables["labels"][["job_id", "resume_id", "label"]].to_numpy().tolist() == [
         ["1001", "101", 1],
         ["1001", "102", 0],
