@@ -153,7 +153,7 @@ def _own_documents(jobs: str, resumes: str) -> tuple[Corpus, list[str]]:
         tables[name] = reading.tables[name]
         notes += reading.notes[:1]
         if n_left_out := len(reading.left_out):
-            notes.append(f"{n_left_out:,} {name} were left out; matchlib rank says why")
+            notes.append(f"{name} left out: {n_left_out:,}; matchlib rank says why")
     return Corpus(tables["jobs"], tables["resumes"]), notes
 
 
