@@ -145,13 +145,14 @@ def test_training_orders_trained_above_raw_and_above_shuffled(
     assert scores["trained"] > scores["shuffled"] + 0.05
 
 
-def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(
-    tmp_path, small_tables, tiny_model_folder
+def test_bfloat16_needs_a_gpu_or_processor_that_has_it(
+    tmp_path, small_tables, tiny_model_folder, monkeypatch
 ):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     train = part(small_tables, "train")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
     with pytest.raises(
-        ValueError, match="bf16 is set, but training runs on cpu, which is no GPU with bfloat16"
+        ValueError, match="runs on cpu, which is no GPU or processor \\(AMX\\) with bfloat16"
     ):
         train_contrastive(
             load_model(tiny_model_folder, device="cpu"),
