@@ -44,6 +44,21 @@ def test_pairs_number_equal_texts_alike_and_never_use_a_positive_as_a_hard_negat
     assert rows == {(0, 0): (1, 2), (0, 1): (-1, 2), (1, 2): (0, 0)}
 
 
+def test_some_pairs_of_a_job_are_rows_and_all_of_them_mask():
+    jobs = pd.DataFrame({"job_id": ["a", "b"], "text": ["cook", "nurse"]})
+    resumes = pd.DataFrame({"resume_id": list("uvwxyz"), "text": list("uvwxyz")})
+    pairs = [("a", resume, 1) for resume in "uvwxy"] + [("b", "z", 1)]
+    labels = pd.DataFrame(pairs, columns=["job_id", "resume_id", "label"])
+    drawn = set()
+    for seed in range(20):
+        chosen = build_pairs(jobs, resumes, labels, seed=seed, per_job=2)
+        of_job = [row[0] for row in chosen.rows.tolist()]
+        assert of_job == [0, 0, 1] and len(chosen.positives) == 6
+        drawn |= {row[1] for row in chosen.rows.tolist()}
+    assert drawn == set(range(6))
+    assert len(build_pairs(jobs, resumes, labels, seed=0, per_job=9).rows) == 6
+
+
 def test_one_accepted_pair_is_refused(tmp_path, tiny_model_folder):
     jobs, resumes, labels = tiny_labels()
     pairs = build_pairs(jobs, resumes, labels.head(1), seed=0)
