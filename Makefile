@@ -1,9 +1,9 @@
-# make demo | study | test | lab | lint | bench | bench-gpu; each makes .venv first.
+# make demo | study | test | lab | lint | docs | reference | bench | bench-gpu; each makes .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo study test lab lint bench bench-gpu clean
+.PHONY: demo study test lab lint docs reference bench bench-gpu clean
 
 demo: $(READY)
 	$(BIN)/matchlib run params/demo.yaml
@@ -23,6 +23,16 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+docs: $(READY)
+	$(BIN)/pip install -q pdoc
+	$(BIN)/pdoc -o build/docs matchlib
+
+reference: demo
+	$(BIN)/matchlib report demo --zip
+	rm -rf reports/reference/demo
+	$(BIN)/python -m zipfile -e reports/demo.zip reports/reference
+	for f in reports/demo/*/leaderboard.csv; do cp $$f reports/reference/demo/$$(basename $$(dirname $$f))/; done
 
 bench: $(READY)
 	for b in $(filter-out benchmarks/bench_kills.py benchmarks/bench_shard_kills.py benchmarks/bench_gpu.py,$(wildcard benchmarks/bench_*.py)); do OMP_NUM_THREADS=2 $(BIN)/python $$b || exit 1; done

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from matchlib.data.schema import TASKS
 from matchlib.retrieval import systems
 from matchlib.retrieval.corpus import Corpus, HitsByTask
 from matchlib.retrieval.encoder import Encoder, encoder_from, trained_encoder
@@ -35,8 +36,10 @@ def rank_by_encoders(
     encoders: Mapping[str, Encoder],
     inputs: Mapping[str, Finished],
     tables: Mapping[str, pd.DataFrame],
+    *,
+    tasks: Sequence[str] = TASKS,
 ) -> dict[str, HitsByTask]:
-    """What each encoder finds in the test split.
+    """What each encoder finds in the test split, in the tasks asked for.
 
     An arm searches the texts that it was trained on (03 makes job texts richer), with the same
     queries, candidates and pools as the others.
@@ -47,7 +50,7 @@ def rank_by_encoders(
         if name in inputs and name not in OWN_INPUTS:
             own = inputs[name].input("data")
             texts = {**tables, "jobs": own.table("jobs"), "resumes": own.table("resumes")}
-        hits[name] = systems.dense(Corpus.of_split(texts, "test"), encoder)
+        hits[name] = systems.dense(Corpus.of_split(texts, "test", tasks=tasks), encoder)
     return hits
 
 

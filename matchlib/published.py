@@ -1,7 +1,10 @@
-"""What the papers report of their own systems, on their own data: comparable with no figure here.
+"""What papers report of their own systems. ConFit v2's and RankPO's data is their own: comparable with
+no figure here. MELO's is public: its figures are of the test that `source: melo` reads. TalentCLEF's
+are of its test set of 2026, RBO between the rankings of male and of female versions.
 
 published.csv has one row a figure: paper, section, system, setting, data, task, measure, value, unit.
-ConFit v2 is arXiv 2502.12361, RankPO arXiv 2503.10723. Neither gives an interval.
+ConFit v2 is arXiv 2502.12361, RankPO arXiv 2503.10723, MELO the results folder of
+Avature/melo-benchmark on GitHub (MIT), TalentCLEF 2026 arXiv 2606.31692. None gives an interval.
 """
 
 from __future__ import annotations

@@ -247,13 +247,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return _composed_value(value) if r"\u" in content else value
 
 
-def read_fields(path: Path, *, at_least: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of a file without a heading, fields apart by tabs or spaces.
+def read_fields(
+    path: Path, *, at_least: int, separator: str | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, fields) of a file without a heading.
 
-    Raises DataError on a line with fewer than at_least fields.
+    separator: what stands between fields; None: tabs or spaces. Raises DataError on a line with
+    fewer than at_least fields.
     """
     for number, line in _lines(path, "utf-8"):
-        fields = line.split()
+        fields = [field.strip() for field in line.split(separator)] if line.strip() else []
         if fields and len(fields) < at_least:
             raise DataError(
                 f"{path}:{number}: {len(fields)} fields where {at_least} are due; is this the right file?"

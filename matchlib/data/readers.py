@@ -12,6 +12,7 @@ import pandas as pd
 from matchlib.data.files import Spoiled, read_rows
 from matchlib.data.formats.confit import read_confit
 from matchlib.data.formats.fit import read_fit
+from matchlib.data.formats.melo import read_melo
 from matchlib.data.formats.rankpo import read_rankpo
 from matchlib.data.formats.rjdb import read_rjdb
 from matchlib.data.formats.talentclef import read_talentclef
@@ -36,6 +37,7 @@ def read_source(parameters: Mapping[str, Any]) -> Reading:
         "rankpo": _read_rankpo,
         "confit": _read_confit,
         "talentclef": _read_talentclef,
+        "melo": _read_melo,
         "fit": _read_fit,
     }
     source = parameters["source"]
@@ -92,6 +94,12 @@ def _read_confit(p: Mapping[str, Any]) -> Reading:
 
 def _read_talentclef(p: Mapping[str, Any]) -> Reading:
     return read_talentclef(Path(p["path"]), language=p["language"])
+
+
+def _read_melo(p: Mapping[str, Any]) -> Reading:
+    return read_melo(
+        Path(p["path"]), judged_by=p["melo_test"], valid=p["valid_share"], seed=p["seed"]
+    )
 
 
 def _read_fit(p: Mapping[str, Any]) -> Reading:

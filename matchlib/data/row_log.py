@@ -107,7 +107,9 @@ class Reading:
     (see RowLog);
     redacted: what was taken out of the texts, by table and kind (see `privacy.redact_tables`), or
     None;
-    missing: what the texts of documents that are used lack (see `RowLog.read_in_part`)."""
+    missing: what the texts of documents that are used lack (see `RowLog.read_in_part`);
+    known: tables whose test documents training may know (a catalogue that is searched), for
+    `splits.require_no_leaks`."""
 
     tables: Tables
     notes: list[str]
@@ -115,6 +117,7 @@ class Reading:
     left_out: pd.DataFrame = field(default_factory=lambda: RowLog().left_out)
     redacted: pd.DataFrame | None = None
     missing: pd.DataFrame = field(default_factory=lambda: RowLog().missing)
+    known: tuple[str, ...] = ()
 
     def reasons(self, examples: int = 3) -> pd.DataFrame:
         """The rows left out by file and reason: file, reason, rows, lines (the first few)."""

@@ -96,6 +96,7 @@ def build_pairs(
     *,
     seed: int,
     mined: pd.DataFrame | None = None,
+    per_job: int = 0,
 ) -> Pairs:
     """Number the training texts and draw each accepted pair's hard negatives.
 
@@ -103,6 +104,8 @@ def build_pairs(
     resume.
     mined: a table of `learning.mining`, whose negatives replace the rejected pairs, as in ConFit
     v2. Equal texts share a number, so that an employer's repost is never its own negative.
+    per_job: at most so many accepted pairs of a job become rows, drawn by seed; all of them mask. 0
+    takes all.
     """
     hard = _hard_negatives(labels, mined)
     accepted = labels[labels["label"] == 1]
@@ -131,8 +134,13 @@ def build_pairs(
     hard_jobs = _draw(hard_jobs_of, accepted_resumes, rng)
     hard_resumes = _draw(hard_resumes_of, accepted_jobs, rng)
     accepted_pairs = np.column_stack([accepted_jobs, accepted_resumes])
+    known = np.unique(accepted_pairs, axis=0)
     rows = np.column_stack([accepted_pairs, hard_jobs, hard_resumes]).astype(np.int64)
-    return Pairs(job_texts, resume_texts, rows, np.unique(accepted_pairs, axis=0))
+    if per_job:
+        drawn = accepted["job_id"].reset_index(drop=True).sample(frac=1, random_state=seed)
+        kept = drawn.groupby(drawn).head(per_job).index
+        rows = rows[np.sort(kept)]
+    return Pairs(job_texts, resume_texts, rows, known)
 
 
 def _hard_negatives(labels: pd.DataFrame, mined: pd.DataFrame | None) -> pd.DataFrame:

@@ -46,7 +46,7 @@ class Settings:
     weights themselves.
     gradient_checkpointing: computes activations twice instead of keeping them, for long texts and
     small GPUs.
-    bf16: mixed precision on a GPU that has it; off, training is in float32 on every device, so that
+    bf16: mixed precision on a GPU or processor (AMX) that has it; off, training is in float32, so that
     figures compare.
     """
 
@@ -214,10 +214,11 @@ def _arguments(
     )
     every = max(1, steps // max(settings.evaluations, 1))
     on_cpu = model.device.type == "cpu"
-    if settings.bf16 and (on_cpu or not torch.cuda.is_bf16_supported()):
+    has_bf16 = torch.cpu._is_amx_tile_supported() if on_cpu else torch.cuda.is_bf16_supported()
+    if settings.bf16 and not has_bf16:
         raise ValueError(
-            f"bf16 is set, but training runs on {model.device}, which is no GPU with bfloat16; set "
-            f"bf16: false"
+            f"bf16 is set, but training runs on {model.device}, which is no GPU or processor (AMX) with "
+            f"bfloat16; set bf16: false"
         )
     choice_of_best = {}
     if evaluator is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,15 +36,19 @@ class Side:
 class Corpus:
     """The jobs and resumes of one split; each side is searched with the other.
 
-    Where there are pools (task, query_id, candidate_id), each query's own pool is searched.
+    Where there are pools (task, query_id, candidate_id), each query's own pool is searched. tasks:
+    which sides search.
     """
 
     jobs: pd.DataFrame
     resumes: pd.DataFrame
     pools: pd.DataFrame | None = None
+    tasks: Sequence[str] = TASKS
 
     @classmethod
-    def of_split(cls, tables: Mapping[str, pd.DataFrame], split: str) -> Corpus:
+    def of_split(
+        cls, tables: Mapping[str, pd.DataFrame], split: str, *, tasks: Sequence[str] = TASKS
+    ) -> Corpus:
         """The documents of one split of a set of tables; pools belong to the test split."""
         jobs = tables["jobs"]
         resumes = tables["resumes"]
@@ -52,6 +56,7 @@ class Corpus:
             jobs=jobs[jobs["split"] == split].reset_index(drop=True),
             resumes=resumes[resumes["split"] == split].reset_index(drop=True),
             pools=tables.get("pools") if split == "test" else None,
+            tasks=tasks,
         )
 
     def sides(self, task: str) -> tuple[Side, Side]:
@@ -95,8 +100,10 @@ class Corpus:
             "rank_jobs": self.resumes.set_index("resume_id")[column],
         }
 
-    def rank(self, hits: HitsByTask, *, depth: int | None = None) -> dict[str, pd.DataFrame]:
-        """A ranking for each task, ties by a hash of the id."""
+    def rank(
+        self, hits: HitsByTask, *, depth: int | None = None, ties: str = "hash"
+    ) -> dict[str, pd.DataFrame]:
+        """A ranking for each task; depth and ties as in `metrics.rank`."""
         rankings = {}
         for task, found in hits.items():
             queries, candidates = self.sides(task)
@@ -106,6 +113,7 @@ class Corpus:
                 found.positions,
                 found.scores,
                 depth=depth,
+                ties=ties,
             )
         return rankings
 
@@ -134,6 +142,17 @@ def judgment_sets(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]
     if "truth" in tables:
         sets["true_fit"] = tables["truth"]
     return sets
+
+
+def without_equal_texts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The labels of jobs whose text is no resume's: pairs that equal letters alone do not answer.
+
+    tables: jobs, resumes, labels of one split; capital letters do not count.
+    """
+    jobs = tables["jobs"]
+    is_candidate = jobs["text"].str.lower().isin(set(tables["resumes"]["text"].str.lower()))
+    equal = set(jobs["job_id"][is_candidate])
+    return tables["labels"][~tables["labels"]["job_id"].isin(equal)]
 
 
 def _with_pools(labels: pd.DataFrame, pools: pd.DataFrame) -> pd.DataFrame:

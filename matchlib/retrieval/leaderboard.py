@@ -90,7 +90,7 @@ def build_leaderboard(
     tables = []
     for name, pairs in judgments.items():
         told = measures_of(name, measures)
-        for task in TASKS:
+        for task in next(iter(rankings.values())):
             scores = _score_systems(rankings, pairs, task, told)
             cluster_of_query = None if clusters is None else clusters[task]
             table = _compare_with_each(scores, baselines, cluster_of_query)
@@ -100,11 +100,13 @@ def build_leaderboard(
     return adjusted[[*facts, *SCHEMA.columns]]
 
 
-def count_left_out(judgments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def count_left_out(
+    judgments: Mapping[str, pd.DataFrame], *, tasks: Sequence[str] = TASKS
+) -> pd.DataFrame:
     """Queries with labels but no positive, which no measure is taken of, by task and judgments."""
     rows = []
     for name, pairs in judgments.items():
-        for task in TASKS:
+        for task in tasks:
             n_left_out = unanswerable(qrels_from_labels(pairs, task))
             rows.append({"judged by": name, "task": task, "queries left out": n_left_out})
     return pd.DataFrame(rows)
@@ -241,6 +243,33 @@ def overview(
     return in_order[["system", primary, *test_columns, *measures[1:], "n", "n_clusters"]]
 
 
+def beside_published(
+    board: pd.DataFrame,
+    published: pd.DataFrame,
+    *,
+    task: str,
+    measures: Sequence[str],
+) -> pd.DataFrame:
+    """One row a system, ours with intervals and the published ones without, the best first.
+
+    published: of `published.read_published`, figures of this very test. Judged by observed labels.
+    Returns system, origin (here, or published) and the measures as text.
+    """
+    is_asked = board["judgments"].eq("observed") & board["task"].eq(task)
+    own = board[is_asked].drop_duplicates(["system", "measure"]).assign(origin="here")
+    others = published[published["task"] == task].assign(origin="published")
+    rows = pd.concat([own, others])
+    rows = rows[rows["measure"].isin(measures)]
+    cells = []
+    for row in rows.itertuples():
+        interval = "" if np.isnan(row.low) else f" {_interval(row.low, row.high)}"
+        cells.append(f"{row.value:.3f}{interval}")
+    by_system = rows.assign(cell=cells).set_index(["system", "origin", "measure"])
+    table = by_system["cell"].unstack("measure").reindex(columns=list(measures))
+    order = by_system["value"].unstack("measure")[measures[0]].sort_values(ascending=False)
+    return table.loc[order.index].rename_axis(columns=None).reset_index()
+
+
 def primary_judgments(board: pd.DataFrame) -> str:
     """The set of judgments furthest from the labels that a leaderboard has."""
     present = set(board["judgments"])
@@ -288,6 +317,6 @@ def key_figures(board: pd.DataFrame, *, measure: str) -> dict[str, float]:
     others = [system for system in present if system not in first]
     figures = {}
     for system in first + others:
-        for task in TASKS:
+        for task in part["task"].unique():
             figures[f"{system}.{task}"] = round(values[system, task], 4)
     return figures

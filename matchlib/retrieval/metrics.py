@@ -18,6 +18,7 @@ from matchlib.data.schema import DataError
 from matchlib.stats import mean_interval, paired_randomisation
 
 MEASURES = ("nDCG@10", "R@10", "RR", "AP")
+TIES = ("hash", "trec")
 
 
 def tie_break(ids: Sequence[str], *, seed: int = 0) -> np.ndarray:
@@ -40,13 +41,17 @@ def rank(
     *,
     depth: int | None = None,
     seed: int = 0,
+    ties: str = "hash",
 ) -> pd.DataFrame:
     """Order each query's hits by score, ties by a seeded hash of the candidate id.
 
-    positions, scores: (Q, K) index into candidate_ids (-1: no hit) and its score.
+    positions, scores: (Q, K) index into candidate_ids (-1: no hit) and its score. ties: hash; or trec,
+    for figures published of runs that were scored by trec_eval: see `_trec_order`.
     Returns a frame query_id, candidate_id, rank, score with at most `depth` rows a query.
-    Raises ValueError on a NaN score or a candidate that a query holds twice.
+    Raises ValueError on a NaN score or a candidate that a query holds twice, DataError on other ties.
     """
+    if ties not in TIES:
+        raise DataError(f"ties {ties!r} is not one of {', '.join(TIES)}")
     candidate_ids, keys = (
         np.asarray(candidate_ids, dtype=object),
         tie_break(candidate_ids, seed=seed),
@@ -59,7 +64,10 @@ def rank(
         found, score = found[found >= 0], score[found >= 0]
         if len(np.unique(found)) < len(found):
             raise ValueError(f"query {query}: a candidate appears twice in its hits")
-        order = np.lexsort((keys[found], -score))[:depth]
+        if ties == "trec":
+            order = _trec_order(candidate_ids[found], found, score, depth)
+        else:
+            order = np.lexsort((keys[found], -score))[:depth]
         kept.append(found[order])
         kept_scores.append(score[order])
     lengths = [len(found) for found in kept]
@@ -71,6 +79,23 @@ def rank(
             "score": np.concatenate(kept_scores),
         }
     )
+
+
+TREC_DECIMALS = 5
+
+
+def _trec_order(
+    ids: np.ndarray, positions: np.ndarray, scores: np.ndarray, depth: int | None
+) -> np.ndarray:
+    """The order that trec_eval gives a run of the best `depth` with scores of 5 decimals: equal scores
+    by id, descending; which of equal scores are among the best is decided by position, ascending.
+
+    Source: MELO's scorer, Avature/melo-benchmark.
+    """
+    best = np.lexsort((positions, -scores))[:depth]
+    id_rank = np.unique(ids[best], return_inverse=True)[1]
+    rounded = np.round(scores[best].astype(float), TREC_DECIMALS)
+    return best[np.lexsort((-id_rank, -rounded))]
 
 
 def qrels_from_labels(labels: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import Stemmer
+from sklearn.feature_extraction.text import TfidfVectorizer, strip_accents_unicode
 
 from matchlib.data.schema import DataError
 from matchlib.data.words import spaced, token_pattern
@@ -93,6 +94,39 @@ def bm25_rows(
         index.get_scores(asked) if asked else np.zeros(len(candidates), dtype=np.float32)
         for asked in _tokens(queries, segment, options)
     )
+
+
+def bm25_words_rows(queries: Sequence[str], candidates: Sequence[str]) -> Iterator[np.ndarray]:
+    """(N,) float32 BM25 scores, a query at a time, of words as they stand between spaces, without
+    capital letters and accents: no stop words, no stems.
+
+    Source: MELO's BM25 (rank_bm25's BM25Okapi: Robertson's weights of words, k1 1.5, b .75).
+    """
+    tokens = [_plain_words(text) for text in candidates]
+    index = bm25s.BM25(method="robertson", k1=1.5, b=0.75)
+    index.index(tokens, show_progress=False)
+    return (index.get_scores(_plain_words(query)) for query in queries)
+
+
+def _plain_words(text: str) -> list[str]:
+    return strip_accents_unicode(text.lower()).split(" ")
+
+
+def tf_idf_rows(
+    queries: Sequence[str], candidates: Sequence[str], *, analyzer: str
+) -> Iterator[np.ndarray]:
+    """(N,) float32 cosines of TF-IDF vectors, a query at a time, without capital letters and accents.
+
+    analyzer: word, or char for runs of 1 to 3 characters. Source: MELO's two TF-IDF baselines, which
+    are scikit-learn's vectoriser with its default weights, fitted on the candidates.
+    """
+    lengths = (1, 3) if analyzer == "char" else (1, 1)
+    vectorizer = TfidfVectorizer(
+        analyzer=analyzer, ngram_range=lengths, strip_accents="unicode", dtype=np.float32
+    )
+    indexed = vectorizer.fit_transform(candidates)
+    asked = vectorizer.transform(queries)
+    return ((indexed @ asked[[row]].T).toarray().ravel() for row in range(asked.shape[0]))
 
 
 def _tokens(texts: Sequence[str], segment: str, options: dict) -> list[list[str]]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from matchlib.data.schema import TASKS
+from matchlib.data.schema import DataError
 from matchlib.retrieval.corpus import Corpus, HitsByTask
 from matchlib.retrieval.encoder import Encoder
-from matchlib.retrieval.metrics import qrels_from_labels, score_queries
+from matchlib.retrieval.metrics import qrels_from_labels, score_queries, tie_break
 from matchlib.retrieval.search import (
     best_of,
+    bm25_words_rows,
     fuse_by_rank,
     fuse_by_weight,
     search_bm25,
     search_dense,
+    tf_idf_rows,
 )
 
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
@@ -24,9 +27,9 @@ WEIGHTS = tuple(round(0.1 * i, 1) for i in range(11))
 
 
 def bm25(corpus: Corpus, *, language: str = "english", segment: str = "characters") -> HitsByTask:
-    """BM25 in both tasks; language and segment as in `search_bm25`."""
+    """BM25 in the corpus's tasks; language and segment as in `search_bm25`."""
     hits = {}
-    for task in TASKS:
+    for task in corpus.tasks:
         queries, candidates = corpus.sides(task)
         hits[task] = search_bm25(
             queries.texts,
@@ -38,14 +41,47 @@ def bm25(corpus: Corpus, *, language: str = "english", segment: str = "character
     return hits
 
 
+def _chance_rows(queries: Sequence[str], candidates: Sequence[str]):
+    """Another random order of the candidates for every query, by its text alone."""
+    rng = np.random.default_rng(tie_break(queries))
+    return (rng.random(len(candidates), dtype=np.float32) for _ in queries)
+
+
+FURTHER = {
+    "bm25_words": bm25_words_rows,
+    "word_tf_idf": partial(tf_idf_rows, analyzer="word"),
+    "char_tf_idf": partial(tf_idf_rows, analyzer="char"),
+    "random": _chance_rows,
+}
+"""Systems that train nothing, by name: MELO's lexical baselines, and chance."""
+
+
+def further(corpus: Corpus, names: Sequence[str]) -> dict[str, HitsByTask]:
+    """What the named systems of FURTHER find. Raises DataError on another name."""
+    found = {}
+    for name in names:
+        if name not in FURTHER:
+            raise DataError(f"further system {name!r} is not one of {', '.join(FURTHER)}")
+        hits = {}
+        for task in corpus.tasks:
+            queries, candidates = corpus.sides(task)
+            rows = FURTHER[name](queries.texts, candidates.texts)
+            n_queries = len(queries.documents)
+            n_candidates = len(candidates.documents)
+            hits[task] = best_of(rows, n_queries, n_candidates, pools=corpus.pool(task))
+        found[name] = hits
+    return found
+
+
 def dense(corpus: Corpus, encoder: Encoder) -> HitsByTask:
-    """An encoder in both tasks: cosine of the documents' vectors."""
+    """An encoder in the corpus's tasks: cosine of the documents' vectors."""
     jobs = encoder.encode_jobs(list(corpus.jobs["text"]))
     resumes = encoder.encode_resumes(list(corpus.resumes["text"]))
-    return {
-        "rank_resumes": search_dense(jobs, resumes, pools=corpus.pool("rank_resumes")),
-        "rank_jobs": search_dense(resumes, jobs, pools=corpus.pool("rank_jobs")),
-    }
+    hits = {}
+    for task in corpus.tasks:
+        queries, candidates = (jobs, resumes) if task == "rank_resumes" else (resumes, jobs)
+        hits[task] = search_dense(queries, candidates, pools=corpus.pool(task))
+    return hits
 
 
 def count_lines(texts: pd.Series) -> np.ndarray:
@@ -56,7 +92,7 @@ def count_lines(texts: pd.Series) -> np.ndarray:
 def line_count(corpus: Corpus) -> HitsByTask:
     """The trivial system: the candidate with more lines is better, whatever the query."""
     hits = {}
-    for task in TASKS:
+    for task in corpus.tasks:
         queries, candidates = corpus.sides(task)
         n_queries = len(queries.documents)
         lines = count_lines(candidates.documents["text"]).astype(np.float32)
@@ -68,7 +104,7 @@ def line_count(corpus: Corpus) -> HitsByTask:
 def mix(corpus: Corpus, first: HitsByTask, second: HitsByTask, *, weight: float) -> HitsByTask:
     """(1 - weight) of the first system's standardised scores, and weight of the second's."""
     mixed = {}
-    for task in TASKS:
+    for task in corpus.tasks:
         _, candidates = corpus.sides(task)
         systems = [first[task], second[task]]
         mixed[task] = fuse_by_weight(systems, len(candidates.documents), [1 - weight, weight])
@@ -78,7 +114,7 @@ def mix(corpus: Corpus, first: HitsByTask, second: HitsByTask, *, weight: float)
 def mix_by_rank(corpus: Corpus, first: HitsByTask, second: HitsByTask) -> HitsByTask:
     """Two systems by reciprocal rank fusion, which has no weight to tune."""
     mixed = {}
-    for task in TASKS:
+    for task in corpus.tasks:
         _, candidates = corpus.sides(task)
         mixed[task] = fuse_by_rank([first[task], second[task]], len(candidates.documents))
     return mixed

@@ -128,3 +128,18 @@ def test_an_entry_that_is_not_whole_is_named(tmp_path, text, sentence):
     (tmp_path / "claims.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ParameterError, match=sentence):
         claims.read_claims(tmp_path / "claims.yaml")
+
+
+RENDERED = ROOT / "reports" / "reference" / "demo"
+OF_THE_DEMO = [claim for claim in ALL if claim.params == "params/demo.yaml"]
+
+
+@pytest.mark.parametrize("claim", OF_THE_DEMO, ids=lambda claim: claim.id)
+def test_the_rendered_demo_shows_what_is_claimed(claim):
+    outcome = claims.judge(claim, RENDERED)
+    assert outcome.status == claims.CONFIRMED, outcome.detail
+    stage = claim.figure.file.split("/")[0]
+    page = (RENDERED / stage / f"{stage}.html").read_text(encoding="utf-8")
+    value, _ = replace(claim.figure, less=None).read(RENDERED)
+    shown = f"{abs(value):.3f}"
+    assert shown in page or shown.removeprefix("0") in page, f"{shown} is not on the page"

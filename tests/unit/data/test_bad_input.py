@@ -8,12 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_formats import DEFAULTS, write_confit, write_fit, write_rankpo, write_talentclef
+from test_melo import write_melo
 
 from matchlib.data.readers import read_source
 from matchlib.data.schema import SCHEMAS, DataError, check_table
 
 CASES = 100
-"""Mutated inputs a source; six sources."""
+"""Mutated inputs a source; seven sources."""
 BITS = [
     b"\0",
     b"\xff\xfe",
@@ -87,7 +88,8 @@ def make(source, folder):
             "valid_rows": 1,
             "test_rows": 1,
         }
-    writers = {"rankpo": write_rankpo, "confit": write_confit, "talentclef": write_talentclef}
+    writers = {"rankpo": write_rankpo, "confit": write_confit}
+    writers |= {"talentclef": write_talentclef, "melo": write_melo}
     return {"path": str(writers[source](folder / source)), "test_share": 1.0}
 
 
@@ -115,7 +117,9 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return rng.choice([b"", b"\n", b"{}", b"[]", b"null\n"])
 
 
-@pytest.mark.parametrize("source", ["files", "fit", "rjdb", "rankpo", "confit", "talentclef"])
+@pytest.mark.parametrize(
+    "source", ["files", "fit", "rjdb", "rankpo", "confit", "talentclef", "melo"]
+)
 def test_mutated_files_give_tables_or_one_sentence(source, tmp_path):
     parameters = make(source, tmp_path / "valid")
     try:

@@ -44,6 +44,21 @@ def test_pairs_number_equal_texts_alike_and_never_use_a_positive_as_a_hard_negat
     assert rows == {(0, 0): (1, 2), (0, 1): (-1, 2), (1, 2): (0, 0)}
 
 
+def test_some_pairs_of_a_job_are_rows_and_all_of_them_mask():
+    jobs = pd.DataFrame({"job_id": ["a", "b"], "text": ["cook", "nurse"]})
+    resumes = pd.DataFrame({"resume_id": list("uvwxyz"), "text": list("uvwxyz")})
+    pairs = [("a", resume, 1) for resume in "uvwxy"] + [("b", "z", 1)]
+    labels = pd.DataFrame(pairs, columns=["job_id", "resume_id", "label"])
+    drawn = set()
+    for seed in range(20):
+        chosen = build_pairs(jobs, resumes, labels, seed=seed, per_job=2)
+        of_job = [row[0] for row in chosen.rows.tolist()]
+        assert of_job == [0, 0, 1] and len(chosen.positives) == 6
+        drawn |= {row[1] for row in chosen.rows.tolist()}
+    assert drawn == set(range(6))
+    assert len(build_pairs(jobs, resumes, labels, seed=0, per_job=9).rows) == 6
+
+
 def test_one_accepted_pair_is_refused(tmp_path, tiny_model_folder):
     jobs, resumes, labels = tiny_labels()
     pairs = build_pairs(jobs, resumes, labels.head(1), seed=0)
@@ -145,13 +160,14 @@ def test_training_orders_trained_above_raw_and_above_shuffled(
     assert scores["trained"] > scores["shuffled"] + 0.05
 
 
-def test_training_is_in_float32_unless_a_gpu_is_asked_for_bfloat16(
-    tmp_path, small_tables, tiny_model_folder
+def test_bfloat16_needs_a_gpu_or_processor_that_has_it(
+    tmp_path, small_tables, tiny_model_folder, monkeypatch
 ):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     train = part(small_tables, "train")
     pairs = build_pairs(train["jobs"], train["resumes"], train["labels"], seed=0)
     with pytest.raises(
-        ValueError, match="bf16 is set, but training runs on cpu, which is no GPU with bfloat16"
+        ValueError, match="runs on cpu, which is no GPU or processor \\(AMX\\) with bfloat16"
     ):
         train_contrastive(
             load_model(tiny_model_folder, device="cpu"),

@@ -105,7 +105,7 @@ def test_masking_a_positive_is_refused():
 def test_false_negatives_are_the_same_document_and_every_known_positive():
     # Resumes 0, 1, 2, 0 ask; the candidates are jobs 5, 6, 5, 7 and the hard jobs 8, 6.
     queries, candidates = torch.tensor([0, 1, 2, 0]), torch.tensor([5, 6, 5, 7, 8, 6])
-    known = [(0, 5), (1, 6), (2, 5), (0, 7), (2, 8)]
+    known = [(0, 5), (0, 7), (1, 6), (2, 5), (2, 8)]
     positives = torch.tensor([query * 10 + candidate for query, candidate in known])
     masked = false_negatives(queries, candidates, positives, 10)
     expected = torch.tensor(

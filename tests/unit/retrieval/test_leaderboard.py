@@ -8,7 +8,7 @@ import pytest
 from matchlib.data.schema import DataError
 from matchlib.retrieval import diagnostics, systems
 from matchlib.retrieval import leaderboard as lb
-from matchlib.retrieval.corpus import Corpus, HitsByTask
+from matchlib.retrieval.corpus import Corpus, HitsByTask, without_equal_texts
 from matchlib.retrieval.encoder import Encoder
 from matchlib.retrieval.search import Hits
 
@@ -421,3 +421,64 @@ def test_the_answer_of_the_diagnostics_has_figure_interval_and_places():
     sentence, metrics = diagnostics.answer(hard, system="a", measure="RR")
     assert "a reaches RR 0.500 [0.400, 0.600] when it ranks jobs (place 2 of 2" in sentence
     assert metrics == {"hard_place.rank_jobs": 2, "hard.rank_jobs": 0.5}
+
+
+def test_a_corpus_of_one_task_is_searched_and_scored_in_that_one_alone(corpus, labels):
+    one_way = Corpus(corpus.jobs, corpus.resumes, tasks=["rank_resumes"])
+    hits = {"bm25": systems.bm25(one_way)} | systems.further(one_way, ["word_tf_idf", "random"])
+    rankings = {name: one_way.rank(found, depth=4) for name, found in hits.items()}
+    assert {tuple(by_task) for by_task in rankings.values()} == {("rank_resumes",)}
+    board = lb.build_leaderboard(
+        rankings,
+        {"observed": labels},
+        measures=["AP", "RR"],
+        baselines=["bm25"],
+        clusters=None,
+        facts={},
+    )
+    assert set(board["task"]) == {"rank_resumes"}
+    assert lb.key_figures(board, measure="AP")["bm25.rank_resumes"] == 1.0
+    chance = board[board["system"].eq("random") & board["measure"].eq("AP")]
+    assert chance["value"].iloc[0] < 0.9
+    with pytest.raises(DataError, match="further system 'bert' is not one of bm25_words"):
+        systems.further(one_way, ["bert"])
+
+
+def test_chance_is_another_order_for_every_query_and_the_same_every_time(corpus):
+    first, second = (
+        corpus.rank(systems.further(corpus, ["random"])["random"])["rank_resumes"] for _ in range(2)
+    )
+    assert first.equals(second)
+    assert first.groupby("query_id")["candidate_id"].agg(tuple).nunique() > 1
+
+
+def test_published_figures_stand_beside_ours_by_the_first_measure():
+    own = {"judgments": "observed", "task": "rank_resumes", "baseline": "bm25"}
+    board = pd.DataFrame(
+        [
+            own | {"system": "bm25", "measure": "AP", "value": 0.2, "low": 0.1, "high": 0.3},
+            own | {"system": "bm25", "measure": "RR", "value": 0.4, "low": 0.3, "high": 0.5},
+            own | {"system": "stage1", "measure": "AP", "value": 0.6, "low": 0.5, "high": 0.7},
+            own | {"system": "stage1", "measure": "RR", "value": 0.5, "low": 0.4, "high": 0.6},
+        ]
+    )
+    published = pd.DataFrame(
+        {
+            "system": ["E5", "E5", "E5"],
+            "task": "rank_resumes",
+            "measure": ["AP", "RR", "P@5"],
+            "value": [0.474, 0.674, 0.5],
+        }
+    )
+    table = lb.beside_published(board, published, task="rank_resumes", measures=["AP", "RR"])
+    assert table.to_numpy().tolist() == [
+        ["stage1", "here", "0.600 [0.500, 0.700]", "0.500 [0.400, 0.600]"],
+        ["E5", "published", "0.474", "0.674"],
+        ["bm25", "here", "0.200 [0.100, 0.300]", "0.400 [0.300, 0.500]"],
+    ]
+
+
+def test_jobs_whose_text_is_a_resumes_are_left_out_whatever_their_capitals(corpus, labels):
+    jobs = corpus.jobs.assign(text=["I DID alpha", *corpus.jobs["text"][1:]])
+    tables = {"jobs": jobs, "resumes": corpus.resumes, "labels": labels}
+    assert without_equal_texts(tables)["job_id"].tolist() == ["j1", "j2", "j3", "j4", "j5"]

@@ -34,6 +34,32 @@ def values(ranking, qrels, *measures) -> dict:
 # ---- metrics -------------------------------------------------------------------------------------------
 
 
+def test_ties_are_broken_as_trec_eval_breaks_them_in_a_run_of_five_decimals():
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    rng = np.random.default_rng(0)
+    ids = [f"c{i:02d}" for i in range(30)]
+    scores = rng.integers(0, 4, (20, 30)) / 7 + rng.integers(0, 2, (20, 30)) * 1e-7
+    queries = [f"q{i}" for i in range(20)]
+    positions = np.tile(np.arange(30), (20, 1))
+    labels = rng.integers(0, 2, (20, 30))
+    qrels = pd.concat([frame(q, ids, row) for q, row in zip(queries, labels, strict=True)])
+    ranking = metrics.rank(queries, ids, positions, scores, depth=12, ties="trec")
+    ours = values(ranking, qrels, "AP", "RR")
+    run = {}
+    for query, row in zip(queries, scores, strict=True):
+        best = sorted(range(30), key=lambda i, row=row: -row[i])[:12]  # equal ones stay in order
+        run[query] = {ids[i]: float(f"{row[i]:.5f}") for i in best}
+    judged = {
+        q: dict(zip(ids, row.tolist(), strict=True)) for q, row in zip(queries, labels, strict=True)
+    }
+    theirs = pytrec_eval.RelevanceEvaluator(judged, {"map", "recip_rank"}).evaluate(run)
+    for query in queries:
+        assert ours[query, "AP"] == pytest.approx(theirs[query]["map"], abs=1e-9)
+        assert ours[query, "RR"] == pytest.approx(theirs[query]["recip_rank"], abs=1e-9)
+    with pytest.raises(DataError, match="ties 'id' is not one of hash, trec"):
+        metrics.rank(queries, ids, positions, scores, ties="id")
+
+
 def test_ndcg_equals_scikit_learn_on_pools_without_ties():
     rng = np.random.default_rng(0)
     rankings, qrels, expected = [], [], {}

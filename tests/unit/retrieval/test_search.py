@@ -9,7 +9,15 @@ import pytest
 import Stemmer
 
 from matchlib.data.schema import DataError
-from matchlib.retrieval.search import Hits, fuse_by_rank, fuse_by_weight, search_bm25, search_dense
+from matchlib.retrieval.search import (
+    Hits,
+    bm25_words_rows,
+    fuse_by_rank,
+    fuse_by_weight,
+    search_bm25,
+    search_dense,
+    tf_idf_rows,
+)
 
 CORPUS = [
     "Python developer, Django and Flask",
@@ -185,3 +193,31 @@ def test_fusion_copes_with_a_query_that_one_system_cannot_answer_and_with_equal_
     for fused in (fuse_by_rank([silent, level], 4), fuse_by_weight([silent, level], 4, [0.5, 0.5])):
         assert sorted(fused.positions[0]) == [1, 3] and np.isfinite(fused.scores).all()
         assert fused.scores[0, 0] == fused.scores[0, 1]
+
+
+def test_plain_words_are_weighed_as_robertson_has_it():
+    names = ["ward nurse", "nurse", "Café cook", "school cook", "bus driver", "ward  cook"]
+    documents = [name.lower().replace("é", "e").split(" ") for name in names]
+    mean = sum(map(len, documents)) / len(documents)
+    for query in ("Ward nurse", "cafe cook cook", "nurses", ""):
+        expected = np.zeros(len(names))
+        for word in query.lower().split(" "):
+            df = sum(word in document for document in documents)
+            idf = max(0.0, math.log((len(names) - df + 0.5) / (df + 0.5)))
+            for i, document in enumerate(documents):
+                tf = document.count(word)
+                norm = 1.5 * (1 - 0.75 + 0.75 * len(document) / mean)
+                expected[i] += idf * tf / (tf + norm) if df else 0
+        (scores,) = bm25_words_rows([query], names)
+        assert scores == pytest.approx(expected, abs=1e-6), query
+
+
+def test_tf_idf_of_words_and_of_characters_by_hand():
+    names = ["ward nurse", "nurse"]
+    idf_ward = math.log(3 / 2) + 1
+    (scores,) = tf_idf_rows(["Nurse"], names, analyzer="word")
+    assert scores == pytest.approx([1 / math.hypot(idf_ward, 1), 1.0], abs=1e-6)
+    (scores,) = tf_idf_rows(["nurses"], names, analyzer="word")
+    assert not scores.any()
+    (scores,) = tf_idf_rows(["nurses"], names, analyzer="char")
+    assert scores[1] > scores[0] > 0
