@@ -6,8 +6,11 @@ import base64
 import binascii
 import io
 import json
+import re
+import sys
 import tokenize
 from dataclasses import dataclass
+from pathlib import Path
 
 from markupsafe import Markup
 from nbconvert.filters import strip_ansi
@@ -162,10 +165,20 @@ def _after_carriage_returns(text: str) -> str:
 
 def _plain(text: str) -> str:
     return cut_text(
-        strip_ansi(text).rstrip("\n"),
+        _without_own_places(strip_ansi(text)).rstrip("\n"),
         max_characters=MAX_OUTPUT_CHARACTERS,
         max_lines=MAX_OUTPUT_LINES,
     )
+
+
+def _without_own_places(text: str) -> str:
+    """The text with short names for the environment, the working folder and the home folder: a page is
+    mailed, and their paths name a user and a machine."""
+    places = {sys.prefix: "<environment>", str(Path.cwd()): ".", str(Path.home()): "~"}
+    for place, name in places.items():
+        if place != "/":
+            text = re.sub(rf"(?<![\w.~/-]){re.escape(place)}(?=/)", name, text)
+    return text
 
 
 def _traceback(output: dict) -> str:

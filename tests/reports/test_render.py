@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
@@ -190,6 +191,23 @@ def test_progress_bar_leaves_its_last_state():
         new_output("stream", name="stdout", text=text) for text in ("10%\r50%", "\r100%\ndone\n")
     ]
     assert [output.body for output in shown_outputs(streams)] == ["100%\ndone"]
+
+
+def test_a_page_names_no_place_of_the_machine_that_made_it():
+    lines = [
+        f"{sys.prefix}/lib/a.py",
+        f"File {Path.cwd()}/reports/x.csv:1",
+        f"{Path.home()}/data/b.csv",
+        f"/elsewhere{Path.home()}/c and {Path.home()}body/d",
+    ]
+    stderr = {"output_type": "stream", "name": "stderr", "text": "\n".join(lines)}
+    (shown,) = shown_outputs([stderr])
+    assert shown.body.split("\n") == [
+        "<environment>/lib/a.py",
+        "File ./reports/x.csv:1",
+        "~/data/b.csv",
+        lines[3],
+    ]
 
 
 def test_empty_html_falls_back_to_plain_text():
