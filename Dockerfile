@@ -2,12 +2,12 @@
 #   docker build -t matchlib .
 #   docker run --rm -v "$PWD":/matchlib matchlib matchlib run params/demo.yaml
 # The mounted repository takes the place of the image's own copy, so that its notebooks and params count and
-# its reports stay. For an NVIDIA GPU (docker run --gpus all), with wheels of torch for CUDA:
-#   docker build -t matchlib:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
+# its reports stay. torch comes with CUDA where pip's own index has it so (docker run --gpus all; some GB); an image
+# without it: --build-arg TORCH_INDEX=<PyTorch's index of wheels for processors>
 FROM python:3.11-slim-bookworm
 
-# wheels of torch: without CUDA (.2 GB), or of another index
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# of torch's wheels; empty: pip's own
+ARG TORCH_INDEX=
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -22,7 +22,7 @@ RUN apt-get update \
 WORKDIR /matchlib
 COPY requirements.lock ./
 # torch first: the lock names its version and no build, so that what is here already is kept
-RUN pip install --index-url "$TORCH_INDEX" --no-deps "$(grep '^torch==' requirements.lock)" \
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --no-deps "$(grep '^torch==' requirements.lock)" \
     && pip install -r requirements.lock \
     && pip install -c requirements.lock snakemake-executor-plugin-kubernetes==0.5.1
 COPY pyproject.toml README.md LICENSE Snakefile shards.smk ./

@@ -42,14 +42,25 @@ def test_both_images_hold_the_same_and_all_of_it_is_there():
         assert f"!{source}" in listed, source
 
 
-def test_both_images_install_the_lock_with_torch_of_the_same_index():
+def test_both_images_install_torch_of_the_lock_first_from_an_index_that_may_be_named():
     docker, apptainer = (ROOT / "Dockerfile").read_text(), (ROOT / "apptainer.def").read_text()
-    index = "https://download.pytorch.org/whl/cpu"
-    assert f"ARG TORCH_INDEX={index}" in docker and f"torch_index={index}" in apptainer
+    assert "\nARG TORCH_INDEX=\n" in docker and "\n    torch_index=\n" in apptainer
+    assert 'index="{{ torch_index }}"\n' in apptainer
     torch = """--no-deps "$(grep '^torch==' requirements.lock)\""""
-    for text in (docker, apptainer):
-        assert text.index(torch) < text.index(" -r requirements.lock")
+    for text, name in ((docker, "TORCH_INDEX"), (apptainer, "index")):
+        named = f'${{{name}:+--index-url "${name}"}} {torch}'
+        assert text.index(named) < text.index(" -r requirements.lock")
     assert re.search("^torch==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "index, expected", [("", "--no-deps|"), ("x y", "--index-url|x y|--no-deps|")]
+)
+def test_an_empty_index_is_pips_own(index, expected):
+    words = re.search(r"pip install (.* --no-deps) ", (ROOT / "Dockerfile").read_text())[1]
+    command = ["sh", "-c", f'printf "%s|" {words}']
+    done = subprocess.run(command, env={"TORCH_INDEX": index}, capture_output=True, text=True)
+    assert done.stdout == expected
 
 
 def test_what_an_image_holds_is_enough_to_plan_every_run(tmp_path):

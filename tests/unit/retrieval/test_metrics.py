@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import pytrec_eval
 import scipy.stats
 from sklearn.metrics import ndcg_score
 
@@ -35,7 +36,6 @@ def values(ranking, qrels, *measures) -> dict:
 
 
 def test_ties_are_broken_as_trec_eval_breaks_them_in_a_run_of_five_decimals():
-    pytrec_eval = pytest.importorskip("pytrec_eval")
     rng = np.random.default_rng(0)
     ids = [f"c{i:02d}" for i in range(30)]
     scores = rng.integers(0, 4, (20, 30)) / 7 + rng.integers(0, 2, (20, 30)) * 1e-7
