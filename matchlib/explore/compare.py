@@ -44,20 +44,17 @@ def describe_moves(compared: pd.DataFrame, *, top: int) -> str:
     in_both = (compared["first_rank"] <= top) & (compared["second_rank"] <= top)
     n_listed = max((compared["first_rank"] <= top).sum(), (compared["second_rank"] <= top).sum())
     sentence = f"{in_both.sum()} of {n_listed} candidates are in both lists."
-    known = compared.dropna(subset=["places_up"])
-    up = known.sort_values("places_up", kind="stable").tail(1)
-    down = known.sort_values("places_up", kind="stable").head(1)
-    for row, is_mover, word in (
-        (up, (up["places_up"] > 0).any(), "up"),
-        (down, (down["places_up"] < 0).any(), "down"),
-    ):
-        if is_mover:
-            one = row.iloc[0]
-            sentence += (
-                f" Furthest {word}: {one['candidate_id']}, from {one['first_rank']} to "
-                f"{one['second_rank']}."
-            )
+    moved = compared.dropna(subset=["places_up"]).sort_values("places_up", kind="stable")
+    if len(moved) and moved["places_up"].iloc[-1] > 0:
+        sentence += _describe_move(moved.iloc[-1], "up")
+    if len(moved) and moved["places_up"].iloc[0] < 0:
+        sentence += _describe_move(moved.iloc[0], "down")
     return sentence
+
+
+def _describe_move(row: pd.Series, direction: str) -> str:
+    places = f"from {row['first_rank']} to {row['second_rank']}"
+    return f" Furthest {direction}: {row['candidate_id']}, {places}."
 
 
 def lists_html(

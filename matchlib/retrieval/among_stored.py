@@ -44,16 +44,20 @@ def score_among_stored(
     hits = vectors.top_k(encoder.encode_jobs(test.jobs["text"].tolist()), DEPTH)
     documents, numbers = vectors.listed(hits.positions)
     among_all = rank(test.jobs["job_id"].tolist(), documents["id"].tolist(), numbers, hits.scores)
-    among = {"test": (ranking, len(test.resumes)), "all stored": (among_all, len(vectors))}
-    scored = {name: score_queries(ranked, qrels, measures) for name, (ranked, _) in among.items()}
+    ranking_among = {"test": ranking, "all stored": among_all}
+    n_candidates = {"test": len(test.resumes), "all stored": len(vectors)}
     rows = []
-    for measure in measures:
-        for name, (_, n_candidates) in among.items():
-            values = scored[name][scored[name]["measure"] == measure]
+    for among, ranked in ranking_among.items():
+        for measure, values in score_queries(ranked, qrels, measures).groupby("measure"):
             cluster_of_query = None
             if clusters is not None:
                 cluster_of_query = clusters["rank_resumes"].reindex(values["query_id"]).to_numpy()
             interval = mean_interval(values["value"].to_numpy(), cluster_of_query)
-            row = {"measure": measure, "among": name, "candidates": n_candidates, "n": len(values)}
-            rows.append(row | {key: interval[key] for key in ("value", "low", "high")})
-    return pd.DataFrame(rows)
+            row = {"measure": measure, "among": among, "candidates": n_candidates[among]}
+            figures = {key: interval[key] for key in ("value", "low", "high")}
+            rows.append(row | {"n": len(values)} | figures)
+    order = {measure: place for place, measure in enumerate(measures)}
+    table = pd.DataFrame(rows)
+    return table.sort_values(
+        "measure", key=lambda column: column.map(order), kind="stable", ignore_index=True
+    )
