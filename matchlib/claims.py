@@ -49,9 +49,10 @@ class Claim:
     """One entry of claims.yaml.
 
     params: the params file or sweep that shows it; null_world: where its effect has to vanish, in
-    words; expected, tolerance: the figure, and how far another run may be from it; verdict: of the
-    ledger, "" for a figure of one run; minutes: on two cores, unless `confirmed` names other
-    hardware; confirmed: the last commit at which it was, and the hardware.
+    words; expected, tolerance: the figure, and how far another run may be from it; interval: 95%,
+    None where the run gives none; verdict: of the ledger, "" for a figure of one run; minutes: on two
+    cores, unless `confirmed` names other hardware; confirmed: the last commit at which it was, and
+    the hardware.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Claim:
     minutes: float
     confirmed: str
     verdict: str = ""
+    interval: list[float] | None = None
 
 
 @dataclass(frozen=True)

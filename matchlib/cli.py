@@ -129,9 +129,12 @@ def list_claims(context: typer.Context) -> None:
         return
     os.chdir(find_root())
     for claim in read_claims():
-        verdict = f" ({claim.verdict})" if claim.verdict else ""
+        figure = f"{claim.expected:+.3f}, no interval"
+        if claim.interval:
+            low, high = claim.interval
+            figure = f"{claim.expected:+.3f} [{low:+.3f}, {high:+.3f}]"
         typer.echo(
-            f"{claim.id}  {claim.paper}: {claim.claim}. {claim.expected:+.3f}{verdict}, "
+            f"{claim.id}  {claim.paper}: {claim.claim}. {figure} ({claim.verdict or 'one run'}), "
             f"{claim.minutes:g} min, {claim.confirmed}"
         )
 

@@ -62,6 +62,7 @@ def test_a_verdict_is_that_of_the_ledger(claim):
     row = ledger.iloc[0]
     assert row["estimate"] == pytest.approx(claim.expected, abs=6e-5)
     assert row["verdict"] == claim.verdict
+    assert claim.interval == pytest.approx([row["low"], row["high"]], abs=6e-5)
     assert claim.confirmed == f"{row['commit']}, {row['hardware']}"
 
 
