@@ -23,6 +23,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/pip install -q mypy==2.4.1
+	$(BIN)/mypy
 
 docs: $(READY)
 	$(BIN)/pip install -q pdoc==16.0.0

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -381,6 +381,10 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
                 f"{notebook}: line {node.lineno} of the parameters cell is not an assignment"
             )
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        if not isinstance(target, ast.Name) or node.value is None:
+            raise ParameterError(
+                f"{notebook}: line {node.lineno} of the parameters cell gives no name a value"
+            )
         found[target.id] = ast.literal_eval(node.value)
     return found
 
@@ -402,7 +406,7 @@ def notebook_inputs(notebook: Path) -> tuple[str, ...]:
     return inputs
 
 
-def _is_stage_call(node: ast.AST) -> bool:
+def _is_stage_call(node: ast.AST) -> TypeGuard[ast.Call]:
     return (
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Stage"
     )

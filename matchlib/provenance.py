@@ -55,11 +55,12 @@ def _parse(source: str) -> _Source:
             imports += _imported_names(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             match = _FILE_NAME.fullmatch(node.value)
-            file_names += [match.groups()] if match else []
+            if match:
+                file_names.append((match[1], match[2]))
         # docstrings, and notes below a constant, are no part of the meaning
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [statement for statement in body if not _is_lone_string(statement)]
+            body[:] = [statement for statement in body if not _is_lone_string(statement)]
     meaning = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return _Source(meaning, tuple(imports), tuple(file_names))
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pypdf import PageObject
 from pypdf.generic import ArrayObject, ContentStream, DictionaryObject, NullObject, StreamObject
 
-from matchlib.documents.pdf_fonts import UNREADABLE, PdfFont
+from matchlib.documents.pdf_fonts import UNREADABLE, Glyph, PdfFont
 
 MAX_CONTENT = 10_000_000
 """Bytes of drawing operators that a page may have; a drawing of a town has more, a resume has a
@@ -161,7 +162,7 @@ def overlap(a: Box, b: Box | None) -> Box:
     return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
-def read_page(page: DictionaryObject, budget: Budget) -> PageContent:
+def read_page(page: PageObject, budget: Budget) -> PageContent:
     """Interpret a page's operators. Raises TooMuch where the page or the file draws more than is
     read."""
     x0, y0, x1, y1 = visible_box(page)
@@ -178,7 +179,7 @@ def read_page(page: DictionaryObject, budget: Budget) -> PageContent:
     return content
 
 
-def visible_box(page: DictionaryObject) -> Box:
+def visible_box(page: PageObject) -> Box:
     """The part of a page that is shown."""
     media = [float(side) for side in page.mediabox]
     crop = [float(side) for side in page.cropbox]
@@ -195,7 +196,7 @@ def visible_box(page: DictionaryObject) -> Box:
     )
 
 
-def page_turn(page: DictionaryObject) -> int:
+def page_turn(page: PageObject) -> int:
     """By how many degrees a page is shown turned, clockwise."""
     try:
         return int(page.rotation) % 360 // 90 * 90
@@ -856,13 +857,7 @@ class _Run:
         return True
 
 
-class _NoGlyph:
-    text = UNREADABLE
-    width = 0.5
-    is_space = False
-
-
-_NO_GLYPH = _NoGlyph()
+_NO_GLYPH = Glyph(text=UNREADABLE, width=0.5, is_space=False)
 
 
 def _parts_words(state: State, n_glyphs: int) -> bool:

@@ -108,7 +108,7 @@ def rows_of_file(
     log: RowLog,
     *,
     lines: tuple[int, int] | None = None,
-) -> list[tuple[int | str, dict[str, str]]]:
+) -> list[tuple[int | str, dict[str, Any]]]:
     """(line, row) of each row of a table, or the one row of a document; log counts them.
 
     lines: first line and end of the rows of a table to keep, which then may be of any size.
@@ -246,7 +246,7 @@ def _read_table(
     columns: Mapping[str, Any],
     encoding: str,
     lines: tuple[int, int] | None,
-) -> tuple[list[tuple[int, dict[str, str]]], list[tuple[int, str]]]:
+) -> tuple[list[tuple[int | str, dict[str, Any]]], list[tuple[int, str]]]:
     """The lines and rows of a table file, and the lines and reasons of those that are spoiled."""
     spoiled: dict[
         int, str

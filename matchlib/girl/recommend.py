@@ -8,7 +8,7 @@ resume. Deviations: embeddings are reduced to their first principal components; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class MLP(nn.Module):
         return self.layers(torch.cat([resume, job, written], dim=1))[:, 0]
 
 
-PREDICTORS = {"dot": Dot, "mlp": MLP}
+PREDICTORS: dict[str, Callable[[int], nn.Module]] = {"dot": Dot, "mlp": MLP}
 NO_JOB = "none"
 """The control arm in which the recommender sees zeros instead of a written job."""
 

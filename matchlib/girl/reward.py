@@ -67,7 +67,7 @@ def _token_classifier(causal: PreTrainedModel, config: PretrainedConfig) -> PreT
     bases = [base for base in type(causal).__mro__ if base.__name__.endswith("PreTrainedModel")]
     name = f"{bases[0].__name__.removesuffix('PreTrainedModel')}ForTokenClassification"
     classifier = type(name, (GenericForTokenClassification, bases[0]), {})
-    classifier.config_class = type(config)
+    classifier.config_class = type(config)  # type: ignore[attr-defined]
     return classifier(config)
 
 

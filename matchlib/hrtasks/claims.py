@@ -250,7 +250,7 @@ def _degree_claims(statement: str, section: str) -> Iterator[Claim]:
 def degree_level(clause: str) -> str:
     """The level (of DEGREE_ORDER) of the first degree that a clause names, or ""."""
     match = _DEGREE.search(clause)
-    if match:
+    if match and match.lastgroup:
         return match.lastgroup
     for word in re.findall(r"[A-Z]{2}(?!\w)", clause):
         if word in _UPPER_DEGREE and re.search(rf"\b{word}\b(?= in | of |\.?$| or )", clause):

@@ -147,7 +147,7 @@ def train_matcher(
 # ---- judging
 
 
-def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float]]:
+def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, object]]:
     """Accuracy at .5, AUC, and how often the matched resume is above the unmatched one; the last two
     also on rows whose matched resume has no more lines and words.
 
@@ -159,7 +159,7 @@ def judge_matching(p: np.ndarray, rows: Sequence[HrRow]) -> list[dict[str, float
     first = _is_first(p)
     not_longer = np.array([_is_not_longer(row) for row in rows])
     both = np.repeat(not_longer, 2)
-    found = [
+    found: list[dict[str, object]] = [
         {"measure": "accuracy", **share_interval(is_right, row_of)},
         {"measure": "AUC", **mean_interval(auc_parts(label, p), row_of, bounds=(0, 1))},
         {"measure": "matched above unmatched", **mean_interval(first, bounds=(0, 1))},

@@ -42,7 +42,7 @@ def ask_in_both_orders(
     """
     flat = [prompt for both in prompts for prompt in both]
     answers = model.complete(flat)
-    usable = []
+    usable: list[BothOrders[Parsed]] = []
     left_out: Counter[str] = Counter()
     for position in range(len(prompts)):
         first, swapped = (
@@ -51,9 +51,9 @@ def ask_in_both_orders(
         )
         reason = first.problem or swapped.problem
         if not reason:
-            parsed = BothOrders(position, parse(first.text), parse(swapped.text))
-            if parsed.first is not None and parsed.swapped is not None:
-                usable.append(parsed)
+            in_first, in_swapped = parse(first.text), parse(swapped.text)
+            if in_first is not None and in_swapped is not None:
+                usable.append(BothOrders(position, in_first, in_swapped))
                 continue
             reason = f"no {expected}"
         left_out[reason] += 1

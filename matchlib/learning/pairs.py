@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -208,7 +209,7 @@ class PairCollator:
             places[name] = torch.tensor(
                 [place_of.get((side, number), -1) for number in numbers[name]]
             )
-        batch = {
+        batch: dict[str, Any] = {
             "label": {
                 "place": places,
                 "number": {name: torch.tensor(column) for name, column in numbers.items()},

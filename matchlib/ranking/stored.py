@@ -173,7 +173,8 @@ def _keep_what_holds(
     kept = np.zeros(positions.shape, dtype=bool)
     for start in range(0, len(queries), BLOCK):
         block = tables[side].iloc[start : start + BLOCK]
-        holds = rule.holds(**tables | {side: block})
+        both = tables | {side: block}
+        holds = rule.holds(both["jobs"], both["resumes"])
         holds = holds if side == "jobs" else holds.T
         for query, row in enumerate(holds, start):
             hits = positions[query, : depths[query]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
+from nbformat import NotebookNode
 from PIL import Image
 
 from matchlib.manifest import read_manifest
@@ -311,7 +312,7 @@ def _differences(name: str, manifests: dict[str, dict]) -> str:
     return cut_line(", ".join(found[:MAX_DIFFERENCES]) + more) or arm
 
 
-def _notebook_cells(notebook: Path) -> list[dict]:
+def _notebook_cells(notebook: Path) -> list[NotebookNode]:
     try:
         content = read_notebook(notebook)
     except ValueError:
@@ -319,7 +320,7 @@ def _notebook_cells(notebook: Path) -> list[dict]:
     return content.cells if content else []
 
 
-def _first_heading(cells: list[dict]) -> str | None:
+def _first_heading(cells: list[NotebookNode]) -> str | None:
     for cell in cells:
         found = cell.cell_type == "markdown" and re.search(
             r"^#{1,6}[ \t]+(.+)$", cell.source, re.MULTILINE

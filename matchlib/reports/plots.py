@@ -33,7 +33,11 @@ def use_theme() -> None:
     )
     # on the class: the inline backend takes away whatever was registered for figures when it wakes
     # up
-    Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(in_words(figure))
+    Figure._repr_pretty_ = _print_in_words  # type: ignore[attr-defined]
+
+
+def _print_in_words(figure: Figure, printer, cycle: bool) -> None:
+    printer.text(in_words(figure))
 
 
 def in_words(figure: Figure) -> str:

@@ -153,7 +153,7 @@ def _outline(body: str) -> tuple[str | None, list[Heading], Markup]:
     if title:
         title.extract()
     # the soup was cleaned piece by piece on its way in, and is written out escaped
-    return title and cut_line(title.get_text(" ")), headings, Markup(str(soup))
+    return cut_line(title.get_text(" ")) if title else None, headings, Markup(str(soup))
 
 
 def _address(heading: Tag, taken: Counter[str]) -> Heading:

@@ -96,7 +96,7 @@ def _row(
     is_hard: np.ndarray,
     clusters: np.ndarray,
 ) -> dict[str, float]:
-    row = {"n": len(own), "n_clusters": len(np.unique(clusters))}
+    row: dict[str, float] = {"n": len(own), "n_clusters": len(np.unique(clusters))}
     row |= _interval_columns("own", own, clusters, least=0)
     row |= _interval_columns("own_minus_other", own - control, clusters, least=-1)
     row |= _interval_columns("hard", own[is_hard], clusters[is_hard], least=0)

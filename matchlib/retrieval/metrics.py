@@ -52,10 +52,8 @@ def rank(
     """
     if ties not in TIES:
         raise DataError(f"ties {ties!r} is not one of {', '.join(TIES)}")
-    candidate_ids, keys = (
-        np.asarray(candidate_ids, dtype=object),
-        tie_break(candidate_ids, seed=seed),
-    )
+    document_ids = np.asarray(candidate_ids, dtype=object)
+    keys = tie_break(candidate_ids, seed=seed)
     hit = positions >= 0
     if np.isnan(scores[hit]).any():
         raise ValueError("scores hold NaN; the model or its input is broken, so nothing is ranked")
@@ -65,7 +63,7 @@ def rank(
         if len(np.unique(found)) < len(found):
             raise ValueError(f"query {query}: a candidate appears twice in its hits")
         if ties == "trec":
-            order = _trec_order(candidate_ids[found], found, score, depth)
+            order = _trec_order(document_ids[found], found, score, depth)
         else:
             order = np.lexsort((keys[found], -score))[:depth]
         kept.append(found[order])
@@ -74,7 +72,7 @@ def rank(
     return pd.DataFrame(
         {
             "query_id": np.repeat(np.asarray(query_ids, dtype=object), lengths),
-            "candidate_id": candidate_ids[np.concatenate(kept)],
+            "candidate_id": document_ids[np.concatenate(kept)],
             "rank": np.concatenate([np.arange(1, n + 1) for n in lengths]),
             "score": np.concatenate(kept_scores),
         }

@@ -13,6 +13,7 @@ import json
 import struct
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -48,7 +49,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path, default: dict | list) -> dict | list:
+def read_json(path: Path, default: dict | list) -> Any:
     """What a JSON file holds, or the default where there is none. Raises EncoderError if it is of
     another form."""
     if not path.exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -41,13 +41,13 @@ def bm25(corpus: Corpus, *, language: str = "english", segment: str = "character
     return hits
 
 
-def _chance_rows(queries: Sequence[str], candidates: Sequence[str]):
+def _chance_rows(queries: Sequence[str], candidates: Sequence[str]) -> Iterator[np.ndarray]:
     """Another random order of the candidates for every query, by its text alone."""
     rng = np.random.default_rng(tie_break(queries))
     return (rng.random(len(candidates), dtype=np.float32) for _ in queries)
 
 
-FURTHER = {
+FURTHER: dict[str, Callable[[Sequence[str], Sequence[str]], Iterable[np.ndarray]]] = {
     "bm25_words": bm25_words_rows,
     "word_tf_idf": partial(tf_idf_rows, analyzer="word"),
     "char_tf_idf": partial(tf_idf_rows, analyzer="char"),

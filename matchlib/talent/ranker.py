@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -277,7 +278,7 @@ def _train(model: Experts, rows: Batch, settings: RankerSettings, seed: int) -> 
 def _parameter_groups(model: Experts, settings: RankerSettings) -> list[dict]:
     """Gates and examination learn at rates of their own; examination and the gates' biases by role,
     which are no slopes, are not pulled to zero."""
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [], "lr": settings.learning_rate},
         {"params": [], "lr": settings.gate_learning_rate},
         {"params": [], "lr": EXAMINATION_LEARNING_RATE, "weight_decay": 0.0},
