@@ -17,8 +17,10 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
-from matchlib.retrieval.models import hash_model
+from matchlib.retrieval.models import OFFLINE_MODEL, hash_model
 
 AUDIT_FILE = "audit.json"
 UNAUDITED = "unaudited"
@@ -54,7 +56,7 @@ def write_card(
             "matchlib",
             "resume-job-matching",
         ],
-        **({"base_model": base_model} if base_model else {}),
+        **_hub_base(base_model),
         "audit": UNAUDITED,
     }
     audit = (
@@ -78,6 +80,17 @@ def write_card(
         f"{audit}\n",
     ]
     (folder / "README.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _hub_base(name: str) -> dict[str, str]:
+    """The header's base_model; {} for a folder, since a hub refuses a card whose base is no id."""
+    if name == OFFLINE_MODEL:
+        return {"base_model": f"sentence-transformers/{name}"}
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return {}
+    return {} if Path(name).exists() else {"base_model": name}
 
 
 def _listed(values: Mapping[str, Any] | None) -> str:

@@ -5,11 +5,12 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 
 from matchlib.learning.card import audit_status, set_audit, write_card
 from matchlib.learning.training import save_encoder
-from matchlib.retrieval.models import hash_model, load_model
+from matchlib.retrieval.models import OFFLINE_MODEL, hash_model, load_model
 
 
 @pytest.fixture
@@ -48,6 +49,27 @@ def test_every_saved_encoder_has_a_card(tiny_model_folder, tmp_path):
     assert SentenceTransformer(str(folder), device="cpu").encode(["a"]).shape == (1, 32)
     save_encoder(load_model(tiny_model_folder), folder)
     assert "Unknown." in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        (OFFLINE_MODEL, f"sentence-transformers/{OFFLINE_MODEL}"),
+        ("intfloat/e5-base-v2", "intfloat/e5-base-v2"),
+        ("models/of/ours", None),
+        ("here", None),
+        ("", None),
+    ],
+)
+def test_a_hub_reads_the_card_and_its_base_is_an_id(base, told, tmp_path, monkeypatch):
+    """The hub's own check needs a network: `ModelCard.load(folder).validate()`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    write_card(tmp_path, base_model=base, facts={"a: b": "- c\n---\nd"})
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert data.base_model == told
+    assert data.pipeline_tag == "sentence-similarity" and "matchlib" in data.tags
+    assert "- a: b: - c --- d" in ModelCard.load(tmp_path / "README.md").text
 
 
 def test_an_audit_is_found_beside_and_belongs_to_its_weights(run):
