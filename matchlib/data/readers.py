@@ -98,7 +98,11 @@ def _read_talentclef(p: Mapping[str, Any]) -> Reading:
 
 def _read_melo(p: Mapping[str, Any]) -> Reading:
     return read_melo(
-        Path(p["path"]), judged_by=p["melo_test"], valid=p["valid_share"], seed=p["seed"]
+        Path(p["path"]),
+        judged_by=p["melo_test"],
+        titles=p["melo_titles"],
+        valid=p["valid_share"],
+        seed=p["seed"],
     )
 
 

@@ -3,6 +3,8 @@ concepts that they mean."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,19 @@ from matchlib.data.schema import DataError
 from matchlib.data.splits import drop_near_duplicates_across
 
 JUDGED_BY = ("annotations", "held_out")
+TITLES = ("as_written", "singular")
 MOST_CONCEPTS = 20
 """Concepts that share names, chained, are held out together; a larger group stays in training."""
+_WORD = re.compile(r"[a-z]+")
+_SINGULAR_ENDINGS = (
+    ("s", ""),
+    ("es", ""),
+    ("ies", "y"),
+    ("ves", "f"),
+    ("ves", "fe"),
+    ("men", "man"),
+    ("people", "person"),
+)
 COLUMNS = {
     "jobs": ["job_id", "text", "concept_group", "split"],
     "resumes": ["resume_id", "text", "concept_group", "split"],
@@ -27,7 +40,12 @@ COLUMNS = {
 
 
 def read_melo(
-    path: Path, *, judged_by: str = "annotations", valid: float = 0.1, seed: int = 1
+    path: Path,
+    *,
+    judged_by: str = "annotations",
+    titles: str = "as_written",
+    valid: float = 0.1,
+    seed: int = 1,
 ) -> Reading:
     """Read one of MELO's data sets: queries.tsv and corpus_elements.tsv (id, name), annotations.tsv
     (query, 0, name, label) and, where there is one, concept_mapping.tsv (name, concept).
@@ -37,6 +55,8 @@ def read_melo(
     the names themselves may be known to training, as a catalogue is when a query comes.
     judged_by: annotations; or held_out, which tests on the validation queries instead, among all
     names, so that settings can be chosen without a look at the annotations.
+    titles: as_written; or singular, which writes each query in lower case and each of its words in the
+    number that the names use more often (English: "Sales Managers" becomes "sales manager").
     valid: share of the concepts that are held out; one name of each, drawn by seed, is a query, and
     the others are its answers.
     Tables: jobs, resumes, labels (all accepted, source file). The column concept_group is what queries
@@ -44,6 +64,8 @@ def read_melo(
     """
     if judged_by not in JUDGED_BY:
         raise DataError(f"melo_test {judged_by!r} is not one of {', '.join(JUDGED_BY)}")
+    if titles not in TITLES:
+        raise DataError(f"melo_titles {titles!r} is not one of {', '.join(TITLES)}")
     if not 0 < valid < 1:
         raise DataError(f"valid_share {valid} must lie between 0 and 1; 0.1 holds out a tenth")
     log = RowLog()
@@ -52,7 +74,15 @@ def read_melo(
     names, origin = _with_concepts(names, path / "concept_mapping.tsv", log)
     annotations = _annotations(path / "annotations.tsv", set(queries["id"]), set(names["id"]), log)
     names = _hold_out(names, valid=valid, seed=seed)
-    synonyms, near = _without_queries(_synonyms(names, seed=seed), queries)
+    notes = []
+    asked = queries
+    if titles == "singular":
+        written = queries["text"]
+        queries = queries.assign(text=in_singular(written, names["text"]))
+        asked = pd.concat([asked, queries.assign(id="singular-" + queries["id"])])
+        n_changed = (queries["text"] != _key(written)).sum()
+        notes.append(f"{n_changed:,} queries changed by writing them in the singular")
+    synonyms, near = _without_queries(_synonyms(names, seed=seed), asked)
     test = _annotated_test(queries, names, annotations)
     if judged_by == "held_out":
         test = _held_out_test(synonyms, names)
@@ -60,7 +90,7 @@ def read_melo(
     for name, columns in COLUMNS.items():
         tables[name] = pd.concat([synonyms[name], test[name]], ignore_index=True)[columns]
     is_name = _key(queries["text"]).isin(set(names["key"]))
-    notes = [
+    notes += [
         f"MELO {path.name}: {len(queries):,} queries, {len(names):,} names of "
         f"{names['concept'].nunique():,} concepts (by {origin}), {len(annotations):,} annotations",
         f"{is_name.sum():,} queries ({is_name.mean():.1%}) equal a name but for capital letters",
@@ -73,6 +103,27 @@ def read_melo(
 def _key(texts: pd.Series) -> pd.Series:
     """What makes two names one: capital letters do not count."""
     return texts.str.lower()
+
+
+def in_singular(texts: pd.Series, names: pd.Series) -> pd.Series:
+    """The texts in lower case, each plural in the singular if the names hold that more often.
+
+    So "sales" stays where the names speak of sales; a word that they do not know stays, too. The
+    names' own numbers decide and no list of words, and no annotation is looked at.
+    """
+    n_uses: Counter[str] = Counter()
+    for name in names.str.lower():
+        n_uses.update(_WORD.findall(name))
+
+    def singular(match: re.Match[str]) -> str:
+        word = match[0]
+        forms = [word]
+        for ending, singular_ending in _SINGULAR_ENDINGS:
+            if word.endswith(ending):
+                forms.append(word.removesuffix(ending) + singular_ending)
+        return max(forms, key=n_uses.__getitem__)
+
+    return texts.str.lower().map(lambda text: _WORD.sub(singular, text))
 
 
 def _documents(path: Path, log: RowLog) -> pd.DataFrame:

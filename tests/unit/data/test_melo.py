@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from test_formats import DEFAULTS, SAMPLES, check_account
 
-from matchlib.data.formats.melo import read_melo
+from matchlib.data.formats.melo import in_singular, read_melo
 from matchlib.data.readers import read_source
 from matchlib.data.schema import DataError
 from matchlib.data.splits import find_leaks
@@ -149,9 +150,31 @@ def test_a_row_that_does_not_fit_is_listed(folder, file, line, reason):
     assert len(reading.left_out) == 1 and reason in reading.left_out["reason"].iloc[0]
 
 
+def test_singular_titles_take_the_number_that_the_names_use_and_are_in_no_training_pair(folder):
+    reading = read_melo(folder, titles="singular", valid=0.3)
+    check_account(reading)
+    singular = {"programmer", "nurse and midwives", "charge nurse", "baker"}
+    assert texts_of(reading, "jobs", "test") == singular
+    assert "3 queries changed by writing them in the singular" in reading.notes
+    names = {text for names in NAMES.values() for text in names}
+    assert texts_of(reading, "resumes", "test") == names
+    for split in ("train", "valid"):
+        for pair in pairs_of(reading, split):
+            assert not set(pair) & singular
+
+
+def test_a_plural_stays_where_the_names_use_it_more():
+    names = pd.Series(["sales manager", "sales clerk", "sale of goods", "wife", "fireman", "data"])
+    titles = pd.Series(["Sales Managers", "Wives", "Firemen", "Clerks' Business", "", "Ponies"])
+    told = ["sales manager", "wife", "fireman", "clerk' business", "", "ponies"]
+    assert in_singular(titles, names).tolist() == told
+
+
 def test_what_cannot_be_read_is_told_in_a_sentence(folder):
     with pytest.raises(DataError, match="melo_test 'all' is not one of annotations, held_out"):
         read_melo(folder, judged_by="all")
+    with pytest.raises(DataError, match="melo_titles 'stems' is not one of as_written, singular"):
+        read_melo(folder, titles="stems")
     with pytest.raises(DataError, match="valid_share 0 must lie between 0 and 1"):
         read_melo(folder, valid=0)
     with (folder / "corpus_elements.tsv").open("a", encoding="utf-8") as opened:
