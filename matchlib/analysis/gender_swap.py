@@ -3,8 +3,8 @@ reports them.
 
 Where the data holds two versions of a person, the rankings of the male and of the female versions are
 compared (as TalentCLEF does); where it does not, the rankings before and after our own word swap.
-Deviation: the persistence of the overlap is .9, as elsewhere here, and MAP counts every judged
-candidate of a job.
+The persistence of the overlap is .9, as elsewhere here; the task's own is not in its public scorer.
+MAP counts every judged candidate of a job.
 """
 
 from __future__ import annotations
