@@ -13,7 +13,8 @@ from matchlib.retrieval.encoder import Encoder
 
 EXPLANATION_COLUMNS = (
     "matched_skills",
-    "missing_skills",
+    "denied_skills",
+    "not_stated_skills",
     "required_years",
     "resume_years",
     "place",
@@ -35,8 +36,9 @@ def explain_pairs(
 ) -> pd.DataFrame:
     """Explain each of the pairs (job_id, resume_id): a frame with EXPLANATION_COLUMNS, row by row.
 
-    matched_skills: skills that the job names and the resume has; missing_skills: required skills
-    that the resume does not name; required_years, resume_years: Int64, missing where the text names
+    matched_skills: skills that the job names and the resume has; denied_skills: required skills that
+    the resume says it lacks, or only wants; not_stated_skills: required skills of which it says
+    nothing, which is no reason against a person; required_years, resume_years: Int64, missing where the text names
     none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown;
     nearest: for each requirement the resume's most similar statement and their cosine.
 
@@ -75,10 +77,12 @@ def _compare_facts(job_facts: Mapping, resume_facts: Mapping) -> dict[str, objec
     resume_skills = set(_all_skills(resume_facts))
     required_skills = split_items(job_facts["skills"])
     matched = [skill for skill in _all_skills(job_facts) if skill in resume_skills]
-    missing = [skill for skill in required_skills if skill not in resume_skills]
+    not_met = [skill for skill in required_skills if skill not in resume_skills]
+    said_to_lack = set(split_items(resume_facts["denied_skills"]))
     return {
         "matched_skills": "; ".join(matched),
-        "missing_skills": "; ".join(missing),
+        "denied_skills": "; ".join(skill for skill in not_met if skill in said_to_lack),
+        "not_stated_skills": "; ".join(skill for skill in not_met if skill not in said_to_lack),
         "required_years": job_facts["years"],
         "resume_years": resume_facts["years"],
         "place": _compare_places(job_facts, resume_facts),

@@ -27,7 +27,8 @@ mark.missing { background: #ffd6a5; color: #000; text-decoration: underline dott
 .explored td, .explored th { text-align: left; padding: .1em .6em; vertical-align: top; line-height: 1.4; }
 .explored .lists th, .explored .other { white-space: nowrap; }
 </style>"""
-FACTS = ("matched_skills", "missing_skills", "required_years", "resume_years", "place")
+FACTS = ("matched_skills", "denied_skills", "not_stated_skills")
+FACTS += ("required_years", "resume_years", "place")
 
 
 def escaped(text: str) -> str:
@@ -98,7 +99,8 @@ def pair_html(job_text: str, resume_text: str, reasons: Mapping) -> str:
     reasons: one row of `analysis.explain.explain_pairs`.
     """
     met = dict.fromkeys(split_items(reasons["matched_skills"]), MET)
-    missing = dict.fromkeys(split_items(reasons["missing_skills"]), MISSING)
+    not_met = [*split_items(reasons["denied_skills"]), *split_items(reasons["not_stated_skills"])]
+    missing = dict.fromkeys(not_met, MISSING)
     rows = []
     for name in FACTS:
         value = reasons[name]

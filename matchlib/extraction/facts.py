@@ -25,6 +25,7 @@ from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, load_graph
+from matchlib.extraction.polarity import DENIED, HELD, WANTED, has_trigger, polarity_of
 
 if TYPE_CHECKING:
     from matchlib.retrieval.encoder import Encoder
@@ -39,6 +40,7 @@ FACT_COLUMNS = (
     "degree",
     "occupation",
     "title",
+    "denied_skills",
 )
 EVERYDAY_WORDS = {
     "junior": ("jr", "trainee", "intern", "graduate role"),
@@ -235,6 +237,14 @@ class PhraseMatcher:
         return None
 
 
+def polarities_of(text: str, words: list[str], matches: Sequence[PhraseMatch]) -> list[str]:
+    """The polarity of each match in the words of a statement, see `polarity.polarity_of`."""
+    if not matches or not has_trigger(words):
+        return [HELD] * len(matches)
+    spans = [token.span() for token in _TOKEN.finditer(text.lower())]
+    return [polarity_of(text, spans[match.start][0], spans[match.end - 1][1]) for match in matches]
+
+
 def tokenize(text: str) -> list[str]:
     """Lower-case words, and the signs of C++ and C#; hyphens and apostrophes separate words."""
     return _TOKEN.findall(text.lower())
@@ -394,6 +404,8 @@ def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd
     there is none. remote: "yes" or "no". seniority, degree: of LEVELS and DEGREES; a level that is
     not named is inferred from years and occupation (LEVEL_BOUNDARIES). occupation, title: id and
     name of the graph's occupation; without a known title it is inferred from the skills.
+    denied_skills: those that the text says are lacking or only wanted, see `polarity`; such a mention
+    counts for nothing else.
     encoder: also finds skills and remote work by similarity, see `match_skills_by_similarity`;
     without it only known phrases count.
     """
@@ -408,13 +420,15 @@ def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd
 class _Document:
     """What is found in one text.
 
-    required_skills, optional_skills: names as keys, in the order of the text; unmatched: segments
+    required_skills, optional_skills: names as keys, in the order of the text; not_held: name ->
+    polarity of skills that the text names otherwise than as held; unmatched: segments
     without a known phrase, listed: of them, whether they stand in a list that names a known skill;
     header_parts: the comma-separated parts of the header of two words or more.
     """
 
     required_skills: dict[str, None] = field(default_factory=dict)
     optional_skills: dict[str, None] = field(default_factory=dict)
+    not_held: dict[str, str] = field(default_factory=dict)
     occupation: str = ""
     unmatched: list[Segment] = field(default_factory=list)
     listed: list[bool] = field(default_factory=list)
@@ -428,6 +442,20 @@ class _Document:
     @property
     def all_skills(self) -> list[str]:
         return [*self.required_skills, *self.optional_skills]
+
+    def add_mentions(
+        self, segment: Segment, words: list[str], matches: Sequence[PhraseMatch]
+    ) -> bool:
+        """Add the skills among a segment's matches, held or not; whether there is any."""
+        polarities = polarities_of(segment.text, words, matches)
+        for match, polarity in zip(matches, polarities, strict=True):
+            if match.is_title:
+                continue
+            if polarity == HELD:
+                self.add_skill(match.value, is_optional=segment.is_optional)
+            else:
+                self.not_held.setdefault(match.value, polarity)
+        return not all(match.is_title for match in matches)
 
     def add_skill(self, name: str, *, is_optional: bool) -> None:
         skills = self.optional_skills if is_optional else self.required_skills
@@ -444,13 +472,11 @@ def _read_document(text: str) -> _Document:
         words = tokenize(segment.text)
         matches = phrase_matcher("skill").find(words)
         titles = [match for match in matches if match.is_title]
-        for match in matches:
-            if not match.is_title:
-                document.add_skill(match.value, is_optional=segment.is_optional)
-                lines_with_skills.add(segment.line)
+        if document.add_mentions(segment, words, matches):
+            lines_with_skills.add(segment.line)
         if segment.in_header and titles and not document.occupation:
             document.occupation = titles[0].value.removeprefix(TITLE_PREFIX)
-        if not segment.in_header and not matches:
+        if not segment.in_header and not matches and _is_held(segment.text, words):
             document.unmatched.append(segment)
         for title in reversed(titles):
             words[title.start : title.end] = ["|"]  # a high school teacher has no school degree
@@ -474,6 +500,12 @@ def _read_document(text: str) -> _Document:
     return document
 
 
+def _is_held(statement: str, words: list[str]) -> bool:
+    """Whether a statement without a known phrase says what somebody has, by its last clause."""
+    end = len(statement)
+    return not has_trigger(words) or polarity_of(statement, end, end) == HELD
+
+
 def _lines_of_lists(segments: list[Segment]) -> set[int]:
     n_items = Counter(segment.line for segment in segments)
     return {line for line, n in n_items.items() if n >= MIN_LIST_ITEMS}
@@ -491,6 +523,12 @@ def _fact_row(document: _Document) -> dict[str, object]:
         relative_years = document.years / occupation.years
         seniority = LEVELS[int(np.searchsorted(LEVEL_BOUNDARIES, relative_years, side="right"))]
     required = document.required_skills
+    held = {*required, *document.optional_skills}
+    denied = [
+        skill
+        for skill, polarity in document.not_held.items()
+        if polarity in (DENIED, WANTED) and skill not in held
+    ]
     only_optional = [skill for skill in document.optional_skills if skill not in required]
     return {
         "skills": "; ".join(required),
@@ -502,6 +540,7 @@ def _fact_row(document: _Document) -> dict[str, object]:
         "degree": document.degree,
         "occupation": document.occupation,
         "title": occupation.name if occupation else "",
+        "denied_skills": "; ".join(denied),
     }
 
 

@@ -47,6 +47,9 @@ def rank(  # noqa: PLR0913 - one argument an option
     constraints: Annotated[
         str, typer.Option("--require", help="rules that must hold, e.g. place,seniority")
     ] = "",
+    keep_not_stated: Annotated[
+        bool, typer.Option(help="--require keeps pairs of which one side does not state it")
+    ] = False,
     explain: Annotated[
         bool, typer.Option(help="say why: skills, years, place, nearest sentences")
     ] = True,
@@ -103,7 +106,15 @@ def rank(  # noqa: PLR0913 - one argument an option
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
     if ranker:
         open_role_ranker(ranker, role)  # a wrong role is told before the encoder works
-    request = RankRequest(f"rank_{direction}", top, rules, explain, ranker=ranker, role=role)
+    request = RankRequest(
+        f"rank_{direction}",
+        top,
+        rules,
+        explain,
+        ranker=ranker,
+        role=role,
+        keep_not_stated=keep_not_stated,
+    )
     encoder = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
     tables = {name: reading.tables[name] for name, reading in readings.items()}
     if vectors:

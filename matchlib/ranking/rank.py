@@ -39,6 +39,8 @@ READ_FROM_TEXTS = {"place": ("city", "remote"), "seniority": ("seniority",)}
 """Rules whose columns may be read from the texts. On test wording benchmarks/bench_facts.py finds
 city right in all, seniority in 97% and remote in 93% of the market's jobs; skills and degrees are
 read too badly for a rule."""
+STATED_IN = {"place": ("city",), "seniority": ("seniority",), "degree": ("degree",)}
+"""Columns of a rule whose empty values say nothing of a person or a job."""
 KNOWN = {"seniority": LEVELS, "degree": DEGREES, "remote": ("yes", "no")}
 SAME = {"true": "yes", "1": "yes", "remote": "yes", "false": "no", "0": "no"}
 """What people write in a column remote, and what it means."""
@@ -63,7 +65,8 @@ class RankRequest:
 
     task: rank_resumes or rank_jobs; top: candidates listed for each query; rules: names of rules that
     must hold (see `require`); explain: whether the list says why; ranker, role: the
-    folder of a role-aware ranker that puts the listed candidates into a role's order, or "".
+    folder of a role-aware ranker that puts the listed candidates into a role's order, or "";
+    keep_not_stated: whether a rule lets pairs through of which it cannot tell.
     """
 
     task: str
@@ -72,6 +75,7 @@ class RankRequest:
     explain: bool = True
     ranker: str = ""
     role: str = ""
+    keep_not_stated: bool = False
 
 
 def rank_files(
@@ -86,7 +90,9 @@ def rank_files(
     """Rank the tables and write `out`; yields what was done, a sentence at a time."""
     yield f"model: {ranker.name}; bias audit: {ranker.audit}"
     task, top = request.task, request.top
-    rule, tables, notes = require(request.rules, jobs, resumes)
+    rule, tables, notes = require(
+        request.rules, jobs, resumes, keep_not_stated=request.keep_not_stated
+    )
     yield from notes
     ranking = rank_documents(**tables, encoder=ranker.encoder, task=task, top=top, rule=rule)
     yield from describe_cut_texts(jobs, resumes, ranker.encoder)
@@ -256,12 +262,17 @@ def _pools(rule: Rule, jobs: pd.DataFrame, resumes: pd.DataFrame, task: str) -> 
 
 
 def require(
-    names: Sequence[str], jobs: pd.DataFrame, resumes: pd.DataFrame
+    names: Sequence[str],
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    *,
+    keep_not_stated: bool = False,
 ) -> tuple[Rule | None, dict[str, pd.DataFrame], list[str]]:
     """The rule that all the named rules hold, the tables it needs, and notes on how they were made.
 
     names: of data.rules. Where a column of READ_FROM_TEXTS is missing or empty it is read from the
-    texts; what is not found never fits. Raises DataError on an unknown name, or a column that
+    texts. A rule is met, not met, or cannot be told because one side states nothing; the last counts
+    as not met, or as met with keep_not_stated. Raises DataError on an unknown name, or a column that
     neither the table nor the texts can give.
     """
     rules = rules_by_name(list(names))
@@ -269,7 +280,9 @@ def require(
     notes = []
     for column in _columns_read_from_texts(names):
         for name in tables:
-            tables[name], note = _fill_from_texts(tables[name], column, name)
+            tables[name], note = _fill_from_texts(
+                tables[name], column, name, keep_not_stated=keep_not_stated
+            )
             notes += note
     for column in _columns_with_known_values(names):
         for name, frame in tables.items():
@@ -279,8 +292,27 @@ def require(
         rule.holds(tables["jobs"].head(1), tables["resumes"].head(1))
     if "place" in names:
         notes += describe_unmatched_cities(tables["jobs"], tables["resumes"])
+    if keep_not_stated:
+        rules = {name: _or_not_stated(rule, name) for name, rule in rules.items()}
     combined = reduce(and_, (rules[name] for name in names)) if names else None
     return combined, tables, notes
+
+
+def _or_not_stated(rule: Rule, name: str) -> Rule:
+    """The rule, which also holds where a column that it compares is empty on either side."""
+    columns = STATED_IN.get(name, ())
+
+    def is_silent(frame: pd.DataFrame) -> np.ndarray:
+        silent = np.zeros(len(frame), dtype=bool)
+        for column in columns:
+            silent |= (frame[column] == "").to_numpy()
+        return silent
+
+    def holds(jobs: pd.DataFrame, resumes: pd.DataFrame) -> np.ndarray:
+        untold = is_silent(jobs)[:, None] | is_silent(resumes)[None, :]
+        return rule.holds(jobs, resumes) | untold
+
+    return Rule(f"{rule.name} or not stated", holds, rule.why)
 
 
 def _columns_read_from_texts(names: Sequence[str]) -> list[str]:
@@ -295,7 +327,9 @@ def _columns_with_known_values(names: Sequence[str]) -> list[str]:
     return [*columns, "remote"] if "place" in names else columns
 
 
-def _fill_from_texts(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.DataFrame, list[str]]:
+def _fill_from_texts(
+    frame: pd.DataFrame, column: str, name: str, *, keep_not_stated: bool
+) -> tuple[pd.DataFrame, list[str]]:
     """The table with a column's empty values read from the texts, and a note on how many were found."""
     values = frame[column].copy() if column in frame else pd.Series("", index=frame.index)
     empty = values == ""
@@ -315,7 +349,8 @@ def _fill_from_texts(frame: pd.DataFrame, column: str, name: str) -> tuple[pd.Da
     else:
         note += f"found in {(found != '').mean():.0%}"
         if (found == "").any():
-            note += "; the others never fit"
+            note += "; the others "
+            note += "are kept" if keep_not_stated else "are left out (--keep-not-stated keeps them)"
     return frame.assign(**{column: values}), [note]
 
 

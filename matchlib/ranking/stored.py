@@ -169,7 +169,11 @@ def _keep_what_holds(
 ) -> tuple[np.ndarray, list[str]]:
     """(Q, K) whether a hit was looked at and the rules hold for it, and the notes of `require`."""
     side = task_queries(request.task)
-    rule, tables, notes = require(request.rules, **{side: queries, plan.name: looked_at})
+    rule, tables, notes = require(
+        request.rules,
+        **{side: queries, plan.name: looked_at},
+        keep_not_stated=request.keep_not_stated,
+    )
     kept = np.zeros(positions.shape, dtype=bool)
     for start in range(0, len(queries), BLOCK):
         block = tables[side].iloc[start : start + BLOCK]

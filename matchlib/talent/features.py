@@ -19,7 +19,9 @@ from matchlib.extraction.facts import FACT_COLUMNS
 
 SUMMARY_SKILLS = 3
 """Skills of a resume that a list of results shows."""
-SIGNAL_COLUMNS = tuple(column for column in FACT_COLUMNS if column != "title")
+SIGNAL_COLUMNS = tuple(
+    column for column in FACT_COLUMNS if column not in ("title", "denied_skills")
+)
 """What is known of a document: lists joined by "; ", "" or NaN where nothing is known."""
 HIRE_FEATURES = (
     "hires have the skills",

@@ -98,7 +98,8 @@ def test_marks_stand_in_the_original_where_its_plain_form_is_longer():
 def test_a_pair_names_its_reasons_and_marks_the_resume_with_what_is_met():
     reasons = {
         "matched_skills": "Upselling",
-        "missing_skills": "Stock replenishment",
+        "denied_skills": "",
+        "not_stated_skills": "Stock replenishment",
         "required_years": 3,
         "resume_years": pd.NA,
         "place": "Leeds against <Exeter>",

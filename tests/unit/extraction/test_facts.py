@@ -64,6 +64,7 @@ def test_an_advert_from_outside_the_market():
         "degree": "",
         "occupation": "data_analyst",
         "title": "Data analyst",
+        "denied_skills": "",
     }
 
 

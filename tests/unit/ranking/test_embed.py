@@ -75,7 +75,14 @@ def test_a_sharded_list_is_the_list_of_the_documents_themselves(place):
     pair = ["job_id", "resume_id"]
     both = sharded.merge(in_memory, on=pair, suffixes=("", "_in_memory"))
     assert len(both) >= 0.9 * len(sharded)  # neighbours closer than the rounding may change places
-    reasons = ["matched_skills", "missing_skills", "required_years", "resume_years", "place"]
+    reasons = [
+        "matched_skills",
+        "denied_skills",
+        "not_stated_skills",
+        "required_years",
+        "resume_years",
+        "place",
+    ]
     for column in reasons:
         assert (both[column] == both[f"{column}_in_memory"]).all()
 
@@ -118,7 +125,7 @@ def test_jobs_of_a_table_are_ranked_for_resumes(place, tiny_model_folder):
         assert result.exit_code == 0, result.output
         lists.append(read(out).sort_values(["resume_id", "job_id"], ignore_index=True))
     np.testing.assert_allclose(lists[0]["score"], lists[1]["score"], atol=1e-3)
-    same = ["resume_id", "job_id", "missing_skills", "nearest"]
+    same = ["resume_id", "job_id", "not_stated_skills", "nearest"]
     pd.testing.assert_frame_equal(lists[0][same], lists[1][same])
 
 

@@ -70,7 +70,8 @@ def test_both_directions_with_reasons_and_as_trec(place):
         "resume_id",
         "score",
         "matched_skills",
-        "missing_skills",
+        "denied_skills",
+        "not_stated_skills",
         "required_years",
         "resume_years",
         "place",
@@ -185,6 +186,22 @@ def test_constraints_do_not_mind_case_and_name_what_they_do_not_know():
     assert require(["place"], jobs, silent)[2][:1] == [
         "remote of 2 resumes was read from the texts: 50% say so"
     ]
+
+
+def test_what_is_not_stated_is_left_out_and_counted_or_kept():
+    jobs = pd.DataFrame(
+        {"job_id": ["a", "b"], "city": ["Leeds", ""], "remote": "no", "text": "A job."}
+    )
+    resumes = pd.DataFrame(
+        {"resume_id": ["x", "y", "z"], "city": ["Leeds", "Hull", ""], "remote": "no", "text": "Me."}
+    )
+    rule, tables, notes = require(["place"], jobs, resumes)
+    assert rule.holds(**tables).tolist() == [[True, False, False], [False, False, False]]
+    told = "found in 0%; the others are left out (--keep-not-stated keeps them)"
+    assert [note.partition(": ")[2] for note in notes[:2]] == [told, told]
+    rule, tables, notes = require(["place"], jobs, resumes, keep_not_stated=True)
+    assert rule.holds(**tables).tolist() == [[True, False, True], [True, True, True]]
+    assert notes[0].endswith("found in 0%; the others are kept")
 
 
 def test_nobody_who_meets_the_constraints_leaves_the_header(place, small_tables):
