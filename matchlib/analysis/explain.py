@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from matchlib.data.rules import same_place, split_items
-from matchlib.extraction.facts import Segment, extract_facts, split_segments
+from matchlib.extraction.facts import Evidence, Segment, extract_with_evidence, split_segments
 from matchlib.retrieval.encoder import Encoder
 
 EXPLANATION_COLUMNS = (
@@ -18,6 +18,7 @@ EXPLANATION_COLUMNS = (
     "required_years",
     "resume_years",
     "place",
+    "evidence",
     "nearest",
 )
 MAX_REQUIREMENTS = 12
@@ -39,7 +40,8 @@ def explain_pairs(
     matched_skills: skills that the job names and the resume has; denied_skills: required skills that
     the resume says it lacks, or only wants; not_stated_skills: required skills of which it says
     nothing, which is no reason against a person; required_years, resume_years: Int64, missing where the text names
-    none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown;
+    none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown; evidence:
+    for each matched skill the resume's statement that says it, marked where it is only similar;
     nearest: for each requirement the resume's most similar statement and their cosine.
 
     All is extracted from the texts (see `facts`), structured columns are not read. The cost is that
@@ -47,12 +49,15 @@ def explain_pairs(
     """
     job_texts = _texts_by_id(jobs, "job_id", pairs)
     resume_texts = _texts_by_id(resumes, "resume_id", pairs)
-    job_facts = _facts_by_id(job_texts, encoder)
-    resume_facts = _facts_by_id(resume_texts, encoder)
+    job_facts, _ = _facts_by_id(job_texts, encoder)
+    resume_facts, evidence = _facts_by_id(resume_texts, encoder)
     nearest_statements = _NearestStatements(job_texts, resume_texts, encoder)
     rows = []
     for job_id, resume_id in zip(pairs["job_id"], pairs["resume_id"], strict=True):
         row = _compare_facts(job_facts[job_id], resume_facts[resume_id])
+        row["evidence"] = _describe_evidence(
+            split_items(row["matched_skills"]), evidence[resume_id]
+        )
         row["nearest"] = nearest_statements.describe(job_id, resume_id)
         rows.append(row)
     explained = pd.DataFrame(rows, columns=list(EXPLANATION_COLUMNS), index=pairs.index)
@@ -68,9 +73,22 @@ def _texts_by_id(
     return needed.drop_duplicates(key).set_index(key)["text"]
 
 
-def _facts_by_id(texts: pd.Series, encoder: Encoder) -> dict[str, dict]:
-    facts = extract_facts(texts.tolist(), encoder=encoder)
-    return facts.set_index(texts.index).to_dict("index")
+def _facts_by_id(
+    texts: pd.Series, encoder: Encoder
+) -> tuple[dict[str, dict], dict[str, dict[str, Evidence]]]:
+    facts, evidence = extract_with_evidence(texts.tolist(), encoder=encoder)
+    facts_by_id = facts.set_index(texts.index).to_dict("index")
+    return facts_by_id, dict(zip(texts.index, evidence, strict=True))
+
+
+def _describe_evidence(skills: Sequence[str], evidence: Mapping[str, Evidence]) -> str:
+    """`skill <- statement` of each skill, separated by " | "; "(similar)" where that is all."""
+    described = []
+    for skill in skills:
+        statement, is_similar = evidence[skill]
+        mark = " (similar)" if is_similar else ""
+        described.append(f"{skill} <- {_shorten(statement)}{mark}")
+    return " | ".join(described)
 
 
 def _compare_facts(job_facts: Mapping, resume_facts: Mapping) -> dict[str, object]:

@@ -189,6 +189,14 @@ class Segment(NamedTuple):
     line: int
 
 
+class Evidence(NamedTuple):
+    """The statement of a text that says a skill, as it is written; is_similar: it names no known
+    phrase and is only similar to the skill's."""
+
+    statement: str
+    is_similar: bool
+
+
 class PhraseMatch(NamedTuple):
     """tokens[start:end] is a known phrase that means `value`."""
 
@@ -409,11 +417,18 @@ def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd
     encoder: also finds skills and remote work by similarity, see `match_skills_by_similarity`;
     without it only known phrases count.
     """
+    return extract_with_evidence(texts, encoder=encoder)[0]
+
+
+def extract_with_evidence(
+    texts: Sequence[str], *, encoder: Encoder | None = None
+) -> tuple[pd.DataFrame, list[dict[str, Evidence]]]:
+    """`extract_facts`, and for each text the first statement that says each skill that it holds."""
     documents = [_read_document(text) for text in texts]
     if encoder is not None:
         _add_similar_phrases(documents, encoder)
     rows = [_fact_row(document) for document in documents]
-    return pd.DataFrame(rows, columns=list(FACT_COLUMNS))
+    return pd.DataFrame(rows, columns=list(FACT_COLUMNS)), [one.evidence for one in documents]
 
 
 @dataclass
@@ -421,7 +436,8 @@ class _Document:
     """What is found in one text.
 
     required_skills, optional_skills: names as keys, in the order of the text; not_held: name ->
-    polarity of skills that the text names otherwise than as held; unmatched: segments
+    polarity of skills that the text names otherwise than as held; evidence: skill -> the first
+    statement that says it; unmatched: segments
     without a known phrase, listed: of them, whether they stand in a list that names a known skill;
     header_parts: the comma-separated parts of the header of two words or more.
     """
@@ -429,6 +445,7 @@ class _Document:
     required_skills: dict[str, None] = field(default_factory=dict)
     optional_skills: dict[str, None] = field(default_factory=dict)
     not_held: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
     occupation: str = ""
     unmatched: list[Segment] = field(default_factory=list)
     listed: list[bool] = field(default_factory=list)
@@ -452,14 +469,15 @@ class _Document:
             if match.is_title:
                 continue
             if polarity == HELD:
-                self.add_skill(match.value, is_optional=segment.is_optional)
+                self.add_skill(match.value, segment, is_similar=False)
             else:
                 self.not_held.setdefault(match.value, polarity)
         return not all(match.is_title for match in matches)
 
-    def add_skill(self, name: str, *, is_optional: bool) -> None:
-        skills = self.optional_skills if is_optional else self.required_skills
+    def add_skill(self, name: str, segment: Segment, *, is_similar: bool) -> None:
+        skills = self.optional_skills if segment.is_optional else self.required_skills
         skills[name] = None
+        self.evidence.setdefault(name, Evidence(segment.original.strip(), is_similar))
 
 
 def _read_document(text: str) -> _Document:
@@ -594,7 +612,7 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
         )
         for segment, skill in zip(document.unmatched, matched, strict=True):
             if skill:
-                document.add_skill(skill, is_optional=segment.is_optional)
+                document.add_skill(skill, segment, is_similar=True)
     remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:

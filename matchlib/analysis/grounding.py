@@ -1,0 +1,192 @@
+"""Whether reasons hold: groundedness, coverage and faithfulness, without a judge.
+
+A reason is a skill that a job asks for, with the resume's statement that says it. It is grounded if
+the person has the skill and the statement names it, by the simulated market's truth and all its
+wording, also that which the reader of texts never saw. It is faithful if the ranker's score falls
+more without the statements than without as many others (comprehensiveness: DeYoung and others,
+ERASER, arXiv 1911.03429). The reader of texts and the ranker share no formula: rules and the
+pretrained encoder read, any system scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from matchlib.data.rules import split_items
+from matchlib.data.skills import load_graph
+from matchlib.extraction.facts import (
+    PhraseMatcher,
+    extract_with_evidence,
+    split_segments,
+    tokenize,
+)
+from matchlib.retrieval.encoder import Encoder
+from matchlib.stats import mean_interval
+
+NAMED, SIMILAR = "named", "only similar"
+N_DRAWS = 5
+"""Random sets of statements that are removed from each resume; their mean effect counts."""
+
+PairScores = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+"""(n job texts, n resume texts) -> (n,) scores of the pairs."""
+
+
+def find_reasons(
+    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *, encoder: Encoder
+) -> pd.DataFrame:
+    """The reasons for each pair (job_id, resume_id): job_id, resume_id, skill, statement, how (NAMED
+    or SIMILAR). Skills are those that the job's text requires and the resume's holds."""
+    job_texts = jobs.set_index("job_id")["text"].loc[pairs["job_id"].unique()]
+    resume_texts = resumes.set_index("resume_id")["text"].loc[pairs["resume_id"].unique()]
+    job_facts, _ = extract_with_evidence(job_texts.tolist(), encoder=encoder)
+    _, found = extract_with_evidence(resume_texts.tolist(), encoder=encoder)
+    required = dict(zip(job_texts.index, job_facts["skills"].map(split_items), strict=True))
+    evidence = dict(zip(resume_texts.index, found, strict=True))
+    rows = []
+    for job_id, resume_id in pairs[["job_id", "resume_id"]].itertuples(index=False):
+        for skill in required[job_id]:
+            if skill in evidence[resume_id]:
+                statement, is_similar = evidence[resume_id][skill]
+                how = SIMILAR if is_similar else NAMED
+                rows.append((job_id, resume_id, skill, statement, how))
+    return pd.DataFrame(rows, columns=["job_id", "resume_id", "skill", "statement", "how"])
+
+
+def check_grounding(reasons: pd.DataFrame, resumes: pd.DataFrame) -> pd.Series:
+    """Whether each reason's person has the skill and its statement names it in any wording.
+
+    resumes: with the market's column skills.
+    """
+    has = resumes.set_index("resume_id")["skills"].map(lambda names: set(split_items(names)))
+    is_grounded = [
+        row.skill in has[row.resume_id] and row.skill in _skills_named(row.statement)
+        for row in reasons.itertuples()
+    ]
+    return pd.Series(is_grounded, index=reasons.index, dtype=bool)
+
+
+def score_grounding(
+    pairs: pd.DataFrame,
+    reasons: pd.DataFrame,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+) -> pd.DataFrame:
+    """measure, how, value, low, high, n: groundedness of reasons, and coverage: the share of the
+    skills that the job truly requires and the person truly has that have a reason.
+
+    95% intervals over jobs.
+    """
+    rows = []
+    grounded = check_grounding(reasons, resumes)
+    required = jobs.set_index("job_id")["skills"].map(split_items)
+    has = resumes.set_index("resume_id")["skills"].map(lambda names: set(split_items(names)))
+    shared = [
+        (row.job_id, row.resume_id, skill)
+        for row in pairs.itertuples()
+        for skill in required[row.job_id]
+        if skill in has[row.resume_id]
+    ]
+    for how in (NAMED, SIMILAR):
+        own = reasons["how"] == how
+        if own.any():
+            of_reasons = mean_interval(
+                grounded[own].to_numpy(float), reasons.loc[own, "job_id"].to_numpy(), bounds=(0, 1)
+            )
+            rows.append({"measure": "groundedness", "how": how, **of_reasons})
+        keys = set(
+            reasons.loc[own, ["job_id", "resume_id", "skill"]].itertuples(index=False, name=None)
+        )
+        if shared:
+            is_covered = np.array([key in keys for key in shared], dtype=float)
+            clusters = np.array([job_id for job_id, _, _ in shared])
+            covered = mean_interval(is_covered, clusters, bounds=(0, 1))
+            rows.append({"measure": "coverage", "how": how, **covered})
+    return pd.DataFrame(rows)
+
+
+def score_faithfulness(
+    pairs: pd.DataFrame,
+    reasons: pd.DataFrame,
+    jobs: pd.DataFrame,
+    resumes: pd.DataFrame,
+    score: PairScores,
+    *,
+    seed: int,
+) -> pd.DataFrame:
+    """One row a pair with a reason and enough other statements: job_id, resume_id, n_removed,
+    drop (of the score without the reasons' statements), random_drop (mean over N_DRAWS draws of as
+    many others), is_faithful."""
+    rng = np.random.default_rng(seed)
+    job_texts = jobs.set_index("job_id")["text"]
+    resume_texts = resumes.set_index("resume_id")["text"]
+    named = reasons.groupby(["job_id", "resume_id"])["statement"].agg(set)
+    rows, variants = [], []
+    for key in pairs[["job_id", "resume_id"]].itertuples(index=False, name=None):
+        if key not in named.index:
+            continue
+        text = resume_texts[key[1]]
+        others = [
+            segment.original
+            for segment in split_segments(text)
+            if not segment.in_header and segment.original.strip() not in named[key]
+        ]
+        n_removed = len(named[key])
+        if len(others) < n_removed:
+            continue
+        rows.append({"job_id": key[0], "resume_id": key[1], "n_removed": n_removed})
+        variants += [text, _without(text, named[key])]
+        for _ in range(N_DRAWS):
+            drawn = rng.choice(len(others), n_removed, replace=False)
+            variants.append(_without(text, [others[i] for i in drawn]))
+    found = pd.DataFrame(rows, columns=["job_id", "resume_id", "n_removed"])
+    n_variants = 2 + N_DRAWS
+    of_jobs = np.repeat(job_texts.loc[found["job_id"]].to_numpy(), n_variants)
+    scores = np.empty((0, n_variants))
+    if len(found):
+        scores = score(list(of_jobs), variants).reshape(len(found), n_variants)
+    found["drop"] = scores[:, 0] - scores[:, 1]
+    found["random_drop"] = scores[:, 0] - scores[:, 2:].mean(axis=1)
+    return found.assign(is_faithful=found["drop"] > found["random_drop"])
+
+
+def summarise_faithfulness(found: pd.DataFrame) -> dict[str, float]:
+    """The share of faithful pairs with its 95% interval over jobs; chance is a half."""
+    return mean_interval(
+        found["is_faithful"].to_numpy(float), found["job_id"].to_numpy(), bounds=(0, 1)
+    )
+
+
+def encoder_scores(encoder: Encoder) -> PairScores:
+    """Cosines of pairs by an encoder."""
+
+    def score(job_texts: Sequence[str], resume_texts: Sequence[str]) -> np.ndarray:
+        jobs = encoder.encode_jobs(list(job_texts))
+        resumes = encoder.encode_resumes(list(resume_texts))
+        return (jobs * resumes).sum(axis=1)
+
+    return score
+
+
+def _without(text: str, statements: Sequence[str] | set[str]) -> str:
+    for statement in statements:
+        text = text.replace(statement, "", 1)
+    return text
+
+
+def _skills_named(statement: str) -> set[str]:
+    return {match.value for match in _every_phrase().find(tokenize(statement))}
+
+
+@cache
+def _every_phrase() -> PhraseMatcher:
+    """All phrases of all skills, seen and held out."""
+    meanings = []
+    for wording in ("seen", "held_out"):
+        for skill in load_graph(wording).skills.values():
+            for phrase in (skill.name, *skill.aliases, *skill.evidence):
+                meanings.append((phrase, skill.name))
+    return PhraseMatcher(meanings)
