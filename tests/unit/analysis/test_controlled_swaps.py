@@ -1,0 +1,115 @@
+"""Edits beside their controls: texts by hand, rankers that ignore names, that do not, and that go by gender."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from matchlib.analysis import controlled_swaps as swaps
+from matchlib.data.names import unambiguous_names
+from matchlib.data.schema import DataError
+
+LOCALES = ["en_IN", "en_KE"]
+
+
+@pytest.fixture(scope="module")
+def resumes():
+    texts = [f"Name: Somebody\nBaker in town {i}\nSkills: bread" for i in range(24)]
+    gender = ["woman", "man", "n/a"] * 8
+    return pd.DataFrame(
+        {"resume_id": [f"r{i}" for i in range(24)], "text": texts, "gender": gender}
+    )
+
+
+@pytest.fixture(scope="module")
+def variants(resumes):
+    return swaps.make_variants(resumes, n_resumes=24, n_names=8, locales=LOCALES, seed=1)
+
+
+def effects_of(variants, score, n_jobs=3):
+    """Of a ranker whose score of a text is the same for every job."""
+
+    def score_texts(texts):
+        return np.tile([score(text) for text in texts], (n_jobs, 1))
+
+    pool = np.tile(np.linspace(-1, 1, 101), (n_jobs, 1))
+    scored = swaps.score_variants(variants, score_texts, pool)
+    frame = swaps.controlled_effects(scored, LOCALES)
+    return frame.set_index(["measure", "effect"])
+
+
+def name_of(text):
+    return text.split("\n")[0].removeprefix("Name: ")
+
+
+def test_texts_by_hand():
+    names = {swaps.BASE: "Ann", swaps.SAME_NAME: "Eve", swaps.OTHER_NAME: "Bob"}
+    texts = swaps.edited_texts("Name: X\nfirst\nsecond", names, 7)
+    assert texts[swaps.BASE] == "Name: Ann\nfirst\nsecond"
+    assert texts[swaps.OTHER_NAME] == "Name: Bob\nfirst\nsecond"
+    assert texts[swaps.LINE_ORDER] == "Name: Ann\nsecond\nfirst"
+    assert texts[swaps.PHONE] == "Name: Ann\nfirst\nsecond\nPhone: 020 7946 0007"
+    assert texts[swaps.LEAVE].endswith("second\nOther: parental leave, 2019 to 2020.")
+    assert texts[swaps.OLD_YEAR].endswith("Graduated in 1984.")
+
+
+def test_no_name_stands_twice_and_genders_are_as_listed():
+    sets = swaps.draw_name_sets(20, LOCALES, seed=3)
+    listed = {gender: set(names) for gender, names in unambiguous_names().items()}
+    other = {"woman": "man", "man": "woman"}
+    every = []
+    for gender, rows in sets.items():
+        for row in rows:
+            every += row.values()
+            assert row[swaps.OTHER_NAME] in listed[other[gender]]
+            assert {row[swaps.BASE], row[swaps.SAME_NAME], row["en_KE"]} <= listed[gender]
+    assert len(every) == len(set(every)) == 2 * 20 * 5
+    with pytest.raises(DataError, match="n is at most"):
+        swaps.draw_name_sets(10_000, [], seed=1)
+
+
+def test_a_ranker_that_ignores_names_has_no_effect_of_names(variants):
+    effects = effects_of(variants, lambda text: -0.01 * text.count("\n"))
+    for effect in (swaps.WOMAN_NAME, "a name of en_IN"):
+        row = effects.loc[(swaps.SHIFT, effect)]
+        assert row[["value", "shift", "control_shift"]].tolist() == [0, 0, 0]
+    leave = effects.loc[(swaps.SHIFT, "a line on parental leave")]
+    assert leave["shift"] == pytest.approx(-0.01)  # a longer text, as with the hobby
+    assert leave["value"] == pytest.approx(0)
+
+
+def test_a_ranker_that_goes_by_gender_has_its_effect_with_its_sign(variants):
+    women = set(unambiguous_names()["woman"])
+    effects = effects_of(variants, lambda text: -0.1 * (name_of(text) in women))
+    row = effects.loc[(swaps.SHIFT, swaps.WOMAN_NAME)]
+    assert row["value"] == pytest.approx(-0.1)
+    assert row["control_shift"] == 0
+    assert effects.loc[(swaps.PLACES, swaps.WOMAN_NAME), "value"] == pytest.approx(
+        -5 / 101, abs=0.01
+    )
+    assert effects.loc[(swaps.SHIFT, "a name of en_KE"), "value"] == pytest.approx(0)
+    said = swaps.summarise_effects(effects.reset_index())
+    assert "a woman's name for a man's" in said
+
+
+def test_age_and_leave_are_effects_beyond_a_line_of_the_same_form(variants):
+    def score(text):
+        return -0.2 * ("1984" in text) - 0.1 * ("parental" in text) - 0.05 * ("2019 to" in text)
+
+    effects = effects_of(variants, score)["value"]
+    assert effects[swaps.SHIFT, "graduated in 1984, not 2016"] == pytest.approx(-0.2)
+    assert effects[swaps.SHIFT, "a line on parental leave"] == pytest.approx(-0.1)
+    assert effects[swaps.SHIFT, "a line on a gap for care"] == pytest.approx(0)
+
+
+def test_people_with_the_same_names_are_one_observation(variants):
+    """A pull of each name of its own: the interval is over 8 sets of names, not 24 people."""
+    pull = {}
+    rng = np.random.default_rng(1)
+
+    def score(text):
+        return pull.setdefault(name_of(text), rng.normal())
+
+    row = effects_of(variants, score).loc[(swaps.SHIFT, "a name of en_IN")]
+    assert row["n"] == 24
+    assert row["n_clusters"] == 8
+    assert row["low"] < 0 < row["high"]
