@@ -17,7 +17,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from matchlib.analysis.bias import FLAG_LEVEL, MIN_GROUP_SIZE, AuditSettings, codes_of
+from matchlib.analysis.bias import (
+    FLAG_LEVEL,
+    MAX_AUTOMATIC_GROUPS,
+    MIN_GROUP_SIZE,
+    AuditSettings,
+    codes_of,
+)
 from matchlib.data import privacy
 from matchlib.data.missing import NOT_STATED, is_missing
 from matchlib.data.schema import DataError
@@ -30,7 +36,7 @@ MAX_GROUPS_OF_COLUMN = 50
 SMALL_SHARE = 0.02
 """Groups below it are listed; 6 RCNY 5-301(d) lets an auditor leave them out."""
 AUDITED, SMALL, TOO_FEW = "audited", "under the smallest share, left out", "too few"
-NOT_POOLED, NOBODY, UNKNOWN = "in no pool", "nobody to compare with", "not stated, not a group"
+NOT_POOLED, UNKNOWN = "in no pool", "not stated, not a group"
 FOUND_LOWER, FOUND_HIGHER = "found: lower", "found: higher"
 NOT_FINDABLE = "could not have been found"
 GROUP_COLUMNS = ["column", "group", "people", "share", "status"]
@@ -122,6 +128,8 @@ def describe_columns(resumes: pd.DataFrame, named: Sequence[str]) -> pd.DataFram
         reason = ""
         if n_groups < 2:
             reason = f"{n_groups} group: an audit compares at least two"
+        elif not named and n_groups > MAX_AUTOMATIC_GROUPS:
+            reason = f"more than {MAX_AUTOMATIC_GROUPS} groups: name it to have it audited"
         elif n_groups > min(MAX_GROUPS_OF_COLUMN, (~missing).sum() / 2):
             reason = "free text: name bands or groups in a column of its own"
         row = {"column": column, "groups": n_groups, "not_stated": int(missing.sum())}
@@ -251,7 +259,8 @@ def permute_groups(
 ) -> PermutedGaps:
     """The gaps of all groups and of people permuted within strata, for both outcomes.
 
-    Raises DataError if no group is audited, or none has anyone to be compared with.
+    Groups without anyone to be compared with are left out; with none left there is nothing to read.
+    Raises DataError without permutations.
     """
     outcomes = person_outcomes(ranking, audit.cutoff)
     outcomes = outcomes.loc[groups.membership.index]
@@ -286,6 +295,8 @@ def permute_outcomes(
     the stratum, each stratum weighted by n (1 - n / N), as in a regression with strata as fixed
     effects. Groups without anyone to be compared with are left out.
     """
+    if n_permutations < 1:
+        raise DataError("n_permutations is 0; the test of all groups needs 100 or more")
     values = outcomes.to_numpy(float)
     values = values - pd.DataFrame(values).groupby(strata).transform("mean").to_numpy()
     is_member = membership.to_numpy(float)
@@ -293,10 +304,6 @@ def permute_outcomes(
     contrast = in_group * (stratum_size - in_group) / stratum_size  # (S, G)
     weight = contrast.sum(axis=0)
     kept = weight > 0
-    if not kept.any():
-        raise DataError(
-            "no group has anyone to be compared with in its strata; name coarser strata, or none"
-        )
     squares = pd.DataFrame(values**2).groupby(strata).sum().to_numpy()  # (S, K)
     per_square = contrast / np.maximum(stratum_size - 1, 1)
     variance = per_square.T @ squares  # (G, K)
@@ -359,6 +366,8 @@ def smallest_gaps(permuted: PermutedGaps, *, power: float = POWER) -> pd.DataFra
     together at 5%; it rests on the spread of outcomes within strata and on the groups' sizes, not
     on what a group got. inf: no gap could be. findable: smallest_gap <= gap_to_find.
     """
+    if not permuted.groups:
+        return pd.DataFrame(columns=POWER_COLUMNS)
     critical = _critical_value(permuted)
     quantile = stats.norm.ppf(power)
     rows = []
@@ -405,6 +414,8 @@ def read_gaps(permuted: PermutedGaps) -> pd.DataFrame:
     Source: Westfall and Young 1993, algorithm 4.1; where groups do not matter for anybody the
     smallest adjusted p is that of the one test of all groups.
     """
+    if not permuted.groups:
+        return pd.DataFrame(columns=RESULT_COLUMNS)
     rows = smallest_gaps(permuted)
     weight = np.repeat(permuted.weight, len(permuted.outcomes))
     spread = permuted.spread.ravel()
@@ -466,6 +477,8 @@ def _parts(row) -> frozenset[tuple[str, str]]:
 
 def summarise_gaps(results: pd.DataFrame) -> str:
     """What the audit of all groups found, in one sentence, and what it could not have found."""
+    if results.empty:
+        return "no group of enough people has anyone to be compared with: nothing could have been found"
     smallest_p = results["p_adjusted"].min()
     n_groups = len(results[["column", "group"]].drop_duplicates())
     blind = results.groupby(["column", "group"])["finding"].agg(lambda f: (f == NOT_FINDABLE).all())

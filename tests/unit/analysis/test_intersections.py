@@ -77,10 +77,13 @@ def test_free_text_and_a_single_group_are_left_out_with_a_reason():
         ethnicity=[f"my mother is from {i}" for i in range(40)],
         religion=["none"] * 40,
     )
-    table = inter.describe_columns(resumes, []).set_index("column")
+    named = ["gender", "ethnicity", "religion"]
+    table = inter.describe_columns(resumes, named).set_index("column")
     assert table["audited"].to_dict() == {"gender": True, "ethnicity": False, "religion": False}
     assert "free text" in table.loc["ethnicity", "reason"]
     assert "1 group" in table.loc["religion", "reason"]
+    unnamed = inter.describe_columns(resumes, []).set_index("column")
+    assert "more than 10 groups" in unnamed.loc["ethnicity", "reason"]
     with pytest.raises(DataError, match="no column 'race'"):
         inter.describe_columns(resumes, ["race"])
 
@@ -223,8 +226,23 @@ def test_the_statement_of_power_does_not_depend_on_who_got_what(rng):
 
 def test_a_group_alone_in_its_strata_is_not_tested():
     membership = pd.DataFrame({("g", "x"): [True, True, False, False]})
-    with pytest.raises(DataError, match="anyone to be compared with"):
-        permuted_gaps(pd.DataFrame({"y": [1.0, 2, 3, 4]}), np.array([0, 0, 1, 1]), membership)
+    outcomes = pd.DataFrame({"y": [1.0, 2, 3, 4]})
+    permuted = permuted_gaps(outcomes, np.array([0, 0, 1, 1]), membership)
+    assert inter.smallest_gaps(permuted).empty
+    assert "nothing could have been found" in inter.summarise_gaps(inter.read_gaps(permuted))
+
+
+def test_without_a_protected_column_there_are_no_groups():
+    groups = groups_in(people(skills=["a", "b"]), [])
+    assert groups.smallest == "no group is large enough to be audited"
+    assert inter.summarise_groups(groups.table).startswith("0 groups audited")
+    assert groups.membership.shape == (2, 0)
+
+
+def test_without_permutations_there_is_no_test():
+    membership = pd.DataFrame({("g", "x"): [True, False]})
+    with pytest.raises(DataError, match="n_permutations"):
+        permuted_gaps(pd.DataFrame({"y": [1.0, 2]}), np.zeros(2, int), membership, n_permutations=0)
 
 
 def test_age_bands():
