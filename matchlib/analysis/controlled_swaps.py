@@ -38,6 +38,8 @@ LINES = {
 }
 IRRELEVANT = (SAME_NAME, HOBBY, PHONE, LINE_ORDER)
 """Edits that should not move anybody: their mean size is what other effects are read against."""
+_GENDERS = {"woman": "woman", "female": "woman", "f": "woman"}
+_GENDERS |= {"man": "man", "male": "man", "m": "man"}
 WOMAN_NAME = "a woman's name for a man's"
 SWAP_COLUMNS = ["effect", "control", "measure", "value", "low", "high", "n", "n_clusters"]
 SWAP_COLUMNS += ["shift", "control_shift", "irrelevant_size"]
@@ -125,7 +127,7 @@ def make_variants(
     Each text begins with a line "Name: ..." (its own is replaced); everything else is added to that
     text, or moved in it. name_set: people who share it have the same names; sign: -1 for women, so
     that "a woman's name for a man's" has one direction. A person whose gender is not given counts
-    as woman and man in turn. resumes: resume_id, text, perhaps the gender ("woman", "man").
+    as woman and man in turn. resumes: resume_id, text, perhaps the gender ("woman", "Female", "m").
     """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(resumes))[:n_resumes]
@@ -133,9 +135,8 @@ def make_variants(
     name_sets = draw_name_sets(n_names, locales, seed=seed)
     rows = []
     for i, person in enumerate(people.to_dict("records")):
-        gender = person.get(gender_column, "")
-        if gender not in name_sets:
-            gender = ("woman", "man")[i % 2]
+        stated = str(person.get(gender_column, "")).strip().lower()
+        gender = _GENDERS.get(stated, ("woman", "man")[i % 2])
         number = i % n_names
         facts = {"resume_id": person["resume_id"], "name_set": number}
         facts["sign"] = -1 if gender == "woman" else 1

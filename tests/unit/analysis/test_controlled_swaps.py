@@ -14,7 +14,7 @@ LOCALES = ["en_IN", "en_KE"]
 @pytest.fixture(scope="module")
 def resumes():
     texts = [f"Name: Somebody\nBaker in town {i}\nSkills: bread" for i in range(24)]
-    gender = ["woman", "man", "n/a"] * 8
+    gender = ["woman", "Male", "n/a"] * 8
     return pd.DataFrame(
         {"resume_id": [f"r{i}" for i in range(24)], "text": texts, "gender": gender}
     )
@@ -50,6 +50,11 @@ def test_texts_by_hand():
     assert texts[swaps.PHONE] == "Name: Ann\nfirst\nsecond\nPhone: 020 7946 0007"
     assert texts[swaps.LEAVE].endswith("second\nOther: parental leave, 2019 to 2020.")
     assert texts[swaps.OLD_YEAR].endswith("Graduated in 1984.")
+
+
+def test_signs_are_by_the_stated_gender_and_in_turn_without_one(variants):
+    signs = variants.drop_duplicates("resume_id")["sign"].tolist()
+    assert signs[:6] == [-1, 1, -1, -1, 1, 1]
 
 
 def test_no_name_stands_twice_and_genders_are_as_listed():
