@@ -2,8 +2,8 @@
 
 A score moves whenever a text changes. What a name, a year or a line about leave does is therefore
 the difference to an edit of the same form that should not matter: another name of the same gender
-and the same list, another year, a line about a hobby. Names stand for all names of their list, so
-intervals are over names, not over resumes.
+and the same list, another year, a line about a hobby. Names stand for all names of their list and wordings
+for what else could have been written, so intervals are over names and wordings, not over resumes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,29 @@ BASE_LOCALES = ("en_US", "en_GB", "en_IE")
 NAME_LINE = "Name: "
 BASE, SAME_NAME, OTHER_NAME = "own name", "name of the same gender", "name of the other gender"
 HOBBY, OTHER_HOBBY = "a hobby", "another hobby"
-RECENT_YEAR, OTHER_YEAR, OLD_YEAR = "graduated 2016", "graduated 2013", "graduated 1984"
+RECENT_YEAR, OTHER_YEAR, OLD_YEAR = "a recent year", "another recent year", "an old year"
 LEAVE, CARE = "parental leave", "gap for care"
 PHONE, LINE_ORDER = "phone number", "line order"
-LINES = {
-    HOBBY: "Other: photography club, 2019 to 2020.",
-    OTHER_HOBBY: "Other: evening choir, 2019 to 2020.",
-    LEAVE: "Other: parental leave, 2019 to 2020.",
-    CARE: "Other: at home to care for family, 2019 to 2020.",
-    RECENT_YEAR: "Graduated in 2016.",
-    OTHER_YEAR: "Graduated in 2013.",
-    OLD_YEAR: "Graduated in 1984.",
-}
+SHOULD_NOT_MATTER = "(should not matter)"
+_HOBBIES = (
+    *("photography club, 2019 to 2020.", "evening choir, 2019 to 2020.", "Plays chess."),
+    *("Grows vegetables.", "Long walks, 2018 to 2019.", "Collects stamps.", "Learns the piano."),
+    *("A year of travel, 2019 to 2020.", "Paints landscapes.", "Reads history, mostly at night."),
+)
+_LEAVES = (
+    *("parental leave, 2019 to 2020.", "on parental leave, 2018 to 2019.", "Took parental leave."),
+    *("Leave after the birth of a child.", "A year of parental leave, 2019 to 2020."),
+    *("Family leave with a newborn.", "Stayed with a baby, 2018 to 2019.", "Child-rearing leave."),
+    *("Back from parental leave.", "Leave to raise two children, 2018 to 2020."),
+)
+_CARES = (
+    *("at home to care for family, 2019 to 2020.", "Cared for a relative, 2018 to 2019."),
+    *("Career break for care.", "Nursed a sick parent.", "Looked after family members."),
+    *("A year of caring, 2019 to 2020.", "Family carer.", "Break to care for a partner, 2019."),
+    *("Full-time carer, 2018 to 2020.", "Left work to care for a parent."),
+)
+N_WORDINGS = 10
+"""Wordings of each kind of line, and years of each kind."""
 IRRELEVANT = (SAME_NAME, HOBBY, PHONE, LINE_ORDER)
 """Edits that should not move anybody: their mean size is what other effects are read against."""
 _GENDERS = {"woman": "woman", "female": "woman", "f": "woman"}
@@ -48,7 +59,8 @@ SHIFT, PLACES = "score shift", "places up, share of the pool"
 
 @dataclass(frozen=True)
 class Contrast:
-    """effect: its name; edit, control: whose scores are compared; is_name: clustered by name."""
+    """effect: its name; edit, control: whose scores are compared; is_name: clustered by name, else by
+    wording."""
 
     effect: str
     edit: str
@@ -63,11 +75,11 @@ def contrasts(locales: Sequence[str]) -> list[Contrast]:
         names.append(Contrast(f"a name of {locale}", locale, SAME_NAME, is_name=True))
     return [
         *names,
-        Contrast("graduated in 1984, not 2016", OLD_YEAR, RECENT_YEAR),
-        Contrast("graduated in 2013, not 2016 (should not matter)", OTHER_YEAR, RECENT_YEAR),
+        Contrast("graduated in the 1980s, not of late", OLD_YEAR, RECENT_YEAR),
+        Contrast(f"another recent year {SHOULD_NOT_MATTER}", OTHER_YEAR, RECENT_YEAR),
         Contrast("a line on parental leave", LEAVE, HOBBY),
         Contrast("a line on a gap for care", CARE, HOBBY),
-        Contrast("another hobby (should not matter)", OTHER_HOBBY, HOBBY),
+        Contrast(f"another hobby {SHOULD_NOT_MATTER}", OTHER_HOBBY, HOBBY),
     ]
 
 
@@ -122,7 +134,8 @@ def make_variants(
     gender_column: str = "gender",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Texts of drawn people with one thing changed: resume_id, name_set, sign, edit, text.
+    """Texts of drawn people with one thing changed: resume_id, name_set, wording, sign, edit,
+    text.
 
     Each text begins with a line "Name: ..." (its own is replaced); everything else is added to that
     text, or moved in it. name_set: people who share it have the same names; sign: -1 for women, so
@@ -138,25 +151,40 @@ def make_variants(
         stated = str(person.get(gender_column, "")).strip().lower()
         gender = _GENDERS.get(stated, ("woman", "man")[i % 2])
         number = i % n_names
-        facts = {"resume_id": person["resume_id"], "name_set": number}
+        facts = {"resume_id": person["resume_id"], "name_set": number, "wording": i % N_WORDINGS}
         facts["sign"] = -1 if gender == "woman" else 1
-        texts = edited_texts(person["text"], name_sets[gender][number], number)
+        texts = edited_texts(person["text"], name_sets[gender][number], i)
         rows += [facts | {"edit": edit, "text": text} for edit, text in texts.items()]
     return pd.DataFrame(rows)
 
 
 def edited_texts(text: str, names: dict[str, str], number: int) -> dict[str, str]:
-    """edit -> the text with it; names: edit -> name; number: of the phone."""
+    """edit -> the text with it; names: edit -> name; number: of the phone and of the wordings."""
     rest = [line for line in text.split("\n") if not line.startswith(NAME_LINE)]
     body = "\n".join(rest)
     texts = {edit: f"{NAME_LINE}{name}\n{body}" for edit, name in names.items()}
     base = texts[BASE]
-    for edit, line in LINES.items():
+    for edit, line in added_lines(number).items():
         texts[edit] = f"{base}\n{line}"
-    texts[PHONE] = f"{base}\nPhone: 020 7946 0{number:03d}"
+    texts[PHONE] = f"{base}\nPhone: 020 7946 0{number % 1000:03d}"
     lines = base.split("\n")
     texts[LINE_ORDER] = "\n".join([lines[0], *lines[2:], *lines[1:2]])
     return texts
+
+
+def added_lines(number: int) -> dict[str, str]:
+    """edit -> the line that it adds, of the wordings of one number (modulo N_WORDINGS)."""
+    i = number % N_WORDINGS
+    j = (i + N_WORDINGS // 2) % N_WORDINGS
+    return {
+        HOBBY: f"Other: {_HOBBIES[i]}",
+        OTHER_HOBBY: f"Other: {_HOBBIES[j]}",
+        LEAVE: f"Other: {_LEAVES[i]}",
+        CARE: f"Other: {_CARES[i]}",
+        RECENT_YEAR: f"Graduated in {2012 + i}.",
+        OTHER_YEAR: f"Graduated in {2012 + j}.",
+        OLD_YEAR: f"Graduated in {1980 + i}.",
+    }
 
 
 def score_variants(
@@ -181,13 +209,12 @@ def score_variants(
 
 
 def controlled_effects(scored: pd.DataFrame, locales: Sequence[str]) -> pd.DataFrame:
-    """Each effect beyond its control: SWAP_COLUMNS, 95% intervals over names or over people.
+    """Each effect beyond its control: SWAP_COLUMNS, 95% intervals over names or wordings.
 
     scored: of `score_variants`. value: the mean over people of the edit's shift less the control's;
     shift, control_shift: their means; irrelevant_size: the mean absolute shift of edits that should
-    not matter. Effects of names are clustered by the set of names, since people who got the same
-    names are one observation of them; other edits have one wording each, so their intervals are
-    over people and say nothing about other wordings.
+    not matter. People who got the same names, or the same wordings or years, are one observation of
+    them: intervals are over sets of names, or over wordings.
     """
     rows = []
     for measure in (SHIFT, PLACES):
@@ -198,7 +225,7 @@ def controlled_effects(scored: pd.DataFrame, locales: Sequence[str]) -> pd.DataF
             sign = people["sign"] if contrast.effect == WOMAN_NAME else 1
             shift = by_edit[contrast.edit] * sign
             control = by_edit[contrast.control] * sign
-            clusters = people["name_set"].to_numpy() if contrast.is_name else None
+            clusters = people["name_set" if contrast.is_name else "wording"].to_numpy()
             row = {"effect": contrast.effect, "control": contrast.control, "measure": measure}
             row |= mean_interval((shift - control).to_numpy(), clusters)
             row |= {"shift": shift.mean(), "control_shift": control.mean()}
@@ -211,6 +238,9 @@ def summarise_effects(effects: pd.DataFrame) -> str:
     places = effects[effects["measure"] == PLACES]
     beyond = places[(places["low"] > 0) | (places["high"] < 0)]
     scope = f"of {len(places)} effects, each at 95% by itself"
+    moved_by_nothing = beyond["effect"].str.contains(SHOULD_NOT_MATTER, regex=False)
+    if moved_by_nothing.any():
+        scope += "; an edit that should not matter is among them: read no effect of its size"
     if beyond.empty:
         return f"no effect is beyond its control ({scope})"
     parts = [

@@ -409,8 +409,8 @@ def read_gaps(permuted: PermutedGaps) -> pd.DataFrame:
     gap: of a group's members less the others of their strata; low, high: 95%, of one gap alone; p:
     of one alone, two-sided; p_adjusted: step-down max-T over all groups and outcomes. only_here:
     named, and no named group of fewer columns that it belongs to explains it. finding: FOUND_LOWER,
-    FOUND_HIGHER, NOT_FINDABLE where the smallest gap is larger than the one worth finding, else "no
-    gap of ... or more".
+    FOUND_HIGHER, that the gap worth finding could not have been found where it is smaller than the
+    smallest, else that there is no gap of the smallest size or more, at POWER.
     Source: Westfall and Young 1993, algorithm 4.1; where groups do not matter for anybody the
     smallest adjusted p is that of the one test of all groups.
     """
@@ -454,8 +454,8 @@ def _finding(row) -> str:
     if row.p_adjusted < FLAG_LEVEL:
         return FOUND_LOWER if row.gap < 0 else FOUND_HIGHER
     if not row.findable:
-        return NOT_FINDABLE
-    return f"no gap of {row.smallest_gap:.3f} or more"
+        return f"not named; a gap of {row.gap_to_find:.3f} {NOT_FINDABLE}"
+    return f"not named; no gap of {row.smallest_gap:.3f} or more, at {POWER:.0%} power"
 
 
 def _only_here(rows: pd.DataFrame) -> pd.Series:
@@ -475,13 +475,34 @@ def _parts(row) -> frozenset[tuple[str, str]]:
     return frozenset(zip(columns, row.group.split(_JOINED), strict=False))
 
 
+def read_wider_strata(permuted: dict[str, PermutedGaps]) -> pd.DataFrame:
+    """The columns' own groups in wider strata: column, group, outcome, gap, low, high, p_adjusted,
+    finding.
+
+    permuted: column -> gaps within the strata that were widened for it. Each column has strata of
+    its own, so p_adjusted of a column is multiplied by the number of columns (Bonferroni).
+    """
+    parts = []
+    for one in permuted.values():
+        results = read_gaps(one)
+        results["p_adjusted"] = (results["p_adjusted"].astype(float) * len(permuted)).clip(upper=1)
+        unnamed = results["p_adjusted"] >= FLAG_LEVEL
+        results["finding"] = results["finding"].mask(unnamed, "not named")
+        parts.append(results)
+    columns = ["column", "group", "outcome", "gap", "low", "high", "p_adjusted", "finding"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
 def summarise_gaps(results: pd.DataFrame) -> str:
     """What the audit of all groups found, in one sentence, and what it could not have found."""
     if results.empty:
         return "no group of enough people has anyone to be compared with: nothing could have been found"
     smallest_p = results["p_adjusted"].min()
     n_groups = len(results[["column", "group"]].drop_duplicates())
-    blind = results.groupby(["column", "group"])["finding"].agg(lambda f: (f == NOT_FINDABLE).all())
+    cannot = results["finding"].str.endswith(NOT_FINDABLE)
+    blind = cannot.groupby([results["column"], results["group"]]).all()
     blind_part = f"for {int(blind.sum())} of {n_groups} groups a gap worth finding {NOT_FINDABLE}"
     if smallest_p >= FLAG_LEVEL:
         return f"no group is named (one test of all: p {smallest_p:.3f}); {blind_part}"

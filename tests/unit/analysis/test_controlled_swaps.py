@@ -48,8 +48,16 @@ def test_texts_by_hand():
     assert texts[swaps.OTHER_NAME] == "Name: Bob\nfirst\nsecond"
     assert texts[swaps.LINE_ORDER] == "Name: Ann\nsecond\nfirst"
     assert texts[swaps.PHONE] == "Name: Ann\nfirst\nsecond\nPhone: 020 7946 0007"
-    assert texts[swaps.LEAVE].endswith("second\nOther: parental leave, 2019 to 2020.")
-    assert texts[swaps.OLD_YEAR].endswith("Graduated in 1984.")
+    assert texts[swaps.LEAVE] == "Name: Ann\nfirst\nsecond\nOther: Child-rearing leave."
+    assert texts[swaps.OLD_YEAR].endswith("second\nGraduated in 1987.")
+    assert texts[swaps.OTHER_YEAR].endswith("Graduated in 2014.")
+
+
+def test_every_wording_is_another_and_no_hobby_is_its_own_control():
+    lines = pd.DataFrame(swaps.added_lines(i) for i in range(swaps.N_WORDINGS))
+    assert (lines.nunique() == swaps.N_WORDINGS).all()
+    assert (lines[swaps.HOBBY] != lines[swaps.OTHER_HOBBY]).all()
+    assert set(lines[swaps.HOBBY]) == set(lines[swaps.OTHER_HOBBY])
 
 
 def test_signs_are_by_the_stated_gender_and_in_turn_without_one(variants):
@@ -98,12 +106,32 @@ def test_a_ranker_that_goes_by_gender_has_its_effect_with_its_sign(variants):
 
 def test_age_and_leave_are_effects_beyond_a_line_of_the_same_form(variants):
     def score(text):
-        return -0.2 * ("1984" in text) - 0.1 * ("parental" in text) - 0.05 * ("2019 to" in text)
+        line = text.split("\n")[-1]
+        is_child = any(word in line for word in ("leave", "baby", "Leave"))
+        return -0.2 * ("Graduated in 198" in line) - 0.1 * is_child
 
-    effects = effects_of(variants, score)["value"]
-    assert effects[swaps.SHIFT, "graduated in 1984, not 2016"] == pytest.approx(-0.2)
-    assert effects[swaps.SHIFT, "a line on parental leave"] == pytest.approx(-0.1)
-    assert effects[swaps.SHIFT, "a line on a gap for care"] == pytest.approx(0)
+    effects = effects_of(variants, score)
+    value = effects["value"]
+    assert value[swaps.SHIFT, "graduated in the 1980s, not of late"] == pytest.approx(-0.2)
+    assert value[swaps.SHIFT, "a line on parental leave"] == pytest.approx(-0.1)
+    assert value[swaps.SHIFT, "a line on a gap for care"] == pytest.approx(0)
+    assert effects.loc[(swaps.SHIFT, "a line on a gap for care"), "n_clusters"] == 10
+
+
+def test_a_wording_that_moves_the_ranker_is_no_finding_about_leave(variants):
+    """Every line has a pull of its own: over wordings the interval holds 0; an edit that should not
+    matter and does is said."""
+    rng = np.random.default_rng(2)
+    pulls = {}
+
+    def score(text):
+        return pulls.setdefault(text.split("\n")[-1], rng.normal())
+
+    row = effects_of(variants, score).loc[(swaps.SHIFT, "a line on parental leave")]
+    assert row["low"] < 0 < row["high"]
+    frame = effects_of(variants, score).reset_index()
+    frame.loc[frame["effect"].str.contains("another hobby"), ["value", "low", "high"]] = [2, 1, 3]
+    assert "should not matter is among them" in swaps.summarise_effects(frame)
 
 
 def test_people_with_the_same_names_are_one_observation(variants):
