@@ -1,7 +1,7 @@
 """The audit of intersections on simulated rankings: bias that only an intersection shows, false
 alarms, and whether the stated smallest gap is found as often as stated.
 
-Usage: python benchmarks/bench_intersections.py bias|power [audits] [first seed]. Nothing is trained
+Usage: python benchmarks/bench_intersections.py [bias|power|both] [audits] [first seed]. Nothing is trained
 and no text is encoded. Every audit has a market of its own (14 occupations, 200 jobs, 600 resumes);
 a ranker scores true score + noise (one draw a pair, one a resume). Half of the people of every
 occupation are women; four ethnicities whose shares lean by occupation (b: 15 to 35%) and two age
@@ -213,9 +213,13 @@ def measure_power(n_audits, first_seed):
     return pd.DataFrame(rows)
 
 
-def main(part, n_audits=400, first_seed=0):
-    measure = {"bias": measure_bias, "power": measure_power}[part]
-    print(measure(int(n_audits), int(first_seed)).round(4).to_string(index=False), flush=True)
+PARTS = {"bias": [measure_bias], "power": [measure_power], "both": [measure_bias, measure_power]}
+
+
+def main(part="both", n_audits=400, first_seed=0):
+    for measure in PARTS[part]:
+        table = measure(int(n_audits), int(first_seed))
+        print(table.round(4).to_string(index=False), flush=True)
 
 
 if __name__ == "__main__":
