@@ -1,7 +1,7 @@
 """The audit of intersections on simulated rankings: bias that only an intersection shows, false
 alarms, and whether the stated smallest gap is found as often as stated.
 
-Usage: python benchmarks/bench_intersections.py [bias|power|both] [audits] [first seed]. Nothing is trained
+Usage: python benchmarks/bench_intersections.py [bias|power|strata|all] [audits] [first seed]. Nothing is trained
 and no text is encoded. Every audit has a market of its own (14 occupations, 200 jobs, 600 resumes);
 a ranker scores true score + noise (one draw a pair, one a resume). Half of the people of every
 occupation are women; four ethnicities whose shares lean by occupation (b: 15 to 35%) and two age
@@ -15,6 +15,8 @@ the planted bias that names anybody.
 power: before the audit the smallest gap that a group could show is taken from the ranking; then the
 scores of the group are lowered until its gap in this very ranking has fallen by that much (found by
 bisection). Found: the audit names the group, in that outcome, as lower.
+strata: how many of 600 people have anyone of the other gender beside them as strata widen, with 14 and
+with 112 segregated occupations, means of so many markets as audits / 40.
 """
 
 import sys
@@ -24,8 +26,8 @@ import pandas as pd
 from bench_audit import CUTOFF, PAIR_NOISE, RESUME_NOISE, make_world, rank_by
 from scipy import stats
 
-from matchlib.analysis import intersections
-from matchlib.analysis.bias import codes_of
+from matchlib.analysis import coarser_strata, intersections
+from matchlib.analysis.bias import codes_of, groups_of
 from matchlib.analysis.intersections import SELECTION, STANDING
 
 BIAS = 0.1
@@ -213,10 +215,25 @@ def measure_power(n_audits, first_seed):
     return pd.DataFrame(rows)
 
 
-PARTS = {"bias": [measure_bias], "power": [measure_power], "both": [measure_bias, measure_power]}
+def measure_strata(n_audits, first_seed):
+    """The ladder of strata, by number of occupations."""
+    tables = []
+    for occupations in (14, 112):
+        for seed in range(first_seed, first_seed + max(1, n_audits // 40)):
+            world = make_world(seed, occupations)
+            people = coarser_strata.add_fit_bands(world.resumes, world.judgment_sets["true_fit"])
+            ladder = [*coarser_strata.LADDER, (coarser_strata.FIT_BAND,)]
+            _, steps = coarser_strata.widen_strata(people, groups_of(people, "gender"), ladder)
+            tables.append(steps.assign(occupations=occupations))
+    steps = pd.concat(tables).groupby(["occupations", "strata"], sort=False)
+    return steps[["share", "without_statement"]].mean().reset_index()
 
 
-def main(part="both", n_audits=400, first_seed=0):
+PARTS = {"bias": [measure_bias], "power": [measure_power], "strata": [measure_strata]}
+PARTS["all"] = [measure_bias, measure_power, measure_strata]
+
+
+def main(part="all", n_audits=400, first_seed=0):
     for measure in PARTS[part]:
         table = measure(int(n_audits), int(first_seed))
         print(table.round(4).to_string(index=False), flush=True)

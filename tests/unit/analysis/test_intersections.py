@@ -247,6 +247,10 @@ def test_without_a_protected_column_there_are_no_groups():
     assert groups.smallest == "no group is large enough to be audited"
     assert inter.summarise_groups(groups.table).startswith("0 groups audited")
     assert groups.membership.shape == (2, 0)
+    outcomes = pd.DataFrame({"y": [1.0, 2.0]}, index=groups.membership.index)
+    permuted = permuted_gaps(outcomes, np.zeros(2, int), groups.membership)
+    assert inter.smallest_gaps(permuted).empty
+    assert "nothing could have been found" in inter.summarise_gaps(inter.read_gaps(permuted))
 
 
 def test_without_permutations_there_is_no_test():
