@@ -57,8 +57,8 @@ class World:
         return self.jobs.set_index("job_id")["occupation"]
 
 
-def make_world(seed, occupations):
-    market = Market(seed, segregation=1.0, occupations=occupations)
+def make_world(seed, occupations, segregation=1.0):
+    market = Market(seed, segregation=segregation, occupations=occupations)
     jobs = market.jobs(N_JOBS, "test")
     resumes = market.resumes(N_RESUMES, "test")
     scores = market.channels(jobs, resumes)["true_score"]

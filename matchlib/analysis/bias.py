@@ -14,12 +14,12 @@ import pandas as pd
 from scipy import stats
 
 from matchlib.data import privacy
+from matchlib.data.missing import NOT_STATED, is_missing
 from matchlib.data.schema import DataError
 from matchlib.retrieval.metrics import qrels_from_labels
 from matchlib.stats import holm, mean_interval, paired_randomisation
 
 DEFAULT_STRATA = ("occupation", "seniority")
-NOT_STATED = "not stated"
 MIN_GROUP_SIZE = 20
 """Fewest members of a group, or qualified pairs, for which a figure is given."""
 MAX_AUTOMATIC_GROUPS = 10
@@ -134,7 +134,8 @@ def columns_to_audit(resumes: pd.DataFrame, protected_columns: Sequence[str]) ->
         return list(protected_columns)
     columns = []
     for column in privacy.protected_columns(resumes.columns):
-        if 2 <= resumes[column].nunique() <= MAX_AUTOMATIC_GROUPS:
+        groups = resumes[column].mask(is_missing(resumes[column]), NOT_STATED)
+        if 2 <= groups.nunique() <= MAX_AUTOMATIC_GROUPS:
             columns.append(column)
     return columns
 
@@ -379,7 +380,8 @@ def codes_of(frame: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
 
 
 def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
-    """Each resume's group as text, empty and missing ones "not stated".
+    """Each resume's group as text, missing ones "not stated", however that is spelled
+    (`missing.MISSING_SPELLINGS`).
 
     Raises DataError if there is no such column, or only one group.
     """
@@ -387,9 +389,8 @@ def groups_of(resumes: pd.DataFrame, column: str) -> pd.Series:
         raise DataError(
             f"resumes have no column {column!r} to audit; they have {', '.join(resumes.columns)}"
         )
-    values = resumes[column].astype(object)
-    texts = values.where(values.notna(), "").astype(str)
-    groups = texts.str.strip().replace("", NOT_STATED)
+    texts = resumes[column].astype(object).astype(str).str.strip()
+    groups = texts.mask(is_missing(resumes[column]), NOT_STATED)
     if groups.nunique() < 2:
         raise DataError(
             f"all resumes have {column} {groups.iloc[0]!r}; an audit compares at least two groups"

@@ -46,3 +46,11 @@ class EncodedSystem:
     def rank_texts(self, resume_texts: Sequence[str]) -> pd.DataFrame:
         """The ranking of resumes with other texts, in the order of the corpus."""
         return self.rank_resumes(self.encoder.encode_resumes(list(resume_texts)))
+
+    def score_texts(self, resume_texts: Sequence[str]) -> np.ndarray:
+        """(J, n) scores of n other texts for every job."""
+        return self.job_vectors @ self.encoder.encode_resumes(list(resume_texts)).T
+
+    def score_resumes(self) -> np.ndarray:
+        """(J, R) scores of every resume for every job, dense: for a test split, not for a corpus."""
+        return self.job_vectors @ self.resume_vectors.T

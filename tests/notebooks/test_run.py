@@ -78,6 +78,8 @@ OTHER_CLUSTERS = {
     "12_ledger/ledger.csv": "rows are market seeds, which are independent draws",
     "12_ledger/values.csv": "rows are market seeds",
     "10_bias_analysis/slices.csv": "a slice may hold one occupation: its jobs are taken as independent",
+    "10_bias_analysis/intersections.csv": "gaps are between people, who are permuted within strata",
+    "10_bias_analysis/controlled_swaps.csv": "effects are over sets of names, or over people",
     "10_bias_analysis/counterfactual.csv": "places and scores are over people, or over the names that they share",
 }
 N_OCCUPATIONS = 4  # of the smoke run's market

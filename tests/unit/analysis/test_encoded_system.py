@@ -35,3 +35,8 @@ def test_other_vectors_and_texts_rank_otherwise(system):
     assert swapped["candidate_id"].tolist() == ["e", "n"]
     reversed_vectors = system.rank_resumes(system.resume_vectors[::-1])
     pd.testing.assert_frame_equal(reversed_vectors, swapped)
+
+
+def test_scores_are_inner_products_with_every_job(system):
+    assert system.score_resumes().tolist() == [[1.0, 0.0]]
+    assert system.score_texts(["east", "north", "east"]).tolist() == [[0.0, 1.0, 0.0]]
