@@ -16,18 +16,20 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from matchlib.analysis.score_parts import resume_statements, score_parts, without
 from matchlib.data.rules import split_items
 from matchlib.data.skills import load_graph
 from matchlib.extraction.facts import (
     PhraseMatcher,
     extract_with_evidence,
-    split_segments,
     tokenize,
 )
 from matchlib.retrieval.encoder import Encoder
 from matchlib.stats import mean_interval
 
-NAMED, SIMILAR = "named", "only similar"
+NAMED, SIMILAR, CARRIES = "named", "only similar", "carries the score"
+N_CARRYING = 2
+"""Statements that are named because the score rests on them."""
 N_DRAWS = 5
 """Random sets of statements that are removed from each resume; their mean effect counts."""
 
@@ -108,8 +110,22 @@ def score_grounding(
     return pd.DataFrame(rows)
 
 
+def find_carrying_statements(
+    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder
+) -> pd.DataFrame:
+    """The N_CARRYING statements of each pair's resume without which, one at a time, the encoder's
+    score falls most: the columns of `find_reasons`, skill ""."""
+    job_texts = jobs.set_index("job_id")["text"]
+    resume_texts = resumes.set_index("resume_id")["text"]
+    rows = []
+    for job_id, resume_id in pairs[["job_id", "resume_id"]].itertuples(index=False):
+        parts = score_parts(job_texts[job_id], resume_texts[resume_id], encoder)
+        for statement, _ in parts.statements[:N_CARRYING]:
+            rows.append((job_id, resume_id, "", statement.strip(), CARRIES))
+    return pd.DataFrame(rows, columns=["job_id", "resume_id", "skill", "statement", "how"])
+
+
 def score_faithfulness(
-    pairs: pd.DataFrame,
     reasons: pd.DataFrame,
     jobs: pd.DataFrame,
     resumes: pd.DataFrame,
@@ -117,7 +133,7 @@ def score_faithfulness(
     *,
     seed: int,
 ) -> pd.DataFrame:
-    """One row a pair with a reason and enough other statements: job_id, resume_id, n_removed,
+    """One row for each pair with a reason and enough other statements: job_id, resume_id, n_removed,
     drop (of the score without the reasons' statements), random_drop (mean over N_DRAWS draws of as
     many others), is_faithful."""
     rng = np.random.default_rng(seed)
@@ -125,23 +141,16 @@ def score_faithfulness(
     resume_texts = resumes.set_index("resume_id")["text"]
     named = reasons.groupby(["job_id", "resume_id"])["statement"].agg(set)
     rows, variants = [], []
-    for key in pairs[["job_id", "resume_id"]].itertuples(index=False, name=None):
-        if key not in named.index:
-            continue
+    for key, statements in named.items():
         text = resume_texts[key[1]]
-        others = [
-            segment.original
-            for segment in split_segments(text)
-            if not segment.in_header and segment.original.strip() not in named[key]
-        ]
-        n_removed = len(named[key])
-        if len(others) < n_removed:
+        others = [one for one in resume_statements(text) if one.strip() not in statements]
+        if len(others) < len(statements):
             continue
-        rows.append({"job_id": key[0], "resume_id": key[1], "n_removed": n_removed})
-        variants += [text, _without(text, named[key])]
+        rows.append((*key, len(statements)))
+        variants += [text, without(text, statements)]
         for _ in range(N_DRAWS):
-            drawn = rng.choice(len(others), n_removed, replace=False)
-            variants.append(_without(text, [others[i] for i in drawn]))
+            drawn = rng.choice(len(others), len(statements), replace=False)
+            variants.append(without(text, [others[i] for i in drawn]))
     found = pd.DataFrame(rows, columns=["job_id", "resume_id", "n_removed"])
     n_variants = 2 + N_DRAWS
     of_jobs = np.repeat(job_texts.loc[found["job_id"]].to_numpy(), n_variants)
@@ -169,12 +178,6 @@ def encoder_scores(encoder: Encoder) -> PairScores:
         return (jobs * resumes).sum(axis=1)
 
     return score
-
-
-def _without(text: str, statements: Sequence[str] | set[str]) -> str:
-    for statement in statements:
-        text = text.replace(statement, "", 1)
-    return text
 
 
 def _skills_named(statement: str) -> set[str]:
