@@ -49,10 +49,26 @@ def test_a_pair_is_explained_from_its_texts(encoder):
     assert list(explained) == list(EXPLANATION_COLUMNS)
     expected = pd.DataFrame(
         [
-            ["Tableau; Python", "", "SQL", 3, 6, "both in Leeds"],
-            ["SQL; Tableau", "", "", 3, 1, "Leeds against Exeter"],
-            ["", "", "SQL; Tableau", 3, None, ""],
-            ["", "", "", None, 6, ""],
+            [
+                "Tableau; Python",
+                "",
+                "SQL",
+                3,
+                6,
+                "both in Leeds",
+                "Tableau <- Tableau | Python <- Python",
+            ],
+            [
+                "SQL; Tableau",
+                "",
+                "",
+                3,
+                1,
+                "Leeds against Exeter",
+                "SQL <- SQL | Tableau <- Tableau",
+            ],
+            ["", "", "SQL; Tableau", 3, None, "", ""],
+            ["", "", "", None, 6, "", ""],
         ],
         columns=list(EXPLANATION_COLUMNS[:-1]),
     ).astype({"required_years": "Int64", "resume_years": "Int64"})

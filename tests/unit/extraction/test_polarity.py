@@ -1,6 +1,7 @@
 """Polarity of skills: marked sentences, templates with truth, and that facts follow it.
 
-The marked sentences and the templates have the writer of the rules, so the bars are lenient."""
+All but the templates "second, unread" were read while the rules were written, so passing says that
+nothing got worse; benchmarks/bench_polarity.py says how good they are."""
 
 import csv
 from collections import Counter
@@ -33,10 +34,26 @@ def test_marked_sentences_reach_the_bars(part):
     n_denied = sum(n for (true, _), n in pairs.items() if true == DENIED)
     n_found = sum(n for (_, own), n in pairs.items() if own == DENIED)
     assert 2 * pairs[DENIED, DENIED] / (n_denied + n_found) >= 0.8
-    assert pairs[DENIED, HELD] / n_denied <= 0.02
+    assert pairs[DENIED, HELD] <= 1  # "No formal training in ...": the two writers disagree
 
 
-@pytest.mark.parametrize("row", rows_of("polarity_templates.csv"), ids=lambda row: row["template"])
+OWN_TEMPLATES = [row for row in rows_of("polarity_templates.csv") if row["part"] == "own"]
+
+
+def test_sentences_and_unread_templates_of_another_writer_are_mostly_read():
+    """Lower bounds, a little below what was measured."""
+    rows = rows_of("polarity_sentences_second.csv")
+    right = [polarity(row["sentence"], row["skill"]) == row["polarity"] for row in rows]
+    assert sum(right) / len(rows) > 0.9
+    unread = [row for row in rows_of("polarity_templates.csv") if row["part"] == "second, unread"]
+    right = []
+    for row in unread:
+        sentence = row["template"].format(skill="Bricklaying", other="Roof repair")
+        right.append(polarity(sentence, "Bricklaying") == row["polarity"])
+    assert len(unread) == 40 and sum(right) / len(unread) > 0.7
+
+
+@pytest.mark.parametrize("row", OWN_TEMPLATES, ids=lambda row: row["template"])
 def test_every_template_is_read_as_it_is_meant(row):
     sentence = row["template"].format(skill="Machine learning", other="Bricklaying")
     assert polarity(sentence, "Machine learning") == row["polarity"]

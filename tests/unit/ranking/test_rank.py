@@ -75,6 +75,7 @@ def test_both_directions_with_reasons_and_as_trec(place):
         "required_years",
         "resume_years",
         "place",
+        "evidence",
         "nearest",
     ]
     assert frame.groupby("job_id")["rank"].apply(list).tolist() == [["1", "2", "3"]] * 8
@@ -217,7 +218,7 @@ def test_nobody_who_meets_the_constraints_leaves_the_header(place, small_tables)
     rows.to_csv(folder / "resumes.csv", index=False)
     result = command("--require", "place", resumes="resumes.csv")
     assert result.exit_code == 0 and "8 of 8 queries have no candidate" in result.output
-    assert read(folder).empty and list(read(folder))[-2:] == ["place", "nearest"]
+    assert read(folder).empty and list(read(folder))[-2:] == ["evidence", "nearest"]
 
 
 def test_where_nothing_can_be_written_is_said_before_anything_is_read(place, monkeypatch):
