@@ -38,7 +38,7 @@ PairScores = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
 
 def find_reasons(
-    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *, encoder: Encoder
+    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, *, encoder: Encoder | None
 ) -> pd.DataFrame:
     """The reasons for each pair (job_id, resume_id): job_id, resume_id, skill, statement, how (NAMED
     or SIMILAR). Skills are those that the job's text requires and the resume's holds."""
