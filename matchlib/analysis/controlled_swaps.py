@@ -110,10 +110,10 @@ def draw_name_sets(n: int, locales: Sequence[str], *, seed: int) -> dict[str, li
             by_locale[locale] = rng.permutation(names)[:n]
             used |= set(by_locale[locale])
         for i in range(n):
-            names = {BASE: drawn[gender][i], SAME_NAME: drawn[gender][n + i]}
-            names[OTHER_NAME] = drawn[other][2 * n + i]
-            names |= {locale: by_locale[locale][i] for locale in locales}
-            sets[gender].append({key: str(name) for key, name in names.items()})
+            drawn_set = {BASE: drawn[gender][i], SAME_NAME: drawn[gender][n + i]}
+            drawn_set[OTHER_NAME] = drawn[other][2 * n + i]
+            drawn_set |= {locale: by_locale[locale][i] for locale in locales}
+            sets[gender].append({key: str(name) for key, name in drawn_set.items()})
     return sets
 
 
