@@ -18,6 +18,7 @@ EXPLANATION_COLUMNS = (
     "required_years",
     "resume_years",
     "place",
+    "resume_not_read",
     "evidence",
     "nearest",
 )
@@ -40,8 +41,10 @@ def explain_pairs(
     matched_skills: skills that the job names and the resume has; denied_skills: required skills that
     the resume says it lacks, or only wants; not_stated_skills: required skills of which it says
     nothing, which is no reason against a person; required_years, resume_years: Int64, missing where the text names
-    none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown; evidence:
-    for each matched skill the resume's statement that says it, marked where it is only similar;
+    none; place: "both in Leeds", "Leeds against Exeter", "remote", or "" where one is unknown;
+    resume_not_read: how many of the resume's statements name nothing that is known, so that "not
+    stated" may mean "not understood"; evidence: for each matched skill the resume's statement that
+    says it, marked where it is only similar;
     nearest: for each requirement the resume's most similar statement and their cosine.
 
     All is extracted from the texts (see `facts`), structured columns are not read. The cost is that
@@ -104,6 +107,7 @@ def _compare_facts(job_facts: Mapping, resume_facts: Mapping) -> dict[str, objec
         "required_years": job_facts["years"],
         "resume_years": resume_facts["years"],
         "place": _compare_places(job_facts, resume_facts),
+        "resume_not_read": resume_facts["not_read"],
     }
 
 

@@ -28,7 +28,7 @@ mark.missing { background: #ffd6a5; color: #000; text-decoration: underline dott
 .explored .lists th, .explored .other { white-space: nowrap; }
 </style>"""
 FACTS = ("matched_skills", "denied_skills", "not_stated_skills")
-FACTS += ("required_years", "resume_years", "place")
+FACTS += ("required_years", "resume_years", "place", "resume_not_read")
 
 
 def escaped(text: str) -> str:

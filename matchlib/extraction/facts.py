@@ -41,6 +41,7 @@ FACT_COLUMNS = (
     "occupation",
     "title",
     "denied_skills",
+    "not_read",
 )
 EVERYDAY_WORDS = {
     "junior": ("jr", "trainee", "intern", "graduate role"),
@@ -413,7 +414,8 @@ def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd
     not named is inferred from years and occupation (LEVEL_BOUNDARIES). occupation, title: id and
     name of the graph's occupation; without a known title it is inferred from the skills.
     denied_skills: those that the text says are lacking or only wanted, see `polarity`; such a mention
-    counts for nothing else.
+    counts for nothing else. not_read: "5 of 9 statements": below the header, without anything that the
+    graph knows; "" where there are none.
     encoder: also finds skills and remote work by similarity, see `match_skills_by_similarity`;
     without it only known phrases count.
     """
@@ -437,7 +439,8 @@ class _Document:
 
     required_skills, optional_skills: names as keys, in the order of the text; not_held: name ->
     polarity of skills that the text names otherwise than as held; evidence: skill -> the first
-    statement that says it; unmatched: segments
+    statement that says it; n_statements: below the header; n_similar: of the unmatched, those
+    that were found by similarity; unmatched: segments
     without a known phrase, listed: of them, whether they stand in a list that names a known skill;
     header_parts: the comma-separated parts of the header of two words or more.
     """
@@ -446,6 +449,8 @@ class _Document:
     optional_skills: dict[str, None] = field(default_factory=dict)
     not_held: dict[str, str] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    n_statements: int = 0
+    n_similar: int = 0
     occupation: str = ""
     unmatched: list[Segment] = field(default_factory=list)
     listed: list[bool] = field(default_factory=list)
@@ -455,6 +460,12 @@ class _Document:
     is_remote: bool = False
     seniority: str = ""
     degree: str = ""
+
+    @property
+    def not_read(self) -> str:
+        """How many statements below the header name nothing that is known."""
+        n_unread = len(self.unmatched) - self.n_similar
+        return f"{n_unread} of {self.n_statements} statements" if n_unread else ""
 
     @property
     def all_skills(self) -> list[str]:
@@ -501,6 +512,7 @@ def _read_document(text: str) -> _Document:
         words_without_titles.append(words)
     if not document.occupation:
         document.occupation = infer_occupation(document.all_skills)
+    document.n_statements = sum(not segment.in_header for segment in segments)
     lists = _lines_of_lists(segments) & lines_with_skills
     document.listed = [segment.line in lists for segment in document.unmatched]
 
@@ -559,6 +571,7 @@ def _fact_row(document: _Document) -> dict[str, object]:
         "occupation": document.occupation,
         "title": occupation.name if occupation else "",
         "denied_skills": "; ".join(denied),
+        "not_read": document.not_read,
     }
 
 
@@ -613,6 +626,7 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
         for segment, skill in zip(document.unmatched, matched, strict=True):
             if skill:
                 document.add_skill(skill, segment, is_similar=True)
+                document.n_similar += 1
     remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:

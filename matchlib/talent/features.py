@@ -20,7 +20,7 @@ from matchlib.extraction.facts import FACT_COLUMNS
 SUMMARY_SKILLS = 3
 """Skills of a resume that a list of results shows."""
 SIGNAL_COLUMNS = tuple(
-    column for column in FACT_COLUMNS if column not in ("title", "denied_skills")
+    column for column in FACT_COLUMNS if column not in ("title", "denied_skills", "not_read")
 )
 """What is known of a document: lists joined by "; ", "" or NaN where nothing is known."""
 HIRE_FEATURES = (

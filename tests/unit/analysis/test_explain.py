@@ -56,6 +56,7 @@ def test_a_pair_is_explained_from_its_texts(encoder):
                 3,
                 6,
                 "both in Leeds",
+                "",
                 "Tableau <- Tableau | Python <- Python",
             ],
             [
@@ -65,10 +66,11 @@ def test_a_pair_is_explained_from_its_texts(encoder):
                 3,
                 1,
                 "Leeds against Exeter",
+                "",
                 "SQL <- SQL | Tableau <- Tableau",
             ],
-            ["", "", "SQL; Tableau", 3, None, "", ""],
-            ["", "", "", None, 6, "", ""],
+            ["", "", "SQL; Tableau", 3, None, "", "", ""],
+            ["", "", "", None, 6, "", "", ""],
         ],
         columns=list(EXPLANATION_COLUMNS[:-1]),
     ).astype({"required_years": "Int64", "resume_years": "Int64"})

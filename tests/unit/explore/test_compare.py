@@ -99,6 +99,7 @@ def test_a_pair_names_its_reasons_and_marks_the_resume_with_what_is_met():
     reasons = {
         "matched_skills": "Upselling",
         "denied_skills": "",
+        "resume_not_read": "",
         "not_stated_skills": "Stock replenishment",
         "required_years": 3,
         "resume_years": pd.NA,

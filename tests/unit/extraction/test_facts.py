@@ -65,6 +65,7 @@ def test_an_advert_from_outside_the_market():
         "occupation": "data_analyst",
         "title": "Data analyst",
         "denied_skills": "",
+        "not_read": "",
     }
 
 
@@ -86,6 +87,11 @@ def test_a_text_without_facts_gives_empty_ones(text):
     facts = extract_facts([text]).iloc[0]
     assert facts.drop(["years", "remote"]).tolist() == [""] * (len(FACT_COLUMNS) - 2)
     assert np.isnan(facts["years"]) or facts["years"] == 0
+
+
+def test_statements_in_which_nothing_is_known_are_counted():
+    facts = extract_facts(["Data analyst.\n## Skills\nSQL; unicycling; juggling"]).iloc[0]
+    assert (facts["skills"], facts["not_read"]) == ("SQL", "2 of 3 statements")
 
 
 def known_phrases(kind):

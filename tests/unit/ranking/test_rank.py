@@ -75,6 +75,7 @@ def test_both_directions_with_reasons_and_as_trec(place):
         "required_years",
         "resume_years",
         "place",
+        "resume_not_read",
         "evidence",
         "nearest",
     ]
