@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
-from matchlib.data.skills import DEGREES, LEVELS, load_graph
+from matchlib.data.skills import DEGREES, LEVELS, Graph, load_graph
 from matchlib.extraction.polarity import DENIED, HELD, WANTED, has_trigger, polarity_of
 
 if TYPE_CHECKING:
@@ -375,6 +375,33 @@ def _is_caps_heading(lines: list[re.Match], number: int) -> bool:
     return not is_list_of_capitals
 
 
+_own_graph: Graph | None = None
+
+
+def known_graph() -> Graph:
+    """The graph whose phrases are known: that of `use_graph`, else the packaged one's seen wording."""
+    return load_graph("seen") if _own_graph is None else _own_graph
+
+
+def use_graph(graph: Graph | None) -> None:
+    """Read texts by another graph from now on, in this process; None: by the packaged one.
+
+    Without occupations no title is known, no occupation and no level is inferred, and nothing is
+    found by similarity, which seeks among the skills of an occupation.
+    """
+    global _own_graph
+    _own_graph = graph
+    for cached in (
+        phrase_matcher,
+        _votes_by_skill,
+        _skill_numbers_by_occupation,
+        _header_vectors,
+        _skill_vectors,
+        similarity_threshold,
+    ):
+        cached.cache_clear()
+
+
 @cache
 def phrase_matcher(kind: str) -> PhraseMatcher:
     """The known phrases of a kind: "skill", "seniority" or "degree".
@@ -393,14 +420,14 @@ def phrase_matcher(kind: str) -> PhraseMatcher:
 
 
 def _title_phrases() -> Iterator[tuple[str, str]]:
-    for occupation in load_graph("seen").occupations.values():
+    for occupation in known_graph().occupations.values():
         for title in (occupation.name, *occupation.titles):
             yield title, TITLE_PREFIX + occupation.id
 
 
 def _skill_phrases() -> Iterator[tuple[str, str]]:
     """(phrase, skill name) of every skill, in the graph's order."""
-    for skill in load_graph("seen").skills.values():
+    for skill in known_graph().skills.values():
         for phrase in (skill.name, *skill.aliases, *skill.evidence):
             yield phrase, skill.name
 
@@ -547,7 +574,7 @@ def _short_parts(header: str) -> list[str]:
 
 
 def _fact_row(document: _Document) -> dict[str, object]:
-    occupation = load_graph("seen").occupations.get(document.occupation)
+    occupation = known_graph().occupations.get(document.occupation)
     seniority = document.seniority
     if not seniority and occupation and not np.isnan(document.years):
         relative_years = document.years / occupation.years
@@ -595,7 +622,7 @@ def infer_occupation(skills: Sequence[str]) -> str:
 @cache
 def _votes_by_skill() -> dict[str, Counter]:
     """Skill name -> occupation id -> votes, in the graph's order of skills."""
-    graph = load_graph("seen")
+    graph = known_graph()
     votes = {skill.name: Counter() for skill in graph.skills.values()}
     for occupation in graph.occupations.values():
         for skill in occupation.essential:
@@ -701,7 +728,7 @@ def _without_placeholders(phrase: str) -> str:
 @cache
 def _skill_numbers_by_occupation() -> dict[str, np.ndarray]:
     """Occupation id -> positions of its skills in the graph."""
-    graph = load_graph("seen")
+    graph = known_graph()
     number_of = {skill: number for number, skill in enumerate(graph.skills)}
     numbers = {}
     for occupation in graph.occupations.values():
@@ -744,7 +771,7 @@ def _skill_vectors(encoder: Encoder) -> _SkillVectors:
     phrases = []
     whole = []
     rest = []
-    for number, skill in enumerate(load_graph("seen").skills.values()):
+    for number, skill in enumerate(known_graph().skills.values()):
         own = (skill.name, *skill.aliases, *skill.evidence)
         whole.append("; ".join(own))
         for phrase in own:

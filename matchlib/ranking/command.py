@@ -50,6 +50,9 @@ def rank(  # noqa: PLR0913 - one argument an option
     keep_not_stated: Annotated[
         bool, typer.Option(help="--require keeps pairs of which one side does not state it")
     ] = False,
+    skills_file: Annotated[
+        Path, typer.Option(help="skills_en.csv of ESCO's download, in place of the packaged graph")
+    ] = None,
     explain: Annotated[
         bool, typer.Option(help="say why: skills, years, place, nearest sentences")
     ] = True,
@@ -103,6 +106,13 @@ def rank(  # noqa: PLR0913 - one argument an option
     from matchlib.ranking.rerank import open_role_ranker
     from matchlib.ranking.stored import rank_stored
 
+    if skills_file:
+        from matchlib.data.formats.esco import read_esco_skills
+        from matchlib.extraction.facts import use_graph
+
+        graph = read_esco_skills(skills_file)
+        use_graph(graph)
+        typer.echo(f"{len(graph.skills):,} skills of {skills_file.name}", err=to_stderr)
     rules = [name.strip() for name in constraints.split(",") if name.strip()]
     if ranker:
         open_role_ranker(ranker, role)  # a wrong role is told before the encoder works

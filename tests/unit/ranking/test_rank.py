@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from matchlib.cli import app
 from matchlib.data.schema import DataError
+from matchlib.extraction.facts import use_graph
 from matchlib.learning.card import set_audit
 from matchlib.outputs import check_outputs
 from matchlib.ranking.rank import open_ranker, rank_documents, require, write_ranking, write_trec
@@ -204,6 +205,19 @@ def test_what_is_not_stated_is_left_out_and_counted_or_kept():
     rule, tables, notes = require(["place"], jobs, resumes, keep_not_stated=True)
     assert rule.holds(**tables).tolist() == [[True, False, True], [True, True, True]]
     assert notes[0].endswith("found in 0%; the others are kept")
+
+
+def test_reasons_by_skills_of_ones_own(place):
+    folder, command = place
+    skills = folder / "skills_en.csv"
+    skills.write_text("conceptUri,preferredLabel,altLabels\nx/1,be experienced,experience\n")
+    try:
+        result = command("--top", 1, "--skills-file", skills)
+        assert result.exit_code == 0 and "1 skills of skills_en.csv" in result.output
+        named = set(read(folder)["matched_skills"]) | set(read(folder)["not_stated_skills"])
+    finally:
+        use_graph(None)
+    assert named <= {"", "be experienced"}
 
 
 def test_nobody_who_meets_the_constraints_leaves_the_header(place, small_tables):
