@@ -1,8 +1,8 @@
 """Polarity of skills (extraction/polarity.py) against marked sentences and generated ones.
 
 "own" has the writer of the rules, "second" another one, who did not know them. All were read while
-the rules were mended but the templates "second, unread": they alone say what to expect of texts that
-nobody looked at. Intervals redraw templates or sentences. A reader that calls every skill held stands
+the rules were mended but the templates "second, unread" and the sentences of a third writer, after
+which no rule was changed: these say what to expect of texts that nobody looked at. Intervals redraw templates or sentences. A reader that calls every skill held stands
 beside.
 """
 
@@ -91,6 +91,7 @@ def main() -> None:
     for part in ("development", "test"):
         report(f"marked, own, {part}", [row for row in marked if row["part"] == part])
     report("marked, second", read_rows("polarity_sentences_second.csv"))
+    report("marked, third", read_rows("polarity_sentences_third.csv"))
     for part in ("own", "second, read", "second, unread"):
         report(f"generated, {part}", generate(part, N_GENERATED, seed=1))
 
