@@ -741,7 +741,8 @@ def summarise_audit(audit: pd.DataFrame) -> str:
         return "nothing could be tested: groups too small, or nobody to compare them with"
     n_tests = len(tests.drop_duplicates(_test_key(audit)))
     least_compared = tests["comparable"].min()
-    scope = f"of {n_tests} tests, {least_compared:.0%} or more of each group compared"
+    share = "all" if least_compared == 1 else f"{least_compared:.0%} or more"
+    scope = f"of {n_tests} tests, {share} of each group compared"
     flagged = tests[tests["flag"].astype(bool)]
     if flagged.empty:
         return f"no flag {scope} (smallest adjusted p {tests['p_holm'].min():.2f})"

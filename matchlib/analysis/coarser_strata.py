@@ -68,7 +68,7 @@ def widen_strata(
         is_compared[is_left] = left_groups.transform("nunique").to_numpy() > 1
         stratum[is_compared] = [f"{number}/{code}" for code in codes[is_compared]]
         is_left &= ~is_compared
-        row = {"strata": ", ".join(columns), "people": int(is_compared.sum())}
+        row = {"strata": ", ".join(columns) or "all people", "people": int(is_compared.sum())}
         row["share"] = float(is_compared.mean())
         rows.append(row | {"without_statement": float(is_left.mean())})
     stratum[is_left] = [f"alone/{code}" for code in codes[is_left]]
