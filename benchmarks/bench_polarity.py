@@ -1,9 +1,9 @@
 """Polarity of skills (extraction/polarity.py) against marked sentences and generated ones.
 
-"own" has the writer of the rules, "second" another one, who did not know them. All were read while
-the rules were mended but the templates "second, unread" and the sentences of a third writer, after
-which no rule was changed: these say what to expect of texts that nobody looked at. Intervals redraw templates or sentences. A reader that calls every skill held stands
-beside.
+"own" has the writer of the rules, "second" and "third" other ones, who did not know them. All were read
+while the rules were mended but the templates "second, unread" and the sentences of the third writer,
+after which no rule was changed: these say what to expect of texts that nobody looked at. Intervals
+redraw templates or sentences. A reader that calls every skill held stands beside.
 """
 
 import csv
