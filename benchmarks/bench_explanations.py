@@ -2,7 +2,7 @@
 
 Groundedness and coverage against its truth; faithfulness of three kinds of reasons, beside the half
 that chance gives. One market of 14 occupations and the pretrained encoder; `python
-benchmarks/bench_explanations.py <encoder folder>` takes another. Intervals are over jobs.
+benchmarks/bench_explanations.py <encoder folder>` takes another. Intervals are over occupations.
 """
 
 import sys
@@ -33,7 +33,9 @@ def main() -> None:
         }
     )
     reasons = grounding.find_reasons(pairs, jobs, resumes, encoder=reader)
-    print(grounding.score_grounding(pairs, reasons, jobs, resumes).to_string())
+    clusters = jobs.set_index("job_id")["occupation"]
+    scores = grounding.score_grounding(pairs, reasons, jobs, resumes, clusters=clusters)
+    print(scores.to_string())
     kinds = {
         "skills that are named": reasons[reasons["how"] == grounding.NAMED],
         "skills, also similar": reasons,
@@ -42,7 +44,7 @@ def main() -> None:
     score = grounding.encoder_scores(encoder)
     for kind, of_kind in kinds.items():
         found = grounding.score_faithfulness(of_kind, jobs, resumes, score, seed=SEED)
-        share = grounding.summarise_faithfulness(found)
+        share = grounding.summarise_faithfulness(found, clusters=clusters)
         print(
             f"{kind}: faithful in {share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}] of "
             f"{len(found)} pairs; the score falls by {found['drop'].mean():.4f}, without as many "

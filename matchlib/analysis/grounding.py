@@ -76,12 +76,15 @@ def score_grounding(
     reasons: pd.DataFrame,
     jobs: pd.DataFrame,
     resumes: pd.DataFrame,
+    *,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """measure, how, value, low, high, n: groundedness of reasons, and coverage: the share of the
     skills that the job truly requires and the person truly has that have a reason.
 
-    95% intervals over jobs.
+    95% intervals over clusters, job_id -> what makes jobs alike; None: every job is one.
     """
+    cluster_of = _clusters_of_jobs(jobs, clusters)
     rows = []
     grounded = check_grounding(reasons, resumes)
     required = jobs.set_index("job_id")["skills"].map(split_items)
@@ -96,7 +99,9 @@ def score_grounding(
         own = reasons["how"] == how
         if own.any():
             of_reasons = mean_interval(
-                grounded[own].to_numpy(float), reasons.loc[own, "job_id"].to_numpy(), bounds=(0, 1)
+                grounded[own].to_numpy(float),
+                reasons.loc[own, "job_id"].map(cluster_of).to_numpy(),
+                bounds=(0, 1),
             )
             rows.append({"measure": "groundedness", "how": how, **of_reasons})
         keys = set(
@@ -104,8 +109,8 @@ def score_grounding(
         )
         if shared:
             is_covered = np.array([key in keys for key in shared], dtype=float)
-            clusters = np.array([job_id for job_id, _, _ in shared])
-            covered = mean_interval(is_covered, clusters, bounds=(0, 1))
+            of_shared = np.array([cluster_of[job_id] for job_id, _, _ in shared])
+            covered = mean_interval(is_covered, of_shared, bounds=(0, 1))
             rows.append({"measure": "coverage", "how": how, **covered})
     return pd.DataFrame(rows)
 
@@ -162,11 +167,24 @@ def score_faithfulness(
     return found.assign(is_faithful=found["drop"] > found["random_drop"])
 
 
-def summarise_faithfulness(found: pd.DataFrame) -> dict[str, float]:
-    """The share of faithful pairs with its 95% interval over jobs; chance is a half."""
+def summarise_faithfulness(
+    found: pd.DataFrame, *, clusters: pd.Series | None = None
+) -> dict[str, float]:
+    """The share of faithful pairs with its 95% interval over clusters (see `score_grounding`); chance
+    is a half."""
+    cluster_of = _clusters_of_jobs(found, clusters)
     return mean_interval(
-        found["is_faithful"].to_numpy(float), found["job_id"].to_numpy(), bounds=(0, 1)
+        found["is_faithful"].to_numpy(float),
+        found["job_id"].map(cluster_of).to_numpy(),
+        bounds=(0, 1),
     )
+
+
+def _clusters_of_jobs(jobs: pd.DataFrame, clusters: pd.Series | None) -> dict[str, str]:
+    """job_id -> cluster."""
+    if clusters is None:
+        return {job_id: job_id for job_id in jobs["job_id"]}
+    return clusters.to_dict()
 
 
 def encoder_scores(encoder: Encoder) -> PairScores:
