@@ -224,7 +224,7 @@ def _describe_rivals(
                 f"this resume {own_share[row]:.0%}"
             )
             if missing_skills[row]:
-                text += f", not {missing_skills[row].replace('; ', ', ')}"
+                text += f", not found: {missing_skills[row].replace('; ', ', ')}"
         else:
             text = (
                 f"of the requirements of {pair['rival_job']} {rival_share[row]:.0%} are met, "

@@ -59,8 +59,8 @@ def _extract_by_id(texts: pd.Series, encoder: Encoder | None) -> pd.DataFrame:
 def unmet_requirements(pairs: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """What makes each pair (job_id, resume_id) unsuitable, row by row; unknown facts never do.
 
-    Returns reasons ("place: Leeds against Exeter; skills: 1 of 3, not SQL, Git"; "" if the pair is
-    suitable), missing_skills (required, "; "-separated), required_share and optional_share (of the
+    Returns reasons ("place: Leeds against Exeter; skills: 1 of 3 found, not found: SQL, Git"; "" if
+    the pair is suitable), missing_skills (required, "; "-separated), required_share and optional_share (of the
     required and of the optional skills that the resume has; NaN where the job names none).
     """
     jobs = facts.jobs.to_dict("index")
@@ -90,7 +90,9 @@ def _compare(job: Mapping, resume: Mapping) -> dict[str, object]:
     ]
     if required_share < MIN_REQUIRED_SHARE:  # False where it is NaN
         n_matched = len(required) - len(missing)
-        reasons.append(f"skills: {n_matched} of {len(required)}, not {', '.join(missing)}")
+        reasons.append(
+            f"skills: {n_matched} of {len(required)} found, not found: {', '.join(missing)}"
+        )
     return {
         "reasons": "; ".join(filter(None, reasons)),
         "missing_skills": "; ".join(missing),

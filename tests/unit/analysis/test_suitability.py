@@ -51,7 +51,7 @@ def test_a_pair_without_a_known_breach_is_suitable(change):
         (EXETER, "place: Leeds against Exeter"),
         ({"seniority": "lead"}, "level: middle against lead"),
         ({"years": 3}, "years: 3 of 5"),
-        ({"skills": ""}, "skills: 0 of 2, not SQL, Python"),
+        ({"skills": ""}, "skills: 0 of 2 found, not found: SQL, Python"),
         (EXETER | {"years": 3}, "place: Leeds against Exeter; years: 3 of 5"),
     ],
 )
