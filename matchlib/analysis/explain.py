@@ -52,8 +52,8 @@ def explain_pairs(
     """
     job_texts = _texts_by_id(jobs, "job_id", pairs)
     resume_texts = _texts_by_id(resumes, "resume_id", pairs)
-    job_facts, _ = _facts_by_id(job_texts, encoder)
-    resume_facts, evidence = _facts_by_id(resume_texts, encoder)
+    job_facts, _ = _facts_by_id(job_texts, encoder, only_held=False)
+    resume_facts, evidence = _facts_by_id(resume_texts, encoder, only_held=True)
     nearest_statements = _NearestStatements(job_texts, resume_texts, encoder)
     rows = []
     for job_id, resume_id in zip(pairs["job_id"], pairs["resume_id"], strict=True):
@@ -77,9 +77,9 @@ def _texts_by_id(
 
 
 def _facts_by_id(
-    texts: pd.Series, encoder: Encoder
+    texts: pd.Series, encoder: Encoder, *, only_held: bool
 ) -> tuple[dict[str, dict], dict[str, dict[str, Evidence]]]:
-    facts, evidence = extract_with_evidence(texts.tolist(), encoder=encoder)
+    facts, evidence = extract_with_evidence(texts.tolist(), encoder=encoder, only_held=only_held)
     facts_by_id = facts.set_index(texts.index).to_dict("index")
     return facts_by_id, dict(zip(texts.index, evidence, strict=True))
 
@@ -90,7 +90,7 @@ def _describe_evidence(skills: Sequence[str], evidence: Mapping[str, Evidence]) 
     for skill in skills:
         statement, is_similar = evidence[skill]
         mark = " (similar)" if is_similar else ""
-        described.append(f"{skill} <- {_shorten(statement)}{mark}")
+        described.append(f"{skill} <- {shorten(statement)}{mark}")
     return " | ".join(described)
 
 
@@ -179,7 +179,7 @@ class _NearestStatements:
         for requirement, row in zip(required, cosines, strict=True):
             best = row.argmax()
             described.append(
-                f"{_shorten(requirement)} <- {_shorten(statements[best])} ({row[best]:.2f})"
+                f"{shorten(requirement)} <- {shorten(statements[best])} ({row[best]:.2f})"
             )
         return " | ".join(described)
 
@@ -203,7 +203,8 @@ def _encode_distinct(
     return by_document
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """A statement in one line, of MAX_SHOWN_CHARACTERS at most."""
     text = " ".join(text.split())
     if len(text) <= MAX_SHOWN_CHARACTERS:
         return text

@@ -45,7 +45,7 @@ def find_reasons(
     job_texts = jobs.set_index("job_id")["text"].loc[pairs["job_id"].unique()]
     resume_texts = resumes.set_index("resume_id")["text"].loc[pairs["resume_id"].unique()]
     job_facts, _ = extract_with_evidence(job_texts.tolist(), encoder=encoder)
-    _, found = extract_with_evidence(resume_texts.tolist(), encoder=encoder)
+    _, found = extract_with_evidence(resume_texts.tolist(), encoder=encoder, only_held=True)
     required = dict(zip(job_texts.index, job_facts["skills"].map(split_items), strict=True))
     evidence = dict(zip(resume_texts.index, found, strict=True))
     rows = []

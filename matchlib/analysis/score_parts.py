@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from matchlib.analysis.explain import requirements
+from matchlib.analysis.explain import requirements, shorten
 from matchlib.extraction.facts import split_segments
 from matchlib.retrieval.encoder import Encoder
 
@@ -22,7 +22,6 @@ PART_COLUMNS = ("requirement_parts", "carried_by", "hint")
 N_SHOWN = 3
 MAX_STATEMENTS = 40
 """Statements of a resume that are taken out, one at a time."""
-MAX_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,11 @@ def describe_parts(
             {
                 "requirement_parts": f"{_shown(parts.requirements)} | all else: {rest:+.3f}",
                 "carried_by": _shown(parts.statements),
-                "hint": f"{_cut(statement)}: {gain:+.3f}, if it were true" if gain > 0 else "",
+                "hint": f"{shorten(statement)}: {gain:+.3f}, if it were true" if gain > 0 else "",
             }
         )
     return pd.DataFrame(rows, columns=list(PART_COLUMNS), index=pairs.index)
 
 
 def _shown(parts: Sequence[tuple[str, float]]) -> str:
-    return " | ".join(f"{_cut(statement)}: {part:+.3f}" for statement, part in parts[:N_SHOWN])
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 1]}…"
+    return " | ".join(f"{shorten(statement)}: {part:+.3f}" for statement, part in parts[:N_SHOWN])

@@ -45,13 +45,13 @@ def facts_from_texts(
     """The facts that `facts.extract_facts` finds in the texts; regions of cities that the market
     knows."""
     return Facts(
-        jobs=_extract_by_id(jobs.set_index("job_id")["text"], encoder),
-        resumes=_extract_by_id(resumes.set_index("resume_id")["text"], encoder),
+        jobs=_extract_by_id(jobs.set_index("job_id")["text"], encoder, only_held=False),
+        resumes=_extract_by_id(resumes.set_index("resume_id")["text"], encoder, only_held=True),
     )
 
 
-def _extract_by_id(texts: pd.Series, encoder: Encoder | None) -> pd.DataFrame:
-    facts = extract_facts(list(texts), encoder=encoder)
+def _extract_by_id(texts: pd.Series, encoder: Encoder | None, *, only_held: bool) -> pd.DataFrame:
+    facts = extract_facts(list(texts), encoder=encoder, only_held=only_held)
     facts["region"] = facts["city"].map(dict(CITIES)).fillna("")
     return facts.set_index(texts.index)
 

@@ -246,10 +246,8 @@ class PhraseMatcher:
         return None
 
 
-def polarities_of(text: str, words: list[str], matches: Sequence[PhraseMatch]) -> list[str]:
-    """The polarity of each match in the words of a statement, see `polarity.polarity_of`."""
-    if not matches or not has_trigger(words):
-        return [HELD] * len(matches)
+def polarities_of(text: str, matches: Sequence[PhraseMatch]) -> list[str]:
+    """The polarity of each match in the tokens of a statement, see `polarity.polarity_of`."""
     spans = [token.span() for token in _TOKEN.finditer(text.lower())]
     return [polarity_of(text, spans[match.start][0], spans[match.end - 1][1]) for match in matches]
 
@@ -432,7 +430,9 @@ def _skill_phrases() -> Iterator[tuple[str, str]]:
             yield phrase, skill.name
 
 
-def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd.DataFrame:
+def extract_facts(
+    texts: Sequence[str], *, encoder: Encoder | None = None, only_held: bool = False
+) -> pd.DataFrame:
     """What each text says: a frame with FACT_COLUMNS, in the form of the simulated market's tables.
 
     skills, nice_skills: names of the graph's skills, "; "-separated; nice_skills are those under a
@@ -440,20 +440,22 @@ def extract_facts(texts: Sequence[str], *, encoder: Encoder | None = None) -> pd
     there is none. remote: "yes" or "no". seniority, degree: of LEVELS and DEGREES; a level that is
     not named is inferred from years and occupation (LEVEL_BOUNDARIES). occupation, title: id and
     name of the graph's occupation; without a known title it is inferred from the skills.
-    denied_skills: those that the text says are lacking or only wanted, see `polarity`; such a mention
-    counts for nothing else. not_read: "5 of 9 statements": below the header, without anything that the
+    only_held: for texts in which people speak of themselves: skills that they say they lack, want or
+    saw in others count for nothing (see `polarity`), and the first two are the denied_skills. An advert
+    looks for what it names ("We want somebody with SQL"), so that there all that is named counts.
+    not_read: "5 of 9 statements": below the header, without anything that the
     graph knows; "" where there are none.
     encoder: also finds skills and remote work by similarity, see `match_skills_by_similarity`;
     without it only known phrases count.
     """
-    return extract_with_evidence(texts, encoder=encoder)[0]
+    return extract_with_evidence(texts, encoder=encoder, only_held=only_held)[0]
 
 
 def extract_with_evidence(
-    texts: Sequence[str], *, encoder: Encoder | None = None
+    texts: Sequence[str], *, encoder: Encoder | None = None, only_held: bool = False
 ) -> tuple[pd.DataFrame, list[dict[str, Evidence]]]:
     """`extract_facts`, and for each text the first statement that says each skill that it holds."""
-    documents = [_read_document(text) for text in texts]
+    documents = [_read_document(text, only_held=only_held) for text in texts]
     if encoder is not None:
         _add_similar_phrases(documents, encoder)
     rows = [_fact_row(document) for document in documents]
@@ -499,10 +501,12 @@ class _Document:
         return [*self.required_skills, *self.optional_skills]
 
     def add_mentions(
-        self, segment: Segment, words: list[str], matches: Sequence[PhraseMatch]
+        self, segment: Segment, matches: Sequence[PhraseMatch], *, may_deny: bool
     ) -> bool:
         """Add the skills among a segment's matches, held or not; whether there is any."""
-        polarities = polarities_of(segment.text, words, matches)
+        polarities = [HELD] * len(matches)
+        if may_deny:
+            polarities = polarities_of(segment.text, matches)
         for match, polarity in zip(matches, polarities, strict=True):
             if match.is_title:
                 continue
@@ -518,8 +522,8 @@ class _Document:
         self.evidence.setdefault(name, Evidence(segment.original.strip(), is_similar))
 
 
-def _read_document(text: str) -> _Document:
-    """The facts that known phrases and patterns give."""
+def _read_document(text: str, *, only_held: bool) -> _Document:
+    """The facts that known phrases and patterns give; only_held: see `extract_facts`."""
     segments = split_segments(text)
     document = _Document()
     words_without_titles = []
@@ -528,11 +532,13 @@ def _read_document(text: str) -> _Document:
         words = tokenize(segment.text)
         matches = phrase_matcher("skill").find(words)
         titles = [match for match in matches if match.is_title]
-        if document.add_mentions(segment, words, matches):
+        may_deny = only_held and has_trigger(words)
+        if document.add_mentions(segment, matches, may_deny=may_deny):
             lines_with_skills.add(segment.line)
         if segment.in_header and titles and not document.occupation:
             document.occupation = titles[0].value.removeprefix(TITLE_PREFIX)
-        if not segment.in_header and not matches and _is_held(segment.text, words):
+        is_held = not may_deny or _ends_held(segment.text)
+        if not segment.in_header and not matches and is_held:
             document.unmatched.append(segment)
         for title in reversed(titles):
             words[title.start : title.end] = ["|"]  # a high school teacher has no school degree
@@ -557,10 +563,10 @@ def _read_document(text: str) -> _Document:
     return document
 
 
-def _is_held(statement: str, words: list[str]) -> bool:
+def _ends_held(statement: str) -> bool:
     """Whether a statement without a known phrase says what somebody has, by its last clause."""
     end = len(statement)
-    return not has_trigger(words) or polarity_of(statement, end, end) == HELD
+    return polarity_of(statement, end, end) == HELD
 
 
 def _lines_of_lists(segments: list[Segment]) -> set[int]:

@@ -14,87 +14,87 @@ from collections.abc import Iterator, Sequence
 HELD, DENIED, WANTED, UNKNOWN = "held", "denied", "wanted", "unknown"
 POLARITIES = (HELD, DENIED, WANTED, UNKNOWN)
 
+
+def _phrases(*alternatives: str) -> re.Pattern:
+    """A pattern of any of them, at word boundaries and in any case."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)", re.I)
+
+
 _NOT = r"(?:not|never|cannot|(?:do|does|did|is|was|were|are|have|has|had|ca|could|would|should|wo)n['’]?t)"
-_PSEUDO = re.compile(
-    r"\bnot (?:only|just|merely|solely|least|limited to|afraid|to mention|a fan|a single|a day|un\w+|inexperienced"
-    r"|uncommon|an? expert|sure)"
-    r"|\bno (?:problems?|issues?|stranger|doubt|less|fewer|fear|points|longer|show\b|major|incidents?|accidents?|gaps in"
-    r"|complaints?|formal|degree|certificate|code|other way|one\b|nonsense|wish to go back|\w+ (?:project|job|task) of mine)"
-    r"|\bno-nonsense\b|\bnobody (?:else|had)|\bno team had|\bthere is no \w+(?: \w+)? i have not\b"
-    r"|\bnever (?:an afterthought|miss\w*|fail\w*|get tired|tired|stop\w*|late|lost)\b"
-    rf"|\b{_NOT} (?:shy|imagine|afraid|smoke|leak|mind|be done|hesitate|enjoy|care|say i (?:do not|don['’]t))\b"
-    r"|\bwho doe?s?n['’]?t\b|\bnon-(?!existent)\w+\b|\bif not\b|\bnone of (?:them|which|it)\b|\bnothing (?:exotic|beats)\b"
-    r"|\bfrom zero\b|\bwithout (?:being|an? |agency|formal|difficulty|downtime|issues?|problems?|errors?|delays?|supervision)"
-    r"|\b(?:not )?(?:used it )lately\b|\ba day without\b|\bnot (?:needed|required|necessary|my first)\b|\bneed not\b"
-    r"|\bzero (?:defects?|downtime|errors?|accidents?|complaints?|waste|tolerance)\b"
-    r"|\b(?:staff|students|people|juniors|colleagues|beginners|applicants|those)"
-    r" (?:with no|who (?:never|do not|don['’]t)|without|eager|keen)\b",
-    re.I,
+_PSEUDO = _phrases(
+    r"not (?:only|just|merely|solely|least|limited to|to mention|afraid|an? \w+|inexperienced|un\w+|sure)",
+    r"no (?:problems?|issues?|doubt|fear|stranger|less|fewer|longer|major|one|nonsense|other way|gaps)",
+    r"no (?:accidents?|incidents?|complaints?|points|formal|degree|certificate|code|wish to)",
+    r"no-nonsense|no\w+ else|non-(?!existent)\w+|none of (?:them|which|it)|if not|from zero",
+    r"never (?:an? \w+|miss\w*|fail\w*|stop\w*|(?:get )?tired|late|lost)",
+    rf"{_NOT} (?:shy|imagine|mind|hesitate|enjoy|care|say i (?:do not|don['’]t))|who doe?s?n['’]?t",
+    r"without (?:being|an? \w+|difficulty|downtime|issues?|problems?|errors?|delays?|supervision)",
+    r"(?:a|an) \w+ without|zero (?:defects?|downtime|errors?|accidents?|complaints?|waste|tolerance)",
+    r"not (?:needed|required|necessary|my first)|need not",  # an advert's words in a resume
+    r"(?:staff|students|people|juniors|colleagues|beginners|applicants|those)"  # others lack or want it
+    r" (?:with no|who (?:never|do not|don['’]t)|without|eager|keen)",
 )
-_DENIED_BEFORE = re.compile(
-    rf"\b(?:{_NOT}|no|without|lack(?:s|ing|ed)?|neither|nor|zero|0(?: (?:years|months))?(?= of)|0 years|nil|unfamiliar"
-    r"|inexperienced|unable|unqualified|untrained|little to no|hardly any|barely any|yet to|rather than|instead of"
-    r"|except|nothing (?:about|in|of|with)|missing are|gaps?:|failed the|refuse|new to|weak (?:point|spot) is"
-    r"|stranger to|ignorant of)\b|\bw/o\b|\bgaps?:",
-    re.I,
-)
-_LEFT_OUT = (
-    r"(?:(?:none|nil|n/a|never|zero|0)\b"
-    r"|(?:no|not)(?:\s*(?:$|[).,;])|\s(?:experience|certified|yet|held|used|known|training)))"
+_DENIED_BEFORE = _phrases(
+    _NOT,
+    r"no|without|w/o|lack(?:s|ing|ed)?|neither|nor|zero|nil|except|nothing (?:about|in|of|with)",
+    r"0 years|0(?: (?:years|months))?(?= of)|little to no|(?:hardly|barely) any|yet to",
+    r"unfamiliar|inexperienced|unable|unqualified|untrained|rather than|instead of",
+    r"new to|stranger to|ignorant of|failed the|refuse|weak (?:point|spot) is|missing are|gaps?:",
 )
 _DENIED_AFTER = re.compile(
-    r"^(?:\s(?:skills?|experience|knowledge|certificates?|licen[cs]e|cards?)\b)?\s*[:(?–—-]\s*"
-    + _LEFT_OUT
-    + r"|^(?: \w+){0,2} no$|^(?: \w+)? (?:is |are |was )?not (?:held|included|known|mine|part of)\b"
-    r"|\blimited to (?:none|zero)\b|\bis zero\b|\bis something i cannot\b|\bwhich i (?:have not|haven['’]t)\b"
-    rf"|\b(?:is|was|are|were|it|and)\b[^,;]{{0,12}}\b(?:new to me|non-existent|unknown to me|{_NOT})\b"
-    rf"|^\s?(?:is|was|are)?n['’]t\b|^\s?i\b[^,;]{{0,10}}\b{_NOT}\b"
+    # "SQL: none", "SQL experience - never", "SQL (not certified)"
+    r"^(?:\s(?:skills?|experience|knowledge|certificates?|licen[cs]e|cards?))?\s*[:(?–—-]\s*(?:"
+    r"(?:none|nil|n/a|never|zero|0)\b"
+    r"|(?:no|not)(?:\s*(?:$|[).,;])|\s(?:experience|certified|yet|held|used|known|training)))"
+    # "Java yes, SQL no", "SQL is not included"
+    r"|^(?: \w+){0,2} no$|^(?: \w+)? (?:is |are |was )?not (?:held|included|known|mine|part of)\b"
+    # "SQL is not ...", "SQL isn't", "SQL I have never"
+    rf"|\b(?:is|was|are|were|it|and)\b[^,;]{{0,12}}\b{_NOT}\b|^\s?(?:is|was|are)?n['’]t\b"
+    rf"|^\s?i\b[^,;]{{0,10}}\b{_NOT}\b|\bis something i cannot\b|\bwhich i (?:have not|haven['’]t)\b"
     r"|^[^()]{0,20}\W(?:not|no)\s(?:certified|my area|experience|yet)"
-    r"|\bexpired\b|\bnon-existent\b|\bnew to me\b",
+    r"|\b(?:new|unknown) to me\b|\bnon-existent\b|\blimited to (?:none|zero)\b|\bis zero\b|\bexpired\b",
     re.I,
 )
-_HELD_AFTER = re.compile(
-    r"\bsince \d|\blast in\b|\bisn['’]t my strongest|\b(?:any more|anymore)\b|\bfive years were\b",
-    re.I,
-)
+_HELD_AFTER = _phrases(r"since \d+|last in|isn['’]t my strongest|any ?more")
 """What was done before is held, however it is said that it is not done now."""
-_WANTED_BEFORE = re.compile(
-    r"\b(?:eager|keen|willing|happy|ready|prepared|open|hope|hoping|wish|plan(?:ning)?|aim(?:ing)?|want(?:s|ing|ed)?"
-    r"|looking|seeking|motivated|(?:would|['’]d) (?:like|love|welcome)|aspir\w+|dream\w*|curious|interest(?:ed)?)\b"
-    r"(?: \w+){0,3}? (?:to|in|for|of|about)\b|(?<!machine )(?<!deep )(?<!e-)(?<!yet to )\blearn(?:ing|t? to|ed:)?(?=\b|:)"
-    r"|\bteaching myself\b|\bstud(?:y|ying) for\b|\bto study\b|\benrolled\b|\babout to start\b|\bjust starting\b"
-    r"|\bbeg(?:u|i)n(?:ning)? to learn\b|\bworking towards\b|\b(?:goal|ambition|objective|aim|next up|in training):"
-    r"|\b(?:my|long-term|career) (?:goal|aim|objective)\b|\bnext on my list\b|\bwould welcome\b|\baspiring\b"
-    r"|\bto pick up\b|\bcourse in\b",
-    re.I,
+_WISHES = (
+    r"eager|keen|willing|happy|ready|prepared|open|hope|hoping|wish|plan(?:ning)?|aim(?:ing)?|want(?:s|ing|ed)?"
+    r"|looking|seeking|motivated|(?:would|['’]d) (?:like|love|welcome)|aspir\w+|dream\w*|curious|interest(?:ed)?"
 )
-_WANTED_AFTER = re.compile(
-    r"\b(?:want to learn|in training|planned|booked|beginner|to be learn\w*|learning plan|interests me|in progress"
-    r"|pending|on my list|expected|great thing to learn|starts (?:in|next)"
-    r"|(?:i want|i would like|i['’]d like) to|course in)\b",
-    re.I,
+_WANTED_BEFORE = _phrases(
+    rf"(?:{_WISHES})(?: \w+){{0,3}}? (?:to|in|for|of|about)",
+    r"(?<!machine )(?<!deep )(?<!e-)(?<!yet to )learn(?:ing|t? to|ed:)?",  # not "machine learning"
+    r"teaching myself|stud(?:y|ying) for|to study|enrolled|(?:about to|just) start(?:ing)?",
+    r"beg[iu]n(?:ning)? to learn|working towards|to pick up|course in|aspiring|would welcome",
+    r"(?:my|long-term|career) (?:goal|aim|objective)|next on my list",
+    r"(?:goal|ambition|objective|aim|next up|in training|my list):",
+)
+_WANTED_AFTER = _phrases(
+    r"want to learn|to be learn\w*|great thing to learn|(?:i want|i would like|i['’]d like) to",
+    r"in training|planned|booked|beginner|in progress|pending|expected|interests me|course in",
+    r"learning plan|on my list|starts (?:in|next)",
 )
 _DENIES_NEXT = re.compile(rf"\b(?:{_NOT}|no)\W+(?:\w+\W+){{0,2}}$", re.I)
-_USES_IT = re.compile(
-    r"\b(?:deepen|improve my|extend|put my|to use|use my|apply my|build on|brush up|expand my|strengthen)\b",
-    re.I,
+"""A negation right before a wish: "not interested in"."""
+_USES_IT = _phrases(
+    r"deepen|extend|strengthen|build on|brush up|to use|(?:improve|put|use|apply|expand) my"
 )
-_OTHERS = re.compile(
-    r"\b(?:my (?:manager|boss|brother|sister|mother|father|wife|husband|friend|colleagues?)"
-    r"|(?:our|the) (?:clients?|customers?|partner|supplier|manager|website|company|\w+ team|team next)\b(?:['’]s)?"
-    r"|colleagues|they|we will|developers who|people who|an agency|external \w+|hr)\b"
-    r"|\bhead of\b|\bread a book about\b|\ba talk on\b|\bheard of\b|\bask me about\b|\bcame from\b|\bpossibly\b"
-    r"|\b(?:may|might) have\b|^\s*is\b|\bneed not\b|\bdo(?: not|n['’]t) (?:need|expect|require)\b",
-    re.I,
+_OTHERS = _phrases(
+    r"my (?:manager|boss|brother|sister|mother|father|wife|husband|friend|colleagues?)",
+    r"(?:our|the) (?:clients?|customers?|partner|supplier|manager|website|company|\w+ team|team next)(?:['’]s)?",
+    r"colleagues|they|we will|(?:developers|people) who|an agency|external \w+|hr|head of",
+    r"read a book about|a talk on|heard of|ask me about|came from|possibly|(?:may|might) have",
+    r"need not|do(?: not|n['’]t) (?:need|expect|require)",
 )
 _OTHERS_AFTER = re.compile(
     r"^\W{0,3}(?:was|were|is) outsourced|\bby an? (?:external|outside)|^ asked\b|^ sat next|^\?\s*$|\bas i was told\b"
-    r"|\b(?:not )?(?:needed|required|necessary)\b",
+    r"|\b(?:needed|required|necessary)\b",
     re.I,
 )
 _CLAUSE_END = re.compile(
     r"[.;!](?=\s|$)|\s[-–—]\s|\b(?:but|however|although|though|yet i|whereas|while|when others)\b"
-    r"|,\s*(?:and |so |which )?(?:i|we|my|only|eager|but|they|strong|skilled|good|proficient|fluent|experienced|expert)\b"
+    r"|,\s*(?:and |so |which )?"
+    r"(?:i|we|my|only|eager|but|they|strong|skilled|good|proficient|fluent|experienced|expert)\b"
     r"|,\s*(?=\d)|\band i\b|\bnot \w+ but\b",
     re.I,
 )

@@ -72,16 +72,27 @@ def test_facts_do_not_hold_what_a_resume_denies_or_wants():
         "Data analyst, 5 years, Leeds.\n## Skills\nSQL; Python; I do not know Tableau\n"
         "Eager to learn machine learning\nNo experience with ETL, but strong in data warehousing."
     )
-    facts = extract_facts([text]).iloc[0]
+    facts = extract_facts([text], only_held=True).iloc[0]
     assert facts["skills"] == "SQL; Python; Data warehousing"
     assert facts["denied_skills"] == "Tableau; Machine learning; ETL"
-    again = extract_facts(["SQL.\nI do not know SQL."]).iloc[0]
+    again = extract_facts(["SQL.\nI do not know SQL."], only_held=True).iloc[0]
     assert (again["skills"], again["denied_skills"]) == ("SQL", "")
+
+
+def test_an_advert_holds_all_that_it_names():
+    text = (
+        "Data analyst in Leeds.\nWe are looking for somebody with SQL and Python.\n"
+        "You want to work in machine learning.\nOur team builds dashboards in Tableau."
+    )
+    facts = extract_facts([text]).iloc[0]
+    assert facts["skills"] == "SQL; Python; Machine learning; Tableau"
+    assert facts["denied_skills"] == ""
 
 
 def test_an_explanation_tells_denied_from_not_stated():
     job = extract_facts(["Data analyst in Leeds.\n## Requirements\nSQL; Tableau; ETL"]).iloc[0]
-    resume = extract_facts(["Data analyst, Leeds.\n## Skills\nSQL; no Tableau"]).iloc[0]
+    text = "Data analyst, Leeds.\n## Skills\nSQL; no Tableau"
+    resume = extract_facts([text], only_held=True).iloc[0]
     told = _compare_facts(job, resume)
     assert told["matched_skills"] == "SQL"
     assert told["denied_skills"] == "Tableau"
