@@ -18,7 +18,7 @@ from matchlib.data.schema import DataError
 LADDER = (("occupation", "seniority"), ("occupation",), ("industry",))
 STRATUM = "audit_stratum"
 """Column that `widen_strata` adds."""
-FIT_BAND = "fit_band"
+FIT_BAND = "jobs truly fitted"
 """Column that `add_fit_bands` adds: how many jobs a person truly fits, in bands."""
 _FIT_EDGES = (0, 1, 3, 10)
 

@@ -500,10 +500,11 @@ def summarise_gaps(results: pd.DataFrame) -> str:
     if results.empty:
         return "no group of enough people has anyone to be compared with: nothing could have been found"
     smallest_p = results["p_adjusted"].min()
-    n_groups = len(results[["column", "group"]].drop_duplicates())
-    cannot = results["finding"].str.endswith(NOT_FINDABLE)
-    blind = cannot.groupby([results["column"], results["group"]]).all()
-    blind_part = f"for {int(blind.sum())} of {n_groups} groups a gap worth finding {NOT_FINDABLE}"
+    blind = []
+    for outcome, rows in results.groupby("outcome", sort=False):
+        n_blind = rows["finding"].str.endswith(NOT_FINDABLE).sum()
+        blind.append(f"in {outcome} for {n_blind} of {len(rows)} groups")
+    blind_part = f"a gap worth finding {NOT_FINDABLE} {', '.join(blind)}"
     if smallest_p >= FLAG_LEVEL:
         return f"no group is named (one test of all: p {smallest_p:.3f}); {blind_part}"
     named = []

@@ -88,6 +88,21 @@ def test_free_text_and_a_single_group_are_left_out_with_a_reason():
         inter.describe_columns(resumes, ["race"])
 
 
+def test_the_summary_says_for_each_outcome_what_could_not_have_been_found():
+    rows = [
+        ("gender", "f", inter.SELECTION, 0.3, inter.NOT_FINDABLE),
+        ("gender", "m", inter.SELECTION, 0.3, inter.NOT_FINDABLE),
+        ("gender", "f", inter.STANDING, 0.2, "not named"),
+        ("gender", "m", inter.STANDING, 0.2, "not named"),
+    ]
+    columns = ["column", "group", "outcome", "p_adjusted", "finding"]
+    said = inter.summarise_gaps(pd.DataFrame(rows, columns=columns).assign(only_here=False))
+    assert said == (
+        "no group is named (one test of all: p 0.200); a gap worth finding could not have been found "
+        "in selection rate for 2 of 2 groups, in standing for 0 of 2 groups"
+    )
+
+
 def test_thirty_groups_are_one_test(rng):
     resumes = people(ethnicity=[f"g{i % 30}" for i in range(900)])
     groups = groups_in(resumes, ["ethnicity"])
