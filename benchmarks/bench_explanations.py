@@ -1,8 +1,9 @@
 """Whether the reasons of explanations hold (analysis/grounding.py), on the market's unseen wording.
 
-Groundedness and coverage against its truth; faithfulness of three kinds of reasons, beside the half
-that chance gives. One market of 14 occupations and the pretrained encoder; `python
-benchmarks/bench_explanations.py <encoder folder>` takes another. Intervals are over occupations.
+Groundedness and coverage against its truth; faithfulness of four kinds of reasons, against as many
+random statements and against as many of like length, beside the half that chance gives. One market
+of 14 occupations and the pretrained encoder; `python benchmarks/bench_explanations.py <encoder
+folder>` takes another. Intervals are over occupations.
 """
 
 import sys
@@ -40,15 +41,20 @@ def main() -> None:
         "skills that are named": reasons[reasons["how"] == grounding.NAMED],
         "skills, also similar": reasons,
         grounding.CARRIES: grounding.find_carrying_statements(pairs, jobs, resumes, encoder),
+        grounding.CLOSEST: grounding.find_closest_statements(pairs, jobs, resumes, encoder),
     }
     score = grounding.encoder_scores(encoder)
     for kind, of_kind in kinds.items():
         found = grounding.score_faithfulness(of_kind, jobs, resumes, score, seed=SEED)
-        share = grounding.summarise_faithfulness(found, clusters=clusters)
+        shares = []
+        for against in ("is_faithful", "is_faithful_at_length"):
+            share = grounding.summarise_faithfulness(found, clusters=clusters, against=against)
+            shares.append(f"{share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}]")
         print(
-            f"{kind}: faithful in {share['value']:.3f} [{share['low']:.3f}, {share['high']:.3f}] of "
-            f"{len(found)} pairs; the score falls by {found['drop'].mean():.4f}, without as many "
-            f"random statements by {found['random_drop'].mean():.4f}"
+            f"{kind}: of {len(found)} pairs faithful {shares[0]}, at like length {shares[1]}; the score "
+            f"falls by {found['drop'].mean():.4f}, without as many random statements by "
+            f"{found['random_drop'].mean():.4f}, without others of like length by "
+            f"{found['like_drop'].mean():.4f}"
         )
 
 

@@ -10,7 +10,7 @@ pretrained encoder read, any system scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 import numpy as np
@@ -27,9 +27,13 @@ from matchlib.extraction.facts import (
 from matchlib.retrieval.encoder import Encoder
 from matchlib.stats import mean_interval
 
-NAMED, SIMILAR, CARRIES = "named", "only similar", "carries the score"
+NAMED, SIMILAR = "named", "only similar"
+CARRIES, CLOSEST = "carries the score", "closest to the job"
 N_CARRYING = 2
 """Statements that are named because the score rests on them."""
+N_CLOSEST = 3
+"""Statements that are named because they alone are most similar to the whole job."""
+REASON_COLUMNS = ["job_id", "resume_id", "skill", "statement", "how"]
 N_DRAWS = 5
 """Random sets of statements that are removed from each resume; their mean effect counts."""
 
@@ -55,7 +59,7 @@ def find_reasons(
                 statement, is_similar = evidence[resume_id][skill]
                 how = SIMILAR if is_similar else NAMED
                 rows.append((job_id, resume_id, skill, statement, how))
-    return pd.DataFrame(rows, columns=["job_id", "resume_id", "skill", "statement", "how"])
+    return pd.DataFrame(rows, columns=REASON_COLUMNS)
 
 
 def check_grounding(reasons: pd.DataFrame, resumes: pd.DataFrame) -> pd.Series:
@@ -127,7 +131,27 @@ def find_carrying_statements(
         parts = score_parts(job_texts[job_id], resume_texts[resume_id], encoder)
         for statement, _ in parts.statements[:N_CARRYING]:
             rows.append((job_id, resume_id, "", statement.strip(), CARRIES))
-    return pd.DataFrame(rows, columns=["job_id", "resume_id", "skill", "statement", "how"])
+    return pd.DataFrame(rows, columns=REASON_COLUMNS)
+
+
+def find_closest_statements(
+    pairs: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder
+) -> pd.DataFrame:
+    """The N_CLOSEST statements of each pair's resume whose own vector, without the rest of the resume,
+    is most similar to the job's: the columns of `find_reasons`, skill ""."""
+    resume_texts = resumes.set_index("resume_id")["text"]
+    own_jobs = jobs[jobs["job_id"].isin(pairs["job_id"])]
+    vectors = encoder.encode_jobs(list(own_jobs["text"]))
+    vector_of = dict(zip(own_jobs["job_id"], vectors, strict=True))
+    rows = []
+    for job_id, resume_id in pairs[["job_id", "resume_id"]].itertuples(index=False):
+        statements = resume_statements(resume_texts[resume_id])
+        if not statements:
+            continue
+        cosines = encoder.encode_resumes(statements) @ vector_of[job_id]
+        for i in np.argsort(-cosines, kind="stable")[:N_CLOSEST]:
+            rows.append((job_id, resume_id, "", statements[i].strip(), CLOSEST))
+    return pd.DataFrame(rows, columns=REASON_COLUMNS)
 
 
 def score_faithfulness(
@@ -140,7 +164,8 @@ def score_faithfulness(
 ) -> pd.DataFrame:
     """One row for each pair with a reason and enough other statements: job_id, resume_id, n_removed,
     drop (of the score without the reasons' statements), random_drop (mean over N_DRAWS draws of as
-    many others), is_faithful."""
+    many others), like_drop (of as many others of nearest length), and whether the first is larger:
+    is_faithful (than random_drop), is_faithful_at_length (than like_drop)."""
     rng = np.random.default_rng(seed)
     job_texts = jobs.set_index("job_id")["text"]
     resume_texts = resumes.set_index("resume_id")["text"]
@@ -153,28 +178,48 @@ def score_faithfulness(
             continue
         rows.append((*key, len(statements)))
         variants += [text, without(text, statements)]
+        variants.append(without(text, _of_like_length(statements, others)))
         for _ in range(N_DRAWS):
             drawn = rng.choice(len(others), len(statements), replace=False)
             variants.append(without(text, [others[i] for i in drawn]))
     found = pd.DataFrame(rows, columns=["job_id", "resume_id", "n_removed"])
-    n_variants = 2 + N_DRAWS
+    n_variants = 3 + N_DRAWS
     of_jobs = np.repeat(job_texts.loc[found["job_id"]].to_numpy(), n_variants)
     scores = np.empty((0, n_variants))
     if len(found):
         scores = score(list(of_jobs), variants).reshape(len(found), n_variants)
     found["drop"] = scores[:, 0] - scores[:, 1]
-    found["random_drop"] = scores[:, 0] - scores[:, 2:].mean(axis=1)
-    return found.assign(is_faithful=found["drop"] > found["random_drop"])
+    found["like_drop"] = scores[:, 0] - scores[:, 2]
+    found["random_drop"] = scores[:, 0] - scores[:, 3:].mean(axis=1)
+    found["is_faithful"] = found["drop"] > found["random_drop"]
+    found["is_faithful_at_length"] = found["drop"] > found["like_drop"]
+    return found
+
+
+def _of_like_length(statements: Collection[str], others: Sequence[str]) -> list[str]:
+    """For each statement another of `others` whose number of words is nearest to its own."""
+    left = list(others)
+    chosen = []
+    for statement in sorted(statements, key=_n_words, reverse=True):
+        n_words = _n_words(statement)
+        best = min(left, key=lambda other: abs(_n_words(other) - n_words))
+        left.remove(best)
+        chosen.append(best)
+    return chosen
+
+
+def _n_words(text: str) -> int:
+    return len(text.split())
 
 
 def summarise_faithfulness(
-    found: pd.DataFrame, *, clusters: pd.Series | None = None
+    found: pd.DataFrame, *, clusters: pd.Series | None = None, against: str = "is_faithful"
 ) -> dict[str, float]:
-    """The share of faithful pairs with its 95% interval over clusters (see `score_grounding`); chance
-    is a half."""
+    """The share of pairs where the column `against` holds, with its 95% interval over clusters (see
+    `score_grounding`); chance is a half."""
     cluster_of = _clusters_of_jobs(found, clusters)
     return mean_interval(
-        found["is_faithful"].to_numpy(float),
+        found[against].to_numpy(float),
         found["job_id"].map(cluster_of).to_numpy(),
         bounds=(0, 1),
     )

@@ -84,6 +84,8 @@ def test_a_reason_is_faithful_if_the_score_falls_more_without_it_than_without_ot
     assert not by_sql.loc["r2", "is_faithful"]  # its reason is Python, which does not count here
     assert grounding.summarise_faithfulness(found("sql"))["value"] == 0.5
     assert not found("nothing")["is_faithful"].any()
+    by_length = grounding.summarise_faithfulness(found("sql"), against="is_faithful_at_length")
+    assert by_length["value"] == 0.5
     assert grounding.score_faithfulness(reasons.head(0), JOBS, RESUMES, None, seed=1).empty
 
 
@@ -111,3 +113,20 @@ def test_parts_in_words():
 def test_carrying_statements_are_those_whose_removal_costs_most():
     found = grounding.find_carrying_statements(PAIRS.head(1), JOBS, RESUMES, WordCounts())
     assert found["statement"].tolist()[0] == "SQL" and len(found) == grounding.N_CARRYING
+
+
+def test_others_of_like_length_are_taken_once_each():
+    others = ["a", "two words", "three words now", "four words are here"]
+    assert grounding._of_like_length({"one two three", "one two"}, others) == [
+        "three words now",
+        "two words",
+    ]
+    assert grounding._of_like_length({"x", "y"}, others) == ["a", "two words"]
+
+
+def test_closest_statements_are_those_that_alone_are_like_the_job():
+    found = grounding.find_closest_statements(PAIRS.tail(1), JOBS, RESUMES, WordCounts())
+    assert found["statement"].tolist()[0] == "Python"
+    assert set(found["how"]) == {grounding.CLOSEST} and len(found) == grounding.N_CLOSEST
+    empty = RESUMES.assign(text="")
+    assert grounding.find_closest_statements(PAIRS, JOBS, empty, WordCounts()).empty
