@@ -56,6 +56,9 @@ def rank(  # noqa: PLR0913 - one argument an option
     explain: Annotated[
         bool, typer.Option(help="say why: skills, years, place, nearest sentences")
     ] = True,
+    score_parts: Annotated[
+        bool, typer.Option(help="also say which statements the score comes from; slower")
+    ] = False,
     ranker: Annotated[
         str, typer.Option(help="a stage of 07_talent_search: puts the list into a role's order")
     ] = "",
@@ -76,8 +79,7 @@ def rank(  # noqa: PLR0913 - one argument an option
     read is named."""
     from matchlib.documents.read import read_documents
 
-    if direction not in ("resumes", "jobs"):
-        raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
+    _check_options(direction, explain=explain, score_parts=score_parts)
     given = {"jobs": jobs, "resumes": resumes}
     given = {name: path for name, path in given.items() if path}
     _check_given(given, vectors, direction)
@@ -124,6 +126,7 @@ def rank(  # noqa: PLR0913 - one argument an option
         ranker=ranker,
         role=role,
         keep_not_stated=keep_not_stated,
+        score_parts=score_parts,
     )
     encoder = open_ranker(model, job_prompt=job_prompt, resume_prompt=resume_prompt)
     tables = {name: reading.tables[name] for name, reading in readings.items()}
@@ -141,6 +144,14 @@ def describe_losses(losses: pd.DataFrame, what: str) -> Iterator[str]:
     """A line for each document (file, line, reason) that was left out, or read in part."""
     for file, line, reason in losses.itertuples(index=False):
         yield f"{what}: {file}{line and f', line {line}'}: {reason}"
+
+
+def _check_options(direction: str, *, explain: bool, score_parts: bool) -> None:
+    """Raise DataError on a direction that is none, or options that exclude each other."""
+    if direction not in ("resumes", "jobs"):
+        raise DataError(f"--direction {direction!r} is neither resumes nor jobs")
+    if score_parts and not explain:
+        raise DataError("--score-parts adds columns that say why; leave --no-explain out")
 
 
 def _check_given(given: Mapping[str, Path], vectors: Path | None, direction: str) -> None:

@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from matchlib.analysis.explain import EXPLANATION_COLUMNS, explain_pairs
+from matchlib.analysis.score_parts import PART_COLUMNS, describe_parts
 from matchlib.data.files import without_formulas
 from matchlib.data.normal import plain
 from matchlib.data.rules import Rule, describe_unmatched_cities, rules_by_name
@@ -66,7 +67,8 @@ class RankRequest:
     task: rank_resumes or rank_jobs; top: candidates listed for each query; rules: names of rules that
     must hold (see `require`); explain: whether the list says why; ranker, role: the
     folder of a role-aware ranker that puts the listed candidates into a role's order, or "";
-    keep_not_stated: whether a rule lets pairs through of which it cannot tell.
+    keep_not_stated: whether a rule lets pairs through of which it cannot tell; score_parts: whether
+    the list also says which statements the score comes from (see analysis.score_parts).
     """
 
     task: str
@@ -76,6 +78,7 @@ class RankRequest:
     ranker: str = ""
     role: str = ""
     keep_not_stated: bool = False
+    score_parts: bool = False
 
 
 def rank_files(
@@ -123,10 +126,15 @@ def write_list(
     if unanswered := n_queries - ranking["query_id"].nunique():
         rules = ", ".join(request.rules)
         yield f"{unanswered:,} of {n_queries:,} queries have no candidate that meets {rules}"
-    reasons = pd.DataFrame(columns=list(EXPLANATION_COLUMNS)) if request.explain else None
+    columns = (*EXPLANATION_COLUMNS, *(PART_COLUMNS if request.score_parts else ()))
+    reasons = pd.DataFrame(columns=list(columns)) if request.explain else None
     if request.explain and len(ranking):
         yield f"explaining {len(ranking):,} pairs, from their texts alone"
-        reasons = explain_ranking(ranking, jobs, resumes, ranker.encoder, task=task)
+        pairs = _as_pairs(ranking, task)
+        reasons = explain_pairs(pairs, jobs, resumes, ranker.encoder)
+        if request.score_parts:
+            parts = describe_parts(pairs, jobs, resumes, ranker.encoder)
+            reasons = pd.concat([reasons, parts], axis=1)
     write_ranking(ranking, reasons, out, task=task)
     queries = f"{n_queries:,} {task_queries(task)}"
     yield f"{out}: {len(ranking):,} rows, the best {top} for each of {queries}"
@@ -390,9 +398,7 @@ def write_ranking(
     query, candidate = (
         ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     )
-    frame = ranking.rename(columns={"query_id": query, "candidate_id": candidate})[
-        [query, "rank", candidate, "score"]
-    ]
+    frame = _as_pairs(ranking, task)[[query, "rank", candidate, "score"]]
     if explanations is not None:
         frame = pd.concat([frame, explanations], axis=1)
     for column in frame.select_dtypes(exclude="number"):
@@ -430,12 +436,9 @@ def write_through(out: Path, write: Callable[[Path], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def explain_ranking(
-    ranking: pd.DataFrame, jobs: pd.DataFrame, resumes: pd.DataFrame, encoder: Encoder, *, task: str
-) -> pd.DataFrame:
-    """The explanation columns of a ranking's rows, see analysis.explain."""
+def _as_pairs(ranking: pd.DataFrame, task: str) -> pd.DataFrame:
+    """A ranking with its ids as job_id and resume_id."""
     query, candidate = (
         ("job_id", "resume_id") if task == "rank_resumes" else ("resume_id", "job_id")
     )
-    pairs = ranking.rename(columns={"query_id": query, "candidate_id": candidate})
-    return explain_pairs(pairs, jobs, resumes, encoder)
+    return ranking.rename(columns={"query_id": query, "candidate_id": candidate})

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from matchlib.analysis.score_parts import PART_COLUMNS
 from matchlib.cli import app
 from matchlib.data.schema import DataError
 from matchlib.extraction.facts import use_graph
@@ -95,6 +96,18 @@ def test_both_directions_with_reasons_and_as_trec(place):
     assert other["resume_id"].nunique() == 8 and len(other) == 16
     assert command("--direction", "both").exit_code == 1
     assert not list(folder.glob("*.part"))
+
+
+def test_parts_of_the_score_are_columns_that_add_up(place):
+    folder, command = place
+    assert command("--top", 1, "--score-parts").exit_code == 0
+    frame = read(folder)
+    assert tuple(frame)[-3:] == PART_COLUMNS
+    for _, row in frame.iterrows():
+        parts = [float(part.rsplit(": ", 1)[1]) for part in row["requirement_parts"].split(" | ")]
+        assert sum(parts) == pytest.approx(float(row["score"]), abs=0.003)  # each has three digits
+    refused = command("--score-parts", "--no-explain")
+    assert refused.exit_code == 1 and "leave --no-explain out" in str(refused.exception)
 
 
 def test_a_bad_file_is_named_and_strict_says_2(place):
