@@ -17,6 +17,9 @@ MOVEMENT_COLUMNS = [
     "n",
     "n_clusters",
 ]
+RBO = "rank-biased overlap"
+CONTROL_RBO = "rank-biased overlap, control"
+RBO_BEYOND = "overlap lost beyond the control"
 
 
 def rank_biased_overlap(
@@ -80,15 +83,17 @@ def compare_rankings(
     groups: pd.Series | None = None,
     clusters: pd.Series | None = None,
     candidate_clusters: pd.Series | None = None,
+    control: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """What moved between two rankings of the same texts but for one change.
 
     before, after: query_id, candidate_id, rank, score; groups: candidate_id -> group; clusters:
     query_id -> cluster; candidate_clusters: candidate_id -> what candidates share, e.g. their given
-    name, if that is what was swapped.
+    name, if that is what was swapped; control: the ranking after a change that should not matter.
 
     Returns MOVEMENT_COLUMNS, group "all" where a measure has no groups: rank-biased overlap and the
-    share of the top that stayed, over queries or their clusters; score shift, in the score's unit,
+    share of the top that stayed, over queries or their clusters; with a control its overlap, and what the
+    change cost beyond it (positive: the change moved more than the control did); score shift, in the score's unit,
     and places up, by group, over candidates or their clusters, each a mean over queries.
     """
     overlap = rank_biased_overlap(before, after)
@@ -96,11 +101,12 @@ def compare_rankings(
     query_clusters = None
     if clusters is not None:
         query_clusters = clusters.reindex(overlap.index).to_numpy()
+    measures = {RBO: overlap, f"top {cutoff} kept": kept_share}
+    if control is not None:
+        measures[CONTROL_RBO] = rank_biased_overlap(before, control).reindex(overlap.index)
+        measures[RBO_BEYOND] = measures[CONTROL_RBO] - overlap
     rows = []
-    for measure, values in (
-        ("rank-biased overlap", overlap),
-        (f"top {cutoff} kept", kept_share),
-    ):
+    for measure, values in measures.items():
         interval = mean_interval(values.to_numpy(), query_clusters)
         rows.append({"measure": measure, "group": "all", **interval})
 

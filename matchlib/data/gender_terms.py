@@ -57,9 +57,20 @@ def swap_gender_terms(text: str) -> str:
     for start, end, kind in privacy.find(text, ("name", "gendered")):
         parts.append(text[position:start])
         if kind == "name":
-            parts.append(_swap_name(text[start:end]))
+            parts.append(_swap_name(text[start:end], name_pairs()))
         else:
             parts.append(_swap_term(text[start:end], text[end : end + _LOOK_AHEAD]))
+        position = end
+    return "".join(parts) + text[position:]
+
+
+def swap_names_within_gender(text: str) -> str:
+    """The text with each given name replaced by the next of the same gender and locale; gendered words
+    stay. The control of `swap_gender_terms`: what any other name would have moved."""
+    parts = []
+    position = 0
+    for start, end, _ in privacy.find(text, ("name",)):
+        parts += [text[position:start], _swap_name(text[start:end], next_names())]
         position = end
     return "".join(parts) + text[position:]
 
@@ -143,6 +154,21 @@ def name_pairs() -> dict[str, str]:
     return pairs
 
 
+@cache
+def next_names() -> dict[str, str]:
+    """Given name in lower case -> the next one of the same gender in the same locale's list, the last
+    one's is the first. Names that some locale gives to both genders are left out."""
+    locale_names = [names_of_locale(locale) for locale in LOCALES]
+    everyone = {gender: _lower_case_names(locale_names, gender) for gender in ("woman", "man")}
+    following: dict[str, str] = {}
+    for names in locale_names:
+        for gender, other in (("woman", "man"), ("man", "woman")):
+            own = list(dict.fromkeys(_without(names[gender], everyone[other])))
+            for name, follower in zip(own, own[1:] + own[:1], strict=True):
+                following.setdefault(name, follower)
+    return following
+
+
 def _lower_case_names(locale_names: list[Mapping], gender: str) -> set[str]:
     found = set()
     for names in locale_names:
@@ -154,16 +180,15 @@ def _without(names: list[str], excluded: set[str]) -> list[str]:
     return [name.lower() for name in names if name.lower() not in excluded]
 
 
-def _swap_name(name: str) -> str:
-    whole = name_pairs().get(name.lower())  # José María is one name
+def _swap_name(name: str, pairs: Mapping[str, str]) -> str:
+    whole = pairs.get(name.lower())  # José María is one name
     if whole:
         return _with_case_of(name, whole)
-    return re.sub(r"[^ ]+", _swap_one_name, name)
-
-
-def _swap_one_name(match: re.Match) -> str:
-    name = match[0]
-    return _with_case_of(name, name_pairs().get(name.lower(), name))
+    return re.sub(
+        r"[^ ]+",
+        lambda match: _with_case_of(match[0], pairs.get(match[0].lower(), match[0])),
+        name,
+    )
 
 
 def _swap_term(term: str, text_after: str) -> str:

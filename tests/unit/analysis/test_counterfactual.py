@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 from matchlib.analysis.counterfactual import (
+    CONTROL_RBO,
+    RBO,
+    RBO_BEYOND,
     compare_rankings,
     name_clusters,
     rank_biased_overlap,
@@ -74,6 +77,21 @@ def movement():
     groups = pd.Series({"a": "x", "b": "y", "c": "y", "d": "x"})
     compared = compare_rankings(before, after, cutoff=1, groups=groups)
     return compared.set_index(["measure", "group"])
+
+
+def test_overlap_beyond_the_control_is_what_the_change_costs_more():
+    before, swapped = ranked("abcdefgh", "abcdefgh"), ranked("hbcdefga", "abcdefgh")
+    control = ranked("bacdefgh", "abcdefgh")
+    found = compare_rankings(before, swapped, cutoff=1, control=control).set_index("measure")[
+        "value"
+    ]
+    assert found[RBO_BEYOND] == pytest.approx(found[CONTROL_RBO] - found[RBO])
+    assert found[RBO_BEYOND] > 0
+    same = compare_rankings(before, swapped, cutoff=1, control=swapped).set_index("measure")[
+        "value"
+    ]
+    assert same[RBO_BEYOND] == 0
+    assert RBO_BEYOND not in set(compare_rankings(before, swapped, cutoff=1)["measure"])
 
 
 def test_the_share_of_the_top_that_stayed(movement):

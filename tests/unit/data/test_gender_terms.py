@@ -8,8 +8,10 @@ from matchlib.data import privacy
 from matchlib.data.gender_terms import (
     add_swapped_copies,
     name_pairs,
+    next_names,
     redact_gender_terms,
     swap_gender_terms,
+    swap_names_within_gender,
     term_pairs,
 )
 from matchlib.data.market.simulation import Market
@@ -167,3 +169,15 @@ def test_tables_without_a_gender_term_are_refused():
     tables = Market(2, occupations=4).tables({"train": (2, 5)})
     with pytest.raises(DataError, match="nothing to add"):
         add_swapped_copies(tables)
+
+
+def test_names_within_gender_leave_words_and_no_name_as_it_was():
+    text = "Mrs Anna Smith asked James: she leads the women's club."
+    changed = swap_names_within_gender(text)
+    assert changed.startswith("Mrs ") and changed.endswith(": she leads the women's club.")
+    assert "Anna" not in changed and "James" not in changed
+    kinds = unambiguous_names()
+    own = {gender: {name.lower() for name in names} for gender, names in kinds.items()}
+    for name, follower in next_names().items():
+        assert name != follower
+        assert not any(name in own[a] and follower in own[b] for a in own for b in own if a != b)
