@@ -2,8 +2,9 @@
 
 Source: NegEx (Chapman and others, Journal of Biomedical Informatics 34, 2001) and ConText (Harkema
 and others, the same 42, 2009): a trigger ("no", "eager to") reaches from its place to the end of its
-clause, forward or back; a pseudo-trigger ("not only", "no problem") reaches nowhere. Theirs are
-clinical findings; the triggers here are our own, of resumes in English.
+clause, forward or back, but no further than REACH words; a pseudo-trigger ("not only", "no
+problem") reaches nowhere. Theirs are clinical findings; the triggers here are our own, of resumes in
+English.
 """
 
 from __future__ import annotations
@@ -92,12 +93,15 @@ _OTHERS_AFTER = re.compile(
     re.I,
 )
 _CLAUSE_END = re.compile(
-    r"[.;!](?=\s|$)|\s[-–—]\s|\b(?:but|however|although|though|yet i|whereas|while|when others)\b"
+    r"[.;!](?=\s|$)|\s[-–—]\s|\t|\s{2,}|\s[•·▪●*]\s"
+    r"|\b(?:but|however|although|though|yet i|whereas|while|when others)\b"
     r"|,\s*(?:and |so |which )?"
     r"(?:i|we|my|only|eager|but|they|strong|skilled|good|proficient|fluent|experienced|expert)\b"
     r"|,\s*(?=\d)|\band i\b|\bnot \w+ but\b",
     re.I,
 )
+REACH = 8
+"""Words from a trigger to the skill, at most: a line of a PDF may hold a whole page."""
 _TRIGGER_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -130,8 +134,8 @@ def polarity_of(sentence: str, start: int, end: int) -> str:
     UNKNOWN is what others have or do. Where triggers disagree the one nearest to the skill decides.
     """
     clause_start, clause_end = _clause(sentence, start, end)
-    before = sentence[clause_start:start]
-    after = sentence[end:clause_end]
+    before = _last_words(sentence[clause_start:start])
+    after = _first_words(sentence[end:clause_end])
     if _HELD_AFTER.search(after):
         return HELD
     found = [
@@ -155,6 +159,16 @@ def _clause(sentence: str, start: int, end: int) -> tuple[int, int]:
             last = match.start()
             break
     return first, last
+
+
+def _last_words(text: str) -> str:
+    parts = text.rsplit(maxsplit=REACH)
+    return text[len(parts[0]) :] if len(parts) > REACH else text
+
+
+def _first_words(text: str) -> str:
+    parts = text.split(maxsplit=REACH)
+    return text[: len(text) - len(parts[-1])] if len(parts) > REACH else text
 
 
 def _nearest_before(text: str, triggers: re.Pattern, polarity: str) -> Iterator[tuple[int, str]]:

@@ -67,6 +67,15 @@ def test_a_trigger_ends_with_its_clause_and_the_nearest_decides():
     assert polarity("My colleagues know SQL", "SQL") == UNKNOWN
 
 
+def test_a_trigger_reaches_no_further_than_its_item_and_a_few_words():
+    torn = "Career Objective Seeking a post in retail\tSkills Excel and SQL"
+    assert polarity(torn, "SQL") == HELD
+    torn = "willing to travel in the region  Skills SQL"
+    assert polarity(torn, "SQL") == HELD
+    far = "no client was lost while my group of five ran the yearly audit in SQL"
+    assert polarity(far, "SQL") == HELD
+
+
 def test_facts_do_not_hold_what_a_resume_denies_or_wants():
     text = (
         "Data analyst, 5 years, Leeds.\n## Skills\nSQL; Python; I do not know Tableau\n"
