@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,8 @@ from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, Graph, load_graph
-from matchlib.extraction.polarity import DENIED, HELD, WANTED, has_trigger, polarity_of
+from matchlib.extraction.polarity import DENIED, HELD, WANTED
+from matchlib.extraction.polarity_model import Place, polarities_of
 
 if TYPE_CHECKING:
     from matchlib.retrieval.encoder import Encoder
@@ -246,12 +247,6 @@ class PhraseMatcher:
         return None
 
 
-def polarities_of(text: str, matches: Sequence[PhraseMatch]) -> list[str]:
-    """The polarity of each match in the tokens of a statement, see `polarity.polarity_of`."""
-    spans = [token.span() for token in _TOKEN.finditer(text.lower())]
-    return [polarity_of(text, spans[match.start][0], spans[match.end - 1][1]) for match in matches]
-
-
 def tokenize(text: str) -> list[str]:
     """Lower-case words, and the signs of C++ and C#; hyphens and apostrophes separate words."""
     return _TOKEN.findall(text.lower())
@@ -441,7 +436,7 @@ def extract_facts(
     not named is inferred from years and occupation (LEVEL_BOUNDARIES). occupation, title: id and
     name of the graph's occupation; without a known title it is inferred from the skills.
     only_held: for texts in which people speak of themselves: skills that they say they lack, want or
-    saw in others count for nothing (see `polarity`), and the first two are the denied_skills. An advert
+    saw in others count for nothing (see `polarity_model`), and the first two are the denied_skills. An advert
     looks for what it names ("We want somebody with SQL"), so that there all that is named counts.
     not_read: "5 of 9 statements": below the header, without anything that the
     graph knows; "" where there are none.
@@ -455,9 +450,11 @@ def extract_with_evidence(
     texts: Sequence[str], *, encoder: Encoder | None = None, only_held: bool = False
 ) -> tuple[pd.DataFrame, list[dict[str, Evidence]]]:
     """`extract_facts`, and for each text the first statement that says each skill that it holds."""
-    documents = [_read_document(text, only_held=only_held) for text in texts]
+    statements = [statements_of(text) for text in texts]
+    polarities = read_polarities(statements) if only_held else {}
+    documents = [_read_document(own, polarities) for own in statements]
     if encoder is not None:
-        _add_similar_phrases(documents, encoder)
+        _add_similar_phrases(documents, encoder, only_held=only_held)
     rows = [_fact_row(document) for document in documents]
     return pd.DataFrame(rows, columns=list(FACT_COLUMNS)), [one.evidence for one in documents]
 
@@ -500,21 +497,16 @@ class _Document:
     def all_skills(self) -> list[str]:
         return [*self.required_skills, *self.optional_skills]
 
-    def add_mentions(
-        self, segment: Segment, matches: Sequence[PhraseMatch], *, may_deny: bool
-    ) -> bool:
-        """Add the skills among a segment's matches, held or not; whether there is any."""
-        polarities = [HELD] * len(matches)
-        if may_deny:
-            polarities = polarities_of(segment.text, matches)
-        for match, polarity in zip(matches, polarities, strict=True):
-            if match.is_title:
-                continue
+    def add_mentions(self, statement: Statement, polarities: Mapping[Place, str]) -> bool:
+        """Add the skills that a statement names, held or not; whether there is any. A place that is not
+        in polarities is held."""
+        for skill, place in statement.skills():
+            polarity = polarities.get(place, HELD)
             if polarity == HELD:
-                self.add_skill(match.value, segment, is_similar=False)
+                self.add_skill(skill, statement.segment, is_similar=False)
             else:
-                self.not_held.setdefault(match.value, polarity)
-        return not all(match.is_title for match in matches)
+                self.not_held.setdefault(skill, polarity)
+        return not all(match.is_title for match in statement.matches)
 
     def add_skill(self, name: str, segment: Segment, *, is_similar: bool) -> None:
         skills = self.optional_skills if segment.is_optional else self.required_skills
@@ -522,24 +514,56 @@ class _Document:
         self.evidence.setdefault(name, Evidence(segment.original.strip(), is_similar))
 
 
-def _read_document(text: str, *, only_held: bool) -> _Document:
-    """The facts that known phrases and patterns give; only_held: see `extract_facts`."""
-    segments = split_segments(text)
+class Statement(NamedTuple):
+    """A segment, its tokens, and the phrases that are known among them."""
+
+    segment: Segment
+    words: list[str]
+    matches: list[PhraseMatch]
+
+    def skills(self) -> Iterator[tuple[str, Place]]:
+        """Each skill that it names, and where."""
+        spans = [token.span() for token in _TOKEN.finditer(self.segment.text.lower())]
+        for match in self.matches:
+            if not match.is_title:
+                start, end = spans[match.start][0], spans[match.end - 1][1]
+                yield match.value, (self.segment.text, start, end)
+
+
+def statements_of(text: str) -> list[Statement]:
+    """The statements of a document with the phrases that they hold."""
+    found = []
+    for segment in split_segments(text):
+        words = tokenize(segment.text)
+        found.append(Statement(segment, words, phrase_matcher("skill").find(words)))
+    return found
+
+
+def read_polarities(documents: Iterable[Sequence[Statement]]) -> dict[Place, str]:
+    """The polarity of every place of a skill in the statements of documents."""
+    places: dict[Place, None] = {}
+    for statements in documents:
+        for statement in statements:
+            places.update((place, None) for _, place in statement.skills())
+    return dict(zip(places, polarities_of(list(places)), strict=True))
+
+
+def _read_document(statements: Sequence[Statement], polarities: Mapping[Place, str]) -> _Document:
+    """The facts that known phrases and patterns give."""
+    segments = [statement.segment for statement in statements]
     document = _Document()
     words_without_titles = []
     lines_with_skills = set()
-    for segment in segments:
-        words = tokenize(segment.text)
-        matches = phrase_matcher("skill").find(words)
+    for statement in statements:
+        segment, words, matches = statement
         titles = [match for match in matches if match.is_title]
-        may_deny = only_held and has_trigger(words)
-        if document.add_mentions(segment, matches, may_deny=may_deny):
+        if document.add_mentions(statement, polarities):
             lines_with_skills.add(segment.line)
         if segment.in_header and titles and not document.occupation:
             document.occupation = titles[0].value.removeprefix(TITLE_PREFIX)
-        is_held = not may_deny or _ends_held(segment.text)
-        if not segment.in_header and not matches and is_held:
+        if not segment.in_header and not matches:
             document.unmatched.append(segment)
+        words = list(words)
         for title in reversed(titles):
             words[title.start : title.end] = ["|"]  # a high school teacher has no school degree
         words_without_titles.append(words)
@@ -561,12 +585,6 @@ def _read_document(text: str, *, only_held: bool) -> _Document:
     document.seniority = _first_value("seniority", header_words)
     document.degree = _first_value("degree", words_without_titles)
     return document
-
-
-def _ends_held(statement: str) -> bool:
-    """Whether a statement without a known phrase says what somebody has, by its last clause."""
-    end = len(statement)
-    return polarity_of(statement, end, end) == HELD
 
 
 def _lines_of_lists(segments: list[Segment]) -> set[int]:
@@ -638,16 +656,18 @@ def _votes_by_skill() -> dict[str, Counter]:
     return votes
 
 
-def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
+def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_held: bool) -> None:
     """Add to the documents the skills and remote work that unmatched words are similar to.
 
-    Skills are sought where the occupation is known.
+    Skills are sought where the occupation is known. only_held: of those that the last words of a
+    statement say are held.
     """
     with_occupation = [document for document in documents if document.occupation]
     texts = _distinct_texts(documents, with_occupation)
     if not texts:
         return
     vectors = dict(zip(texts, encoder.encode_resumes(texts), strict=True))
+    found = []
     for document in with_occupation:
         matched = match_skills_by_similarity(
             [vectors[segment.text] for segment in document.unmatched],
@@ -656,16 +676,27 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder) -> None:
             set(document.all_skills),
             encoder,
         )
-        for segment, skill in zip(document.unmatched, matched, strict=True):
-            if skill:
-                document.add_skill(skill, segment, is_similar=True)
-                document.n_similar += 1
+        pairs = zip(document.unmatched, matched, strict=True)
+        found += [(document, segment, skill) for segment, skill in pairs if skill]
+    polarities = [HELD] * len(found)
+    if only_held:
+        polarities = polarities_of([_last_word(segment.text) for _, segment, _ in found])
+    for (document, segment, skill), polarity in zip(found, polarities, strict=True):
+        if polarity == HELD:
+            document.add_skill(skill, segment, is_similar=True)
+            document.n_similar += 1
     remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:
             similarity = (remote_vectors @ vectors[part]).max()
             if similarity > (other_vectors @ vectors[part]).max():
                 document.is_remote = True
+
+
+def _last_word(statement: str) -> Place:
+    words = statement.split()
+    end = len(statement.rstrip())
+    return statement, end - len(words[-1]), end
 
 
 def _distinct_texts(documents: list[_Document], with_occupation: list[_Document]) -> list[str]:

@@ -1,4 +1,6 @@
-"""Polarity of a skill where a text names it: held, denied, wanted or unknown.
+"""Rules for the polarity of a skill where a text names it: held, denied, wanted or unknown.
+
+`polarity_model` reads beside them what no rule foresaw.
 
 Source: NegEx (Chapman and others, Journal of Biomedical Informatics 34, 2001) and ConText (Harkema
 and others, the same 42, 2009): a trigger ("no", "eager to") reaches from its place to the end of its
@@ -10,7 +12,7 @@ English.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 HELD, DENIED, WANTED, UNKNOWN = "held", "denied", "wanted", "unknown"
 POLARITIES = (HELD, DENIED, WANTED, UNKNOWN)
@@ -102,30 +104,6 @@ _CLAUSE_END = re.compile(
 )
 REACH = 8
 """Words from a trigger to the skill, at most: a line of a PDF may hold a whole page."""
-_TRIGGER_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-    0 agency aim aiming ambition any arent ask asked aspiring barely begin beginner beginning begun booked boss
-    brother came cannot cant client clients colleague colleagues company couldnt course curious customer customers
-    day didnt doesnt dont dream dreaming eager enrolled except existent expect expected expired external failed
-    father friend gap gaps goal hadnt happy hardly hasnt havent head heard hope hoping hr husband ignorant
-    inexperienced instead interest interested interests isnt keen lack lacked lacking lacks learn learned learning
-    learnt limited list looking love manager may might missing mother motivated my need needed neither never new
-    next nil no non none nor not nothing objective open our outside outsourced partner pending people pick plan
-    planned planning possibly prepared progress rather read ready refuse required sat seeking shouldnt sister
-    starting starts stranger study studying supplier t talk teaching team they told towards training unable
-    unfamiliar unknown unqualified untrained w want wanted wanting wants wasnt we weak website welcome werent who
-    wife willing wish without wont wouldnt yet zero
-    """,
-    )
-)
-"""Every trigger holds one of them; "t" is what is left of "don't"."""
-
-
-def has_trigger(words: Sequence[str]) -> bool:
-    """Whether a sentence's lower-case words may hold a trigger; without one all that it names is held."""
-    return not _TRIGGER_WORDS.isdisjoint(words)
 
 
 def polarity_of(sentence: str, start: int, end: int) -> str:

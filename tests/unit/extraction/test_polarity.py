@@ -1,79 +1,121 @@
-"""Polarity of skills: marked sentences, templates with truth, and that facts follow it.
+"""Polarity of skills: sentences of writers that the reader was not trained on, and that facts follow it.
 
-All but the templates "second, unread" were read while the rules were written, so passing says that
-nothing got worse; benchmarks/bench_polarity.py says how good they are."""
+Bounds are a little below what was measured; benchmarks/bench_polarity.py says how good it is."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from matchlib.analysis.explain import _compare_facts
+from matchlib.extraction import polarity_model as reader
 from matchlib.extraction.facts import extract_facts
-from matchlib.extraction.polarity import DENIED, HELD, POLARITIES, UNKNOWN, WANTED, polarity_of
+from matchlib.extraction.polarity import (
+    DENIED,
+    HELD,
+    POLARITIES,
+    UNKNOWN,
+    WANTED,
+    polarity_of,
+)
+from matchlib.extraction.polarity_model import REACH, context_of, decide, polarities_of
+from matchlib.extraction.train_polarity import SENTENCES, fit, read_places
 
 DATA = Path(__file__).parents[2] / "data"
 
 
-def rows_of(name):
-    with (DATA / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def place(sentence, skill):
+    start = sentence.lower().index(skill.lower())
+    return sentence, start, start + len(skill)
 
 
 def polarity(sentence, skill):
-    start = sentence.lower().index(skill.lower())
-    return polarity_of(sentence, start, start + len(skill))
+    return polarities_of([place(sentence, skill)])[0]
 
 
-@pytest.mark.parametrize("part", ["development", "test"])
-def test_marked_sentences_reach_the_bars(part):
-    rows = [row for row in rows_of("polarity_sentences.csv") if row["part"] == part]
-    pairs = Counter((row["polarity"], polarity(row["sentence"], row["skill"])) for row in rows)
-    assert len(rows) > 90 and {true for true, _ in pairs} == set(POLARITIES)
-    n_denied = sum(n for (true, _), n in pairs.items() if true == DENIED)
+@pytest.mark.parametrize(
+    ("name", "f1", "held_kept"),
+    [("polarity_sentences_third.csv", 0.8, 0.85), ("polarity_sentences_third.csv", 0.8, 0.85)],
+)
+def test_sentences_of_unseen_writers_are_mostly_read(name, f1, held_kept):
+    places, true, _ = read_places(DATA / name)
+    pairs = Counter(zip(true, polarities_of(places), strict=True))
+    assert len(places) >= 120 and {polarity for polarity, _ in pairs} == set(POLARITIES)
+    n_denied = sum(n for (is_true, _), n in pairs.items() if is_true == DENIED)
     n_found = sum(n for (_, own), n in pairs.items() if own == DENIED)
-    assert 2 * pairs[DENIED, DENIED] / (n_denied + n_found) >= 0.8
-    assert pairs[DENIED, HELD] <= 1  # "No formal training in ...": the two writers disagree
+    n_held = sum(n for (is_true, _), n in pairs.items() if is_true == HELD)
+    assert 2 * pairs[DENIED, DENIED] / (n_denied + n_found) >= f1
+    assert pairs[HELD, HELD] / n_held >= held_kept
 
 
-OWN_TEMPLATES = [row for row in rows_of("polarity_templates.csv") if row["part"] == "own"]
+def test_the_weights_are_those_of_the_sentences():
+    """A model of the first rows, made here, leans the way that the packaged one leans."""
+    places, polarities, writers = read_places(SENTENCES)
+    assert len(set(writers)) > 5 and set(polarities) == set(POLARITIES)
+    model = reader.polarity_model()
+    step = len(places) // 100
+    contexts = [context_of(one) for one in places[::step]]
+    vectors = reader.place_vectors(model.encoder, contexts)
+    found = np.array(POLARITIES)[model.probabilities(vectors).argmax(axis=1)]
+    assert np.mean(found == polarities[::step]) > 0.8
+    coefficients, intercepts = fit(vectors, polarities[::step])
+    assert coefficients.shape == model.coefficients.shape
+    assert intercepts.shape == model.intercepts.shape
 
 
-def test_sentences_and_unread_templates_of_another_writer_are_mostly_read():
-    """Lower bounds, a little below what was measured."""
-    rows = rows_of("polarity_sentences_second.csv")
-    right = [polarity(row["sentence"], row["skill"]) == row["polarity"] for row in rows]
-    assert sum(right) / len(rows) > 0.9
-    unread = [row for row in rows_of("polarity_templates.csv") if row["part"] == "second, unread"]
-    right = []
-    for row in unread:
-        sentence = row["template"].format(skill="Bricklaying", other="Roof repair")
-        right.append(polarity(sentence, "Bricklaying") == row["polarity"])
-    assert len(unread) == 40 and sum(right) / len(unread) > 0.7
+def test_vectors_do_not_depend_on_what_is_read_beside():
+    contexts = [context_of(place(text, "SQL")) for text in ("no SQL", "I use SQL every single day")]
+    encoder = reader.polarity_model().encoder
+    together = reader.place_vectors(encoder, contexts)
+    for context, vector in zip(contexts, together, strict=True):
+        assert np.allclose(reader.place_vectors(encoder, [context])[0], vector, atol=1e-5)
 
 
-@pytest.mark.parametrize("row", OWN_TEMPLATES, ids=lambda row: row["template"])
-def test_every_template_is_read_as_it_is_meant(row):
-    sentence = row["template"].format(skill="Machine learning", other="Bricklaying")
-    assert polarity(sentence, "Machine learning") == row["polarity"]
+def test_a_context_is_one_item_a_few_words_and_no_name():
+    torn = "Career Objective Seeking a post in retail\tSkills Excel and Python  Hobbies chess"
+    assert context_of(place(torn, "Python")) == ("Skills Excel and Excel", 17, 22)
+    words = [f"w{i}" for i in range(40)]
+    text, start, end = context_of(place(" ".join(words), "w20"))
+    assert text.split() == [*words[20 - REACH : 20], "Excel", *words[21 : 21 + REACH]]
+    assert text[start:end] == "Excel"
+    assert context_of(place("Python", "Python")) == ("Excel", 0, 5)
+    assert context_of(place("I know C#. Not Java", "C#")) == ("I know Excel", 7, 12)
 
 
-def test_a_trigger_ends_with_its_clause_and_the_nearest_decides():
+def test_a_skill_alone_is_held_and_no_encoder_is_loaded(monkeypatch):
+    monkeypatch.setattr(reader, "polarity_model", lambda: pytest.fail("it was loaded"))
+    assert polarities_of([place("- SQL", "SQL"), place("SQL", "SQL")]) == [HELD, HELD]
+    assert polarities_of([]) == []
+
+
+def test_held_from_the_threshold_on_which_a_rule_raises():
+    probabilities = np.array([[0.3, 0.6, 0.1, 0.0], [0.1, 0.1, 0.5, 0.3], [0.1, 0.2, 0.2, 0.5]])
+    assert decide(probabilities, [HELD] * 3) == [HELD, WANTED, UNKNOWN]
+    assert decide(probabilities, [DENIED, WANTED, HELD]) == [DENIED, WANTED, UNKNOWN]
+    assert decide(np.array([[0.8, 0.2, 0, 0]]), [DENIED]) == [HELD]
+
+
+def test_rules_end_with_the_clause_and_the_nearest_decides():
     sentence = "I do not know Java; I use C# but never Perl, and I want to learn Rust"
     told = {"Java": DENIED, "C#": HELD, "Perl": DENIED, "Rust": WANTED}
-    assert {skill: polarity(sentence, skill) for skill in told} == told
-    assert polarity("Python", "Python") == HELD
-    assert polarity("My colleagues know SQL", "SQL") == UNKNOWN
-
-
-def test_a_trigger_reaches_no_further_than_its_item_and_a_few_words():
-    torn = "Career Objective Seeking a post in retail\tSkills Excel and SQL"
-    assert polarity(torn, "SQL") == HELD
-    torn = "willing to travel in the region  Skills SQL"
-    assert polarity(torn, "SQL") == HELD
+    assert {skill: polarity_of(*place(sentence, skill)) for skill in told} == told
+    assert polarity_of(*place("My colleagues know SQL", "SQL")) == UNKNOWN
     far = "no client was lost while my group of five ran the yearly audit in SQL"
-    assert polarity(far, "SQL") == HELD
+    assert polarity_of(*place(far, "SQL")) == HELD
+
+
+def test_a_skill_that_a_sentence_does_not_name_is_refused(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("writer,polarity,skill,sentence\na,held,SQL,I know Java\n")
+    with pytest.raises(ValueError, match="substring"):
+        read_places(path)
+
+
+def test_what_is_said_of_two_skills_is_kept_apart():
+    sentence = "I have used Python for six years, but I have no experience with Java."
+    assert polarity(sentence, "Python") == HELD
+    assert polarity(sentence, "Java") == DENIED
 
 
 def test_facts_do_not_hold_what_a_resume_denies_or_wants():
