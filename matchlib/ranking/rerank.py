@@ -53,7 +53,9 @@ def rerank(
         key = f"{name[:-1]}_id"
         # only what is listed is read
         listed = frame[frame[key].isin(pairs[key])].reset_index(drop=True)
-        signals = signal_table(listed[key], read_signals(listed["text"].tolist()).signals)
+        texts = listed["text"].tolist()
+        extraction = read_signals(texts, only_held=key == "resume_id")
+        signals = signal_table(listed[key], extraction.signals)
         tables[name] = listed, signals
     features = pd.concat(
         [

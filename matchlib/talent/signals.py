@@ -96,12 +96,14 @@ class Extraction:
     counts: dict[str, int]
 
 
-def read_signals(texts: Sequence[str]) -> Extraction:
-    """Signals by our own reader: phrases of the skill graph and patterns, no model.
+def read_signals(texts: Sequence[str], *, only_held: bool = False) -> Extraction:
+    """Signals by our own reader: phrases of the skill graph and patterns.
+
+    only_held: of resumes: what people say they lack or want is left out, see `facts.extract_facts`.
 
     Tools, responsibilities and hard constraints need a language model; they stay empty.
     """
-    facts = extract_facts(texts)
+    facts = extract_facts(texts, only_held=only_held)
     found = [
         _with_quotes(text, row) for text, row in zip(texts, facts.to_dict("records"), strict=True)
     ]
@@ -109,15 +111,16 @@ def read_signals(texts: Sequence[str]) -> Extraction:
 
 
 def extract_signals(
-    texts: Sequence[str], generator: str, model: LanguageModel | None
+    texts: Sequence[str], generator: str, model: LanguageModel | None, *, only_held: bool = False
 ) -> Extraction:
-    """Signals by our own reader, or by the language model of a service or one that runs here.
+    """Signals by our own reader (only_held: see `read_signals`), or by the language model of a service
+    or one that runs here.
 
     Raises DataError on a generator that is none.
     """
     if generator not in GENERATORS:
         raise DataError(f"generator {generator!r} is not one of {', '.join(GENERATORS)}")
-    return read_signals(texts) if model is None else ask_signals(texts, model)
+    return read_signals(texts, only_held=only_held) if model is None else ask_signals(texts, model)
 
 
 def ask_signals(texts: Sequence[str], model: LanguageModel) -> Extraction:

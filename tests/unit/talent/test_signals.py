@@ -222,3 +222,10 @@ def test_permuted_signals_leave_jobs_their_names(documents):
     assert mixed["job_id"].equals(jobs["job_id"]) and mixed["text"].equals(jobs["text"])
     assert sorted(mixed["skills"]) == sorted(jobs["skills"])
     assert (mixed["skills"] != jobs["skills"]).mean() > 0.8
+
+
+def test_what_a_resume_lacks_is_no_signal():
+    text = "Data analyst, Leeds.\n## Skills\nSQL; no experience with Tableau"
+    named, held = read_signals([text]).signals[0], read_signals([text], only_held=True).signals[0]
+    assert [item.value for item in named.must_have_skills] == ["SQL", "Tableau"]
+    assert [item.value for item in held.must_have_skills] == ["SQL"]
