@@ -25,7 +25,7 @@ from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, Graph, load_graph
-from matchlib.extraction.polarity import DENIED, HELD, WANTED
+from matchlib.extraction.polarity import DENIED, HELD, WANTED, polarity_of
 from matchlib.extraction.polarity_model import Place, polarities_of
 
 if TYPE_CHECKING:
@@ -667,7 +667,6 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_h
     if not texts:
         return
     vectors = dict(zip(texts, encoder.encode_resumes(texts), strict=True))
-    found = []
     for document in with_occupation:
         matched = match_skills_by_similarity(
             [vectors[segment.text] for segment in document.unmatched],
@@ -676,15 +675,10 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_h
             set(document.all_skills),
             encoder,
         )
-        pairs = zip(document.unmatched, matched, strict=True)
-        found += [(document, segment, skill) for segment, skill in pairs if skill]
-    polarities = [HELD] * len(found)
-    if only_held:
-        polarities = polarities_of([_last_word(segment.text) for _, segment, _ in found])
-    for (document, segment, skill), polarity in zip(found, polarities, strict=True):
-        if polarity == HELD:
-            document.add_skill(skill, segment, is_similar=True)
-            document.n_similar += 1
+        for segment, skill in zip(document.unmatched, matched, strict=True):
+            if skill and not (only_held and _says_otherwise(segment.text)):
+                document.add_skill(skill, segment, is_similar=True)
+                document.n_similar += 1
     remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:
@@ -693,10 +687,11 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_h
                 document.is_remote = True
 
 
-def _last_word(statement: str) -> Place:
-    words = statement.split()
-    end = len(statement.rstrip())
-    return statement, end - len(words[-1]), end
+def _says_otherwise(statement: str) -> bool:
+    """Whether a statement without a known phrase says what somebody lacks or wants: by the rules alone
+    and its last clause, since no word of it is the skill."""
+    end = len(statement)
+    return polarity_of(statement, end, end) != HELD
 
 
 def _distinct_texts(documents: list[_Document], with_occupation: list[_Document]) -> list[str]:
