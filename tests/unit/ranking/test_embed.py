@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from matchlib.cli import app
@@ -259,6 +260,17 @@ def test_a_notebook_is_told_what_is_wrong_with_a_folder_of_vectors(place, tiny_m
         stored.open_stored(folder / "vectors", encoder, "resumes")
 
 
+def make_parts(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "-s", Path("shards.smk").resolve()]
+    return subprocess.run(
+        list(map(str, [*command, "--cores", "2", *arguments])),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
 def test_parts_as_jobs_of_snakemake_make_what_one_call_makes(place, tiny_model_folder):
     folder, embed, _ = place
     embed("--documents-per-shard", 4)
@@ -271,21 +283,46 @@ def test_parts_as_jobs_of_snakemake_make_what_one_call_makes(place, tiny_model_f
         "documents_per_shard": 4,
         "parts": 2,
     }
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-s",
-        Path("shards.smk").resolve(),
-        "--cores",
-        "2",
-    ]
-    command += ["--config", *(f"{name}={value}" for name, value in settings.items())]
-
-    done = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=600
-    )
+    done = make_parts(folder, "--config", *(f"{name}={value}" for name, value in settings.items()))
     assert done.returncode == 0, done.stderr
     assert digests(folder / "vectors") == whole
     notes = (folder / "vectors" / "parts" / "2-of-2.txt").read_text()
     assert "00001: 4 documents, 4 encoded" in notes and "00000" not in notes
+
+
+def test_jobs_read_a_table_s_columns_as_one_call_does(place, tiny_model_folder):
+    folder, _, _ = place
+    table = folder / "people.csv"
+    people = pd.DataFrame({"number": ["7", "8"], "title": ["Cook", "Clerk"], "body": ["é", "ü"]})
+    people.to_csv(table, index=False, encoding="latin-1")
+    command = ["embed", table, "--model", tiny_model_folder, "--out", folder / "vectors"]
+    command += ["--id", "number", "--text", "title", "--text", "body", "--prompt", "query: "]
+    result = CliRunner().invoke(app, [*map(str, command), "--encoding", "latin-1"])
+    assert result.exit_code == 0, result.output
+    whole = digests(folder / "vectors")
+    shutil.rmtree(folder / "vectors")
+    settings = {
+        "documents": str(table),
+        "model": str(tiny_model_folder),
+        "out": str(folder / "vectors"),
+        "id": "number",
+        "text": ["title", "body"],
+        "prompt": "query: ",
+        "encoding": "latin-1",
+    }
+    (folder / "people.yaml").write_text(yaml.safe_dump(settings))
+    done = make_parts(folder, "--configfile", "people.yaml")
+    assert done.returncode == 0, done.stderr
+    assert digests(folder / "vectors") == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["documents=resumes/"], "shards.smk needs model, out: --config documents=resumes/"),
+        (["documents=a", "model=b", "out=c", "prompt=query: "], "write it in a file, --configfile"),
+    ],
+)
+def test_settings_that_jobs_cannot_use_are_told(tmp_path, settings, told):
+    done = make_parts(tmp_path, "--config", *settings)
+    assert done.returncode != 0 and told in done.stdout + done.stderr
