@@ -19,11 +19,13 @@ import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parents[1]
+PLUGIN = "snakemake_executor_plugin_kubernetes"
 PLACE = "/matchlib"
 """Where pods mount the volume; here the repository itself is in its place."""
 
@@ -143,6 +145,9 @@ def figures(name):
 
 
 def main(params="params/smoke.yaml"):
+    if find_spec(PLUGIN) is None:
+        print(f"skipped: {PLUGIN} is missing; pip install 'matchlib[kubernetes]'")
+        return 1
     os.environ["OMP_NUM_THREADS"] = "1"
     plugins = f"{ROOT / 'profiles/kubernetes'}:{os.environ.get('PYTHONPATH', '')}"
     os.environ["PYTHONPATH"] = plugins

@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,7 @@ from matchlib.data.market.simulation import Market
 ROOT = Path(__file__).parents[1]
 CONFIG = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
+PLUGIN = "snakemake_executor_plugin_slurm"
 NODES = ("node1", "node2")
 MODEL, N_PARTS, N_SHARDS, SIZE = "all-MiniLM-L6-v2", 10, 60, 100
 """Of the sharded corpus: resumes of the market, SIZE in a shard, in N_PARTS cluster jobs."""
@@ -81,6 +83,8 @@ def main() -> int:
     parser.add_argument("--only", choices=["run", "shards"], help="one of the two; default: both")
     options = parser.parse_args()
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if find_spec(PLUGIN) is None:
+        missing.append(f"{PLUGIN} (pip install 'matchlib[slurm]')")
     if missing or os.geteuid() != 0 or CONFIG.exists():
         print(
             f"skipped: {', '.join(missing) or 'nothing'} missing, user {os.geteuid()} (root is needed), "
