@@ -72,9 +72,10 @@ def find_model(name: str, *, revision: str | None = None) -> Path:
     elif Path(name).is_dir():
         folder = Path(name)
         if not any((folder / file).exists() for file in ("config.json", "modules.json")):
+            example = "encoder" if (folder / "encoder").is_dir() else "02_contrastive"
             raise EncoderError(
                 f"{name} holds no model (no config.json); name the folder of an encoder, or of a stage "
-                f"that trained one, such as {Path(name) / '02_contrastive'}"
+                f"that trained one, such as {folder / example}"
             )
     else:
         folder = _fetch(name, revision)

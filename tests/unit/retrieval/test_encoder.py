@@ -175,8 +175,13 @@ def test_pickled_weights_and_empty_folders_are_refused(tmp_path, bare_folder):
     with pytest.raises(EncoderError, match="no .safetensors"):
         find_model(str(folder))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EncoderError, match="empty holds no model"):
+    with pytest.raises(
+        EncoderError, match="empty holds no model .* such as .*empty/02_contrastive"
+    ):
         find_model(str(tmp_path / "empty"))
+    (tmp_path / "stage" / "encoder").mkdir(parents=True)
+    with pytest.raises(EncoderError, match="such as .*stage/encoder"):
+        find_model(str(tmp_path / "stage"))
 
 
 @pytest.mark.parametrize("setting", [{"pooling": "max"}, {"precision": "int8"}])
