@@ -54,6 +54,7 @@ _GENDERS |= {"man": "man", "male": "man", "m": "man"}
 WOMAN_NAME = "a woman's name for a man's"
 SWAP_COLUMNS = ["effect", "control", "measure", "value", "low", "high", "n", "n_clusters"]
 SWAP_COLUMNS += ["shift", "control_shift", "irrelevant_size"]
+SHOWN = ["effect", "control", "value", "low", "high", "n_clusters", "irrelevant_size"]
 SHIFT, PLACES = "score shift", "places up, share of the pool"
 
 

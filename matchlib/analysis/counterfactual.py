@@ -125,6 +125,19 @@ def compare_rankings(
     return pd.DataFrame(rows)
 
 
+def summarise_overlap(movement: pd.DataFrame) -> str:
+    """The overlap after a swap beside that of its control, from `compare_rankings`, in words."""
+    rows = movement.set_index("measure")
+    told = f"rank-biased overlap {rows.loc[RBO, 'value']:.3f}"
+    if RBO_BEYOND not in rows.index:
+        return f"{told}, without a control (no given name to change within its gender)"
+    beyond = rows.loc[RBO_BEYOND]
+    return (
+        f"{told}, beside {rows.loc[CONTROL_RBO, 'value']:.3f} for other names of the same gender; "
+        f"beyond these gender costs {beyond['value']:.3f} [{beyond['low']:.3f}, {beyond['high']:.3f}]"
+    )
+
+
 def _kept_share(
     before: pd.DataFrame,
     after: pd.DataFrame,

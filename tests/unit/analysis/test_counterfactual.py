@@ -11,6 +11,7 @@ from matchlib.analysis.counterfactual import (
     compare_rankings,
     name_clusters,
     rank_biased_overlap,
+    summarise_overlap,
 )
 from matchlib.data.schema import DataError
 
@@ -91,7 +92,11 @@ def test_overlap_beyond_the_control_is_what_the_change_costs_more():
         "value"
     ]
     assert same[RBO_BEYOND] == 0
-    assert RBO_BEYOND not in set(compare_rankings(before, swapped, cutoff=1)["measure"])
+    without = compare_rankings(before, swapped, cutoff=1)
+    assert RBO_BEYOND not in set(without["measure"])
+    assert "without a control" in summarise_overlap(without)
+    told = summarise_overlap(compare_rankings(before, swapped, cutoff=1, control=control))
+    assert f"gender costs {found[RBO_BEYOND]:.3f} [" in told
 
 
 def test_the_share_of_the_top_that_stayed(movement):
