@@ -8,6 +8,7 @@ for what else could have been written, so intervals are over names and wordings,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,15 @@ BASE, SAME_NAME, OTHER_NAME = "own name", "name of the same gender", "name of th
 HOBBY, OTHER_HOBBY = "a hobby", "another hobby"
 RECENT_YEAR, OTHER_YEAR, OLD_YEAR = "a recent year", "another recent year", "an old year"
 LEAVE, CARE = "parental leave", "gap for care"
+OWN_OLDER, OWN_EARLIER = "own year of education, 25 earlier", "own year of education, 1 earlier"
+AGE_EFFECT = "their own years of education 25 years earlier"
+YEARS_EARLIER = {OWN_OLDER: 25, OWN_EARLIER: 1}
+_EDUCATION_YEAR = re.compile(
+    r"(?:\b(?:graduat\w*|degree|bachelor\w*|master'?s|b\.?sc|m\.?sc|diploma|university|college|school)\b"
+    r"[^\n\d]{0,80})(\b(?:19[5-9]\d|20[0-3]\d)\b)(?:\s*[-–—]\s*(\b(?:19[5-9]\d|20[0-3]\d)\b))?",
+    re.I,
+)
+"""A year, or a span of years, after a word for education in one line."""
 PHONE, LINE_ORDER = "phone number", "line order"
 SHOULD_NOT_MATTER = "(should not matter)"
 _HOBBIES = (
@@ -60,24 +70,25 @@ SHIFT, PLACES = "score shift", "places up, share of the pool"
 
 @dataclass(frozen=True)
 class Contrast:
-    """effect: its name; edit, control: whose scores are compared; is_name: clustered by name, else by
-    wording."""
+    """effect: its name; edit, control: whose scores are compared; clusters: the column of people who
+    share what is varied."""
 
     effect: str
     edit: str
     control: str
-    is_name: bool = False
+    clusters: str = "wording"
 
 
 def contrasts(locales: Sequence[str]) -> list[Contrast]:
     """What is compared with what; locales: of faker's lists, read as signs of an ethnicity."""
-    names = [Contrast(WOMAN_NAME, OTHER_NAME, SAME_NAME, is_name=True)]
+    names = [Contrast(WOMAN_NAME, OTHER_NAME, SAME_NAME, clusters="name_set")]
     for locale in locales:
-        names.append(Contrast(f"a name of {locale}", locale, SAME_NAME, is_name=True))
+        names.append(Contrast(f"a name of {locale}", locale, SAME_NAME, clusters="name_set"))
     return [
         *names,
         Contrast("graduated in the 1980s, not of late", OLD_YEAR, RECENT_YEAR),
         Contrast(f"another recent year {SHOULD_NOT_MATTER}", OTHER_YEAR, RECENT_YEAR),
+        Contrast(AGE_EFFECT, OWN_OLDER, OWN_EARLIER, clusters="resume_id"),
         Contrast("a line on parental leave", LEAVE, HOBBY),
         Contrast("a line on a gap for care", CARE, HOBBY),
         Contrast(f"another hobby {SHOULD_NOT_MATTER}", OTHER_HOBBY, HOBBY),
@@ -168,9 +179,23 @@ def edited_texts(text: str, names: dict[str, str], number: int) -> dict[str, str
     for edit, line in added_lines(number).items():
         texts[edit] = f"{base}\n{line}"
     texts[PHONE] = f"{base}\nPhone: 020 7946 0{number % 1000:03d}"
+    if _EDUCATION_YEAR.search(base):
+        texts |= {edit: earlier_education(base, years) for edit, years in YEARS_EARLIER.items()}
     lines = base.split("\n")
     texts[LINE_ORDER] = "\n".join([lines[0], *lines[2:], *lines[1:2]])
     return texts
+
+
+def earlier_education(text: str, years: int) -> str:
+    """The text with the years of education that it names so many years earlier."""
+
+    def moved(match: re.Match) -> str:
+        found = match[0]
+        for year in filter(None, match.groups()):
+            found = found.replace(year, str(int(year) - years))
+        return found
+
+    return _EDUCATION_YEAR.sub(moved, text)
 
 
 def added_lines(number: int) -> dict[str, str]:
@@ -215,7 +240,8 @@ def controlled_effects(scored: pd.DataFrame, locales: Sequence[str]) -> pd.DataF
     scored: of `score_variants`. value: the mean over people of the edit's shift less the control's;
     shift, control_shift: their means; irrelevant_size: the mean absolute shift of edits that should
     not matter. People who got the same names, or the same wordings or years, are one observation of
-    them: intervals are over sets of names, or over wordings.
+    them: intervals are over sets of names, or over wordings; of the years of education that texts hold
+    themselves, over the people who have such.
     """
     rows = []
     for measure in (SHIFT, PLACES):
@@ -223,10 +249,13 @@ def controlled_effects(scored: pd.DataFrame, locales: Sequence[str]) -> pd.DataF
         people = scored.drop_duplicates("resume_id").set_index("resume_id").loc[by_edit.index]
         irrelevant = by_edit[list(IRRELEVANT)].abs().to_numpy().mean()
         for contrast in contrasts(locales):
+            if contrast.edit not in by_edit:
+                continue  # nobody's text holds what it changes
             sign = people["sign"] if contrast.effect == WOMAN_NAME else 1
-            shift = by_edit[contrast.edit] * sign
-            control = by_edit[contrast.control] * sign
-            clusters = people["name_set" if contrast.is_name else "wording"].to_numpy()
+            has_edit = by_edit[contrast.edit].notna()
+            shift = (by_edit[contrast.edit] * sign)[has_edit]
+            control = (by_edit[contrast.control] * sign)[has_edit]
+            clusters = people.reset_index()[contrast.clusters].to_numpy()[has_edit]
             row = {"effect": contrast.effect, "control": contrast.control, "measure": measure}
             row |= mean_interval((shift - control).to_numpy(), clusters)
             row |= {"shift": shift.mean(), "control_shift": control.mean()}

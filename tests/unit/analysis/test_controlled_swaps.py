@@ -146,3 +146,30 @@ def test_people_with_the_same_names_are_one_observation(variants):
     assert row["n"] == 24
     assert row["n_clusters"] == 8
     assert row["low"] < 0 < row["high"]
+
+
+def test_own_years_of_education_are_moved_and_others_stay():
+    text = "Baker 2015 - 2020\nBSc, University of Leeds, 2007 - 2010\nGraduated: 2011; flat 1995"
+    assert swaps.earlier_education(text, 25) == (
+        "Baker 2015 - 2020\nBSc, University of Leeds, 1982 - 1985\nGraduated: 1986; flat 1995"
+    )
+    assert swaps.earlier_education("Schooled in 12345 ways", 25) == "Schooled in 12345 ways"
+
+
+def test_own_years_are_an_effect_over_the_people_who_state_them(resumes, variants):
+    assert swaps.AGE_EFFECT not in set(effects_of(variants, len).reset_index()["effect"])
+    dated = resumes.assign(
+        text=[
+            f"{text}\nDiploma, {1995 + i}" if i % 2 else text
+            for i, text in enumerate(resumes["text"])
+        ]
+    )
+    own = swaps.make_variants(dated, n_resumes=24, n_names=8, locales=LOCALES, seed=1)
+
+    def score(text):
+        _, _, year = text.partition("Diploma, ")
+        return int(year[:4] or 2000) / 10_000
+
+    row = effects_of(own, score).loc[(swaps.SHIFT, swaps.AGE_EFFECT)]
+    assert (row["n"], row["n_clusters"]) == (12, 12)
+    assert row["value"] == pytest.approx(-24 / 10_000)
