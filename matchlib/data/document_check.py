@@ -28,7 +28,7 @@ def _is_long(text: str) -> bool:
 Fault = tuple[Callable[[str], object], str]
 
 TEXT_FAULTS: list[Fault] = [
-    (lambda text: not has_word(text), "no text, not one letter or digit; fill it or drop the row"),
+    (lambda text: not has_word(text), "no text, not one letter or digit; fill it or leave it out"),
     (
         lambda text: "\0" in text,
         "a null byte in the text; the file is binary or damaged, export it again",

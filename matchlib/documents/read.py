@@ -145,12 +145,18 @@ def rows_of_file(
 
 
 def _no_document(path: Path, name: str, n_files: int, log: RowLog) -> DataError:
-    first = ""
-    if log.entries:
-        entry = log.entries[0]
-        first = f"; {entry.file}: {entry.reason}"
+    if not log.entries:
+        return DataError(
+            f"{printable(path)}: no file in this folder; put the {name} there, or name another one"
+        )
+    first = log.entries[0]
+    if path.is_file():
+        line = f", line {first.line}" if first.line else ""
+        reason = first.reason.removeprefix("the whole file: ")
+        return DataError(f"{printable(path)}{line}: {reason}")
     return DataError(
-        f"{printable(path)}: not one of {n_files} files could be read as {name}{first}"
+        f"{printable(path)}: none of its {n_files} files could be read as {name}; "
+        f"{first.file}: {first.reason}"
     )
 
 

@@ -292,12 +292,12 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "empty text": (
         "a.csv",
         "job_id,text\n1,a\n2,\n",
-        ":3: text = '': no text, not one letter or digit; fill it or drop the row",
+        ":3: text = '': no text, not one letter or digit; fill it or leave it out",
     ),
     "empty text in JSON": (
         "a.jsonl",
         '{"job_id": 1, "text": "a"}\n\n{"job_id": 2}\n',
-        ":3: text = '': .*drop",
+        ":3: text = '': .*leave it out",
     ),
     "missing column": (
         "a.csv",
@@ -608,7 +608,7 @@ def test_a_broken_rjdb_row_is_left_out_by_line(tmp_path, broken):
         {
             "file": str(path),
             "line": "3",
-            "reason": "Resume-matched: no text, not one letter or digit; fill it or drop the row",
+            "reason": "Resume-matched: no text, not one letter or digit; fill it or leave it out",
         }
     ]
     assert reading.files[["rows", "read", "left out"]].to_numpy().tolist() == [[5, 4, 1]]

@@ -261,11 +261,20 @@ def test_columns_may_be_named(tmp_path):
 def test_nothing_to_read_is_an_error_that_says_why(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
         read_documents(tmp_path / "none", "jobs")
-    with pytest.raises(DataError, match="not one of 0 files"):
+    with pytest.raises(DataError, match="no file in this folder; put the jobs there"):
         read_documents(tmp_path, "jobs")
-    (tmp_path / "jobs.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="no column 'job_id'; it has 'a', 'b'.*--job-id"):
-        read_documents(tmp_path / "jobs.csv", "jobs")
+    table = tmp_path / "jobs.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="none of its 1 files could be read as jobs.*no column"):
+        read_documents(tmp_path, "jobs")
+    with pytest.raises(DataError) as problem:
+        read_documents(table, "jobs")
+    assert str(problem.value) == (
+        f"{table}: no column 'job_id'; it has 'a', 'b'; rename it, or name it by --job-id"
+    )
+    table.write_text("job_id,text\n1,\n")
+    with pytest.raises(DataError, match="jobs.csv, line 2: no text"):
+        read_documents(table, "jobs")
 
 
 def write_pdf_with_map(path, target):
@@ -343,7 +352,7 @@ def test_a_text_that_shows_no_word_is_left_out(tmp_path, text):
     (tmp_path / "good.txt").write_text("Welder")
     assert (
         reasons(read_documents(tmp_path, "resumes"))["a.txt"]
-        == "no text, not one letter or digit; fill it or drop the row"
+        == "no text, not one letter or digit; fill it or leave it out"
     )
 
 
