@@ -453,10 +453,13 @@ def answer(
             sentence += f", {baseline}'s {before['nDCG@20']:.3f}"
     if limit is not None and system != baseline:
         best = attainable_alignment(limit[limit["pairs"] == source], after["nDCG@20"])
-        gain = after["alignment"] - before["alignment"]
-        share = gain / (best - before["alignment"])
-        metrics["share of the attainable gain"] = round(share, 4)
-        sentence += f"; that is {share:.0%} of the attainable gain at that nDCG ({best:.3f})"
+        attainable = best - before["alignment"]
+        if attainable > 0:
+            share = (after["alignment"] - before["alignment"]) / attainable
+            metrics["share of the attainable gain"] = round(share, 4)
+            sentence += f"; that is {share:.0%} of the attainable gain at that nDCG ({best:.3f})"
+        else:
+            sentence += "; at that nDCG no gain is attainable"
     return metrics, sentence + ". One run, no verdict."
 
 

@@ -214,6 +214,10 @@ def test_the_share_of_the_limit_is_taken_at_the_ndcg_that_was_kept():
     )
     metrics, _ = al.answer(rows, "top", system="rankpo", baseline="stage1", limit=limit)
     assert metrics["share of the attainable gain"] == pytest.approx(0.1 / 0.3, abs=1e-4)
+    limit["alignment"] = 0.5  # what the baseline has: a few judged pairs are enough for that
+    metrics, told = al.answer(rows, "top", system="rankpo", baseline="stage1", limit=limit)
+    assert "share of the attainable gain" not in metrics
+    assert "; at that nDCG no gain is attainable. One run" in told
 
 
 @pytest.mark.parametrize(
