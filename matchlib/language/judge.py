@@ -586,22 +586,24 @@ def _of_one_split(preferences: pd.DataFrame, tables: Mapping[str, pd.DataFrame])
 
 def summary(judged: Sequence[JudgedSet]) -> pd.DataFrame:
     """One row a judged set: pairs, ties, how often the first position is preferred (with its 95%
-    interval), how often the resume that stage 1 ranked better, where ranks are known, and the mean
+    interval over jobs), how often the resume that stage 1 ranked better, where ranks are known, and the mean
     confidence."""
     rows = []
     for one in judged:
         pairs = decided(one.preferences)
         n = len(pairs)
-        share = pairs["preferred"].eq("a").mean()
-        half = 1.96 * np.sqrt(share * (1 - share) / n) if n else np.nan
+        first = {"value": np.nan, "low": np.nan, "high": np.nan}
+        if n:
+            is_first = pairs["preferred"].eq("a").to_numpy(float)
+            first = share_interval(is_first, pairs["job_id"].to_numpy())
         rows.append(
             {
                 "pairs": one.name,
                 "judged": len(one.preferences),
                 "ties, %": 100 * (1 - n / len(one.preferences)),
-                "a preferred, %": 100 * share,
-                "low": 100 * (share - half),
-                "high": 100 * (share + half),
+                "a preferred, %": 100 * first["value"],
+                "low": 100 * first["low"],
+                "high": 100 * first["high"],
                 "stage 1 agrees, %": _stage_1_agrees(pairs),
                 "mean confidence": pairs["confidence"].mean(),
             }

@@ -138,7 +138,11 @@ def test_without_a_mapping_ids_tell_concepts(folder):
         ("annotations", "Q1\t0\tC999_en_000\t1", "the name is in no row of corpus_elements.tsv"),
         ("annotations", "Q1\t0\tC001_en_000\t1", "the same pair again"),
         ("annotations", "Q1\t0\tC005_en_000\t0", "label '0' is not 1"),
-        ("corpus_elements", "C010_en_000\t ", "no text, not one letter or digit; fill it or leave it out"),
+        (
+            "corpus_elements",
+            "C010_en_000\t ",
+            "no text, not one letter or digit; fill it or leave it out",
+        ),
         ("queries", "Q1\tCooks", "its id is taken by an earlier document"),
     ],
 )

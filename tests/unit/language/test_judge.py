@@ -224,6 +224,7 @@ def test_the_summary_knows_positions_and_ranks():
     ).assign(rank_a=["1", "5", "7", "8"], rank_b=["2", "4", "6", "9"])
     row = judge.summary([judge.JudgedSet("test", "top", judge.TEST, table)]).iloc[0]
     assert row["ties, %"] == 25 and row["a preferred, %"] == pytest.approx(200 / 3)
+    assert 0 <= row["low"] < row["a preferred, %"] < row["high"] <= 100
     assert row["stage 1 agrees, %"] == pytest.approx(200 / 3)
     assert np.isnan(
         judge.summary(
