@@ -19,6 +19,8 @@ from typing import Any, TypeGuard
 
 import yaml
 
+DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
+"""Endings of files that a newcomer names in the place of a params file."""
 MAX_NAME = 200
 """Characters of a run's or a stage's name: file systems allow 255, and files are named after stages
 with an ending."""
@@ -163,8 +165,10 @@ def read_params(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     raw = parse_yaml(_read_params_text(path), str(path))
     if not isinstance(raw, dict):
+        found = "nothing" if raw is None else type(raw).__name__
         raise ParameterError(
-            f"{path}: expected sections such as 01_data_rules:, found {type(raw).__name__}"
+            f"{path}: expected sections such as 01_data_rules:, found {found}; "
+            f"params/own_data.yaml shows the form"
         )
     _check_form(raw, path)
     raw.setdefault("run", path.stem)
@@ -179,18 +183,24 @@ def read_params(path: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _read_params_text(path: Path) -> str:
+    is_folder_of_data = path.is_dir() and not any(path.glob("*.yaml"))
+    if is_folder_of_data or path.suffix.lower() in DATA_SUFFIXES:
+        raise ParameterError(
+            f"{path} is data, not a params file; name it in a copy of params/own_data.yaml, "
+            f"or rank it without a params file: matchlib rank"
+        )
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ParameterError(
-            f"{path} does not exist; the params files are {_list_params(path.parent)}"
+            f"{path} does not exist; params files are "
+            f"{_list_params(path.parent, f'{path.stem}.yaml')}"
         ) from None
     except UnicodeDecodeError as problem:
         raise ParameterError(f"{path}: not UTF-8 ({problem}); save it as UTF-8") from None
     except OSError as problem:
         raise ParameterError(
-            f"{path} cannot be read: {problem.strerror}; name a params file, such as one of "
-            f"{_list_params(path)}"
+            f"{path} cannot be read: {problem.strerror}; params files are {_list_params(path)}"
         ) from None
 
 
@@ -227,8 +237,14 @@ def _check_form(raw: Mapping[Any, Any], path: Path) -> None:
             )
 
 
-def _list_params(folder: Path) -> str:
-    return ", ".join(sorted(str(p) for p in folder.glob("*.yaml"))) or f"not in {folder}"
+def _list_params(folder: Path, name: str = "") -> str:
+    """The params files of a folder that has any, or else of the repository; those with a name like
+    this one alone, where there are any."""
+    if folder == find_root() or not any(folder.glob("*.yaml")):
+        folder = find_root() / "params"
+    names = sorted(path.name for path in folder.glob("*.yaml"))
+    names = difflib.get_close_matches(name, names) or names
+    return f"in {folder}, such as {', '.join(names)}"
 
 
 def plan_run(raw: Mapping[str, Any], *, source: str = "params") -> RunPlan:
@@ -274,9 +290,9 @@ def _plan_stage(
     notebook = Path("notebooks") / f"{base}.ipynb"
     if not (find_root() / notebook).exists():
         known = sorted(p.stem for p in (find_root() / "notebooks").glob("*.ipynb"))
-        raise ParameterError(
-            f"{source}: section {name!r} is no notebook; the notebooks are {', '.join(known)}"
-        )
+        near = difflib.get_close_matches(base, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the notebooks are {', '.join(known)}"
+        raise ParameterError(f"{source}: section {name!r} is no notebook; {hint}")
     notebook_path = find_root() / notebook
     defaults = notebook_parameters(notebook_path)
     given = {**(raw.get(base) or {}), **(raw[name] or {})}

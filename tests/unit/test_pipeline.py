@@ -188,8 +188,24 @@ def test_broken_params_files_are_refused(tmp_path, text, sentence):
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ParameterError, match=sentence):
         read_params(tmp_path / "p.yaml")
-    with pytest.raises(ParameterError, match="does not exist"):
+    with pytest.raises(
+        ParameterError, match="does not exist; params files are in .*such as p.yaml"
+    ):
         read_params(tmp_path / "other.yaml")
+
+
+def test_what_is_taken_for_a_params_file_is_told_where_params_files_are(tmp_path):
+    with pytest.raises(ParameterError, match="params, such as demo.yaml"):
+        read_params(Path("demo").resolve())
+    for name in ("resumes", "jobs.csv"):
+        (tmp_path / "resumes").mkdir(exist_ok=True)
+        with pytest.raises(ParameterError, match=f"{name} is data, not a params file.*rank"):
+            read_params(tmp_path / name)
+    (tmp_path / "empty.yaml").touch()
+    with pytest.raises(ParameterError, match="found nothing; params/own_data.yaml shows"):
+        read_params(tmp_path / "empty.yaml")
+    with pytest.raises(ParameterError, match="no notebook; did you mean '01_data_rules'"):
+        plan_run({"run": "x", "01_data_rule": {}})
 
 
 def test_parameters_travel_with_their_types():
