@@ -42,10 +42,25 @@ def read_rows(
         ".parquet": _read_parquet,
     }
     kind = path.suffix.lower()
+    if path.is_dir():
+        raise DataError(
+            f"{path}: a folder where a table is needed, one of {', '.join(readers)}; matchlib rank "
+            f"reads folders of documents"
+        )
     if kind not in readers:
-        raise DataError(f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}")
+        raise DataError(
+            f"{path}: ending {path.suffix!r} is not one of {', '.join(readers)}; "
+            f"{how_to_save(path.suffix)}"
+        )
     require_file(path)
     yield from readers[kind](path, encoding, spoiled or _refuse(path))
+
+
+def how_to_save(suffix: str) -> str:
+    """What to do with a file of an ending that is not read."""
+    if suffix.lower() in (".xlsx", ".xls", ".xlsm", ".ods"):
+        return "open it in the spreadsheet program and save it as CSV, in UTF-8"
+    return "save it as one of these"
 
 
 def _refuse(path: Path) -> Spoiled:
@@ -68,10 +83,13 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     require_file(path)
     codec = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
     with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
-            raise DataError(
-                f"{path}:1: the file is UTF-16; save it as UTF-8, or set encoding: utf-16"
-            )
+        beginning = file.read(4)
+    if beginning in _SPREADSHEETS:
+        raise DataError(
+            f"{path}: a spreadsheet that was renamed; {how_to_save('.xlsx')}, in place of renaming it"
+        )
+    if beginning[:2] in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
+        raise DataError(f"{path}:1: the file is UTF-16; save it as UTF-8, or set encoding: utf-16")
     try:
         with path.open(encoding=codec, newline="") as file:
             number = 0
@@ -159,6 +177,8 @@ def _check_heading(names: list[str], path: Path, line: int, next_lines: list[str
         )
 
 
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of Excel begin, new and old, whatever their ending."""
 ROW_NUMBER = "row number"
 """The name of a first column that has none."""
 

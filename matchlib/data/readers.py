@@ -113,6 +113,12 @@ def _read_fit(p: Mapping[str, Any]) -> Reading:
 
 
 def _read_files(p: Mapping[str, Any]) -> Reading:
+    for name in ("jobs_file", "resumes_file", "labels_file"):
+        if not p[name]:
+            raise DataError(
+                f"{name} is empty; source: files needs jobs, resumes and decisions on some of their "
+                f"pairs. Without decisions, matchlib rank ranks jobs and resumes"
+            )
     if not p["protected_in_text"]:
         for name in ("jobs", "resumes"):
             _refuse_protected(p[f"{name}_columns"].get("text", "text"), name)

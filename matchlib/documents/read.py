@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from matchlib.data.document_check import why_no_document
-from matchlib.data.files import read_text
+from matchlib.data.files import how_to_save, read_text
 from matchlib.data.normal import composed
 from matchlib.data.privacy import protected_columns
 from matchlib.data.readers import read_columns
@@ -213,7 +213,8 @@ def _check_size(file: Path) -> None:
     limit = MAX_BYTES.get(file.suffix.lower())
     if limit is None:
         raise DataError(
-            f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; save it as one of these"
+            f"{file}: ending {file.suffix!r} is not one of {', '.join(MAX_BYTES)}; "
+            f"{how_to_save(file.suffix)}"
         )
     if not file.is_file():
         raise DataError(f"{file}: not a file, or a link to nowhere; remove it")

@@ -382,7 +382,12 @@ BAD = {  # name, content, what follows the path, table (default jobs)
     "unknown ending": (
         "a.xlsx",
         "job_id,text\n1,a\n",
-        ": ending '.xlsx' is not one of .csv, .tsv, .jsonl",
+        ": ending '.xlsx' is not one of .csv, .tsv, .jsonl.*; open it in the spread.* save it as CSV",
+    ),
+    "renamed spreadsheet": (
+        "a.csv",
+        "PK\x03\x04...",
+        ": a spreadsheet that was renamed; .* save it as CSV",
     ),
     "unknown label": (
         "a.csv",
@@ -437,12 +442,13 @@ def test_bad_files_raise_by_file_line_and_remedy(tmp_path, case):
     assert len(str(caught.value)) < 400 + len(str(tmp_path)) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["none.csv", "folder.csv"])
-def test_a_missing_file_or_a_folder_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("none.csv", "no such file; check the path"), ("folder.csv", "a folder where a table")],
+)
+def test_a_missing_file_or_a_folder_is_named(tmp_path, name, problem):
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(
-        DataError, match=re.escape(f"{tmp_path / name}: no such file; check the path")
-    ):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: {problem}")):
         read_table(tmp_path / name, "jobs")
 
 
@@ -669,3 +675,16 @@ def test_a_first_column_without_a_name_is_pandas_row_number(tmp_path):
     path.write_text("job_id,,text\n1,2,a b\n")
     with pytest.raises(DataError, match="empty or a repeated column name"):
         read_table(path, "jobs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels_file": ""}, "labels_file is empty; .*Without decisions, matchlib rank"),
+        ({"jobs_file": "notebooks"}, "notebooks: a folder where a table is needed.*matchlib rank"),
+    ],
+)
+def test_people_without_decisions_or_with_a_folder_are_led_to_rank(changes, sentence):
+    parameters = DEFAULTS | {name: "a.csv" for name in ("jobs_file", "resumes_file", "labels_file")}
+    with pytest.raises(DataError, match=sentence):
+        read_source(parameters | {"source": "files"} | changes)
