@@ -251,9 +251,10 @@ def _map_columns(frame: pd.DataFrame, columns: Mapping[str, Any], path: Path) ->
         old = composed(old) if isinstance(old, str) else [composed(column) for column in old]
         for column in [old] if isinstance(old, str) else old:
             if column not in frame:
+                several = "; name several one by one" if "," in column else ""
                 raise DataError(
                     f"{path}: column {column!r}, mapped to {new}, is not in the file; "
-                    f"it has {', '.join(map(repr, frame.columns))}"
+                    f"it has {', '.join(map(repr, frame.columns))}{several}"
                 )
         mapped[new] = frame[old] if isinstance(old, str) else _join_fields(frame[old])
     used = {

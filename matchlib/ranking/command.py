@@ -13,7 +13,10 @@ from matchlib.data.schema import DataError
 from matchlib.outputs import check_outputs, is_file_or_free
 
 TextColumns = Annotated[
-    list[str], typer.Option(help="columns of table files that make the text; default: text")
+    list[str],
+    typer.Option(
+        help="column of table files with the text; again for each further one; default: text"
+    ),
 ]
 IdColumn = Annotated[
     str,

@@ -137,7 +137,7 @@ def write_list(
             reasons = pd.concat([reasons, parts], axis=1)
     write_ranking(ranking, reasons, out, task=task)
     queries = f"{n_queries:,} {task_queries(task)}"
-    yield f"{out}: {len(ranking):,} rows, the best {top} for each of {queries}"
+    yield f"{out}: {len(ranking):,} rows, at most {top} for each of {queries}"
     if trec:
         tag = re.sub(r"\s+", "_", Path(ranker.name).name) or "matchlib"
         write_trec(ranking, trec, tag=tag)

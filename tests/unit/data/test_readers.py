@@ -471,6 +471,10 @@ def test_a_wrong_encoding_setting_is_named(tmp_path, encoding, message):
     [
         ({"text": "body"}, "column 'body', mapped to text, is not in .*; it has"),
         ({"text": ["text", "tiel"]}, "column 'tiel', mapped to text, is not in"),
+        (
+            {"text": "title,body"},
+            "column .title,body., mapped to text, is not in .*; name several one by one",
+        ),
         ({"text": []}, "text is mapped to no column; name one of 'job_id'"),
         ({"text": None}, "text is mapped to no column; name one of 'job_id'"),
     ],
