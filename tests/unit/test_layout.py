@@ -154,6 +154,8 @@ def test_notebook_form(path):
             assert all(re.search(r"\S  # \S", line) for line in source.splitlines()), (
                 "each parameter needs # help"
             )
+    texts = ["".join(cell["source"]) for cell in notebook["cells"] if cell not in code]
+    assert not [text for text in texts if "$" in text], "pages show TeX as it is typed"
     defaults = notebook_parameters(path)
     if path.stem in INTERACTIVE:
         assert "out_dir" not in defaults
