@@ -130,11 +130,11 @@ def summarise_overlap(movement: pd.DataFrame) -> str:
     rows = movement.set_index("measure")
     told = f"rank-biased overlap {rows.loc[RBO, 'value']:.3f}"
     if RBO_BEYOND not in rows.index:
-        return f"{told}, without a control (no given name to change within its gender)"
+        return f"{told}, without a control, since no text holds a given name"
     beyond = rows.loc[RBO_BEYOND]
     return (
-        f"{told}, beside {rows.loc[CONTROL_RBO, 'value']:.3f} for other names of the same gender; "
-        f"beyond these gender costs {beyond['value']:.3f} [{beyond['low']:.3f}, {beyond['high']:.3f}]"
+        f"{told}, and {rows.loc[CONTROL_RBO, 'value']:.3f} for other names of the same gender, beyond "
+        f"which gender costs {beyond['value']:.3f} [{beyond['low']:.3f}, {beyond['high']:.3f}]"
     )
 
 
