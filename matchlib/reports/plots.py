@@ -355,7 +355,7 @@ def plot_false_negatives(compared: pd.DataFrame) -> Figure:
     left.set_yticks(range(len(miners)), labels)
     left.set_xlabel("truly fit, % of the mined (95% interval)")
     right.set_xlabel("mean cosine")
-    left.legend(loc="lower right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.4)
     return figure
