@@ -71,10 +71,9 @@ def add_dense(folder: Path, *, takes: int, weights: bool = True) -> None:
     }
     (folder / "2_Dense" / "config.json").write_text(json.dumps(config))
     if weights:
-        save_file(
-            {"linear.weight": np.ones((8, takes), dtype=np.float32)},
-            folder / "2_Dense" / "model.safetensors",
-        )
+        # no constant: a layer norm's outputs add up to 0, on some processors exactly
+        weight = np.linspace(-1, 1, 8 * takes, dtype=np.float32).reshape(8, takes)
+        save_file({"linear.weight": weight}, folder / "2_Dense" / "model.safetensors")
 
 
 @pytest.mark.parametrize(
