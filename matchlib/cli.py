@@ -133,10 +133,16 @@ def list_claims(context: typer.Context) -> None:
         if claim.interval:
             low, high = claim.interval
             figure = f"{claim.expected:+.3f} [{low:+.3f}, {high:+.3f}]"
+        baseline = claim.figure.row.get("baseline") if claim.verdict else None
+        against = f" (against {baseline})" if baseline else ""
         typer.echo(
-            f"{claim.id}  {claim.paper}: {claim.claim}. {figure} ({claim.verdict or 'one run'}), "
-            f"{claim.minutes:g} min, {claim.confirmed}"
+            f"{claim.id}  {claim.paper}: {claim.claim}{against}. {figure} "
+            f"({claim.verdict or 'one run'}), {claim.minutes:g} min, {claim.confirmed}"
         )
+    typer.echo(
+        "\nFigure [95% interval] (verdict over market seeds, after Holm's adjustment), minutes, commit "
+        "and hardware of the last confirmation. matchlib claims verify C7 runs what shows one."
+    )
 
 
 @claims_app.command("verify")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from matchlib import claims
+from matchlib.cli import app
 from matchlib.pipeline import ParameterError, read_params
 
 ROOT = Path(__file__).parents[2]
@@ -144,3 +146,10 @@ def test_the_rendered_demo_shows_what_is_claimed(claim):
     value, _ = replace(claim.figure, less=None).read(RENDERED)
     shown = f"{abs(value):.3f}"
     assert shown in page or shown.removeprefix("0") in page, f"{shown} is not on the page"
+
+
+def test_two_claims_of_one_sentence_are_listed_with_what_tells_them_apart():
+    lines = CliRunner().invoke(app, ["claims"]).stdout.splitlines()
+    listed = [line.split("  ", 1)[1].split(". ")[0] for line in lines if line.startswith("C")]
+    assert len(listed) == len(ALL) == len(set(listed))
+    assert "after Holm's adjustment" in lines[-1]
