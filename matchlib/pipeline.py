@@ -193,8 +193,7 @@ def _read_params_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ParameterError(
-            f"{path} does not exist; params files are "
-            f"{_list_params(path.parent, f'{path.stem}.yaml')}"
+            f"{path} does not exist; params files are {_list_params(path.parent, path.stem)}"
         ) from None
     except UnicodeDecodeError as problem:
         raise ParameterError(f"{path}: not UTF-8 ({problem}); save it as UTF-8") from None
@@ -242,9 +241,9 @@ def _list_params(folder: Path, name: str = "") -> str:
     this one alone, where there are any."""
     if folder == find_root() or not any(folder.glob("*.yaml")):
         folder = find_root() / "params"
-    names = sorted(path.name for path in folder.glob("*.yaml"))
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
     names = difflib.get_close_matches(name, names) or names
-    return f"in {folder}, such as {', '.join(names)}"
+    return f"in {folder}, such as {', '.join(f'{name}.yaml' for name in names)}"
 
 
 def plan_run(raw: Mapping[str, Any], *, source: str = "params") -> RunPlan:
