@@ -26,7 +26,7 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
         len(measures),
         squeeze=False,
         sharey=True,
-        figsize=(9, 0.25 * n_lines + 1.4),
+        figsize=(9, 0.25 * n_lines + 1.6),
     )
     for axis, measure in zip(axes[0], measures, strict=True):
         for row in rows[rows["measure"] == measure].itertuples():
@@ -44,6 +44,7 @@ def plot_audits(audits: pd.DataFrame) -> Figure:
             heights.append(_line_height(system_number, group_number, len(groups)))
             labels.append(short_label(f"{system}, {group}"))
     axes[0][0].set_yticks(heights, labels)
+    figure.supxlabel("dot: got, with 95% interval; tick: expected with permuted groups", fontsize=8)
     return figure
 
 
