@@ -370,7 +370,7 @@ def test_bad_input_is_one_sentence_and_leaves_no_stage(names, tmp_path):
 
 
 KILLED = [
-    *("01_data_rules", "02_contrastive", "02_contrastive-rule", "03_hyre", "02_contrastive-knn"),
+    *("01_data_rules", "02_contrastive", "02_contrastive-rule"),
     *("04_runner_up_mining", "05_rankpo", "09_error_analysis"),
 ]
 """Stages of the run that is killed: enough to have two at a time, trainings and inputs of inputs."""
