@@ -38,6 +38,8 @@ STAND_IN = "Excel"
 """What stands in place of the skill, and is one token."""
 TOKEN_LAYERS, CONTEXT_LAYERS = (2, 4, 6), (4, 6)
 BATCH = 64
+KEPT_AT_ONCE = 4_096
+"""Contexts whose vectors are in memory, 31 MB."""
 MAX_TOKENS = 128
 
 Place = tuple[str, int, int]
@@ -68,11 +70,12 @@ def polarities_of(places: Sequence[Place]) -> list[str]:
     contexts = [context_of(place) for place in places]
     to_read = [one for one in dict.fromkeys(contexts) if re.search(r"\w", _without_skill(one))]
     found = {}
-    if to_read:
+    for first in range(0, len(to_read), KEPT_AT_ONCE):
         model = polarity_model()
-        probabilities = model.probabilities(place_vectors(model.encoder, to_read))
-        by_rules = [polarity_of(*context) for context in to_read]
-        found = dict(zip(to_read, decide(probabilities, by_rules), strict=True))
+        part = to_read[first : first + KEPT_AT_ONCE]
+        probabilities = model.probabilities(place_vectors(model.encoder, part))
+        by_rules = [polarity_of(*context) for context in part]
+        found.update(zip(part, decide(probabilities, by_rules), strict=True))
     return [found.get(context, HELD) for context in contexts]
 
 

@@ -72,6 +72,14 @@ def test_vectors_do_not_depend_on_what_is_read_beside():
         assert np.allclose(reader.place_vectors(encoder, [context])[0], vector, atol=1e-5)
 
 
+def test_parts_of_many_places_are_read_as_all_at_once(monkeypatch):
+    texts = ("no SQL", "I use SQL every day", "SQL", "Never used SQL", "keen to learn SQL")
+    places = [place(text, "SQL") for text in texts]
+    at_once = polarities_of(places)
+    monkeypatch.setattr(reader, "KEPT_AT_ONCE", 2)
+    assert polarities_of(places) == at_once == [DENIED, HELD, HELD, DENIED, WANTED]
+
+
 def test_a_context_is_one_item_a_few_words_and_no_name():
     torn = "Career Objective Seeking a post in retail\tSkills Excel and Python  Hobbies chess"
     assert context_of(place(torn, "Python")) == ("Skills Excel and Excel", 17, 22)
