@@ -44,7 +44,7 @@ def test_files_without_a_gendered_word_are_read_for_errors_and_bias(smoke, names
     done = run(*MATCHLIB, "run", str(tmp_path / "own.yaml"), "--run", names["own"])
     assert done.returncode == 0, done.stdout + done.stderr
     bias = Finished(ROOT / "reports" / names["own"] / "10_bias_analysis")
-    assert "No gender term to swap" in bias.manifest["headline"]
+    assert "no gender term to swap" in bias.manifest["headline"]
     assert bias.manifest["metrics"]["resumes with gender terms"] == 0
     audits = pd.read_csv(bias.path("audit.csv"))
     assert set(audits["group"]) == {"man", "woman", "not stated"} and audits["p"].notna().any()
