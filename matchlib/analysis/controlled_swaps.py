@@ -272,7 +272,11 @@ def summarise_effects(effects: pd.DataFrame) -> str:
     if moved_by_nothing.any():
         scope += "; an edit that should not matter is among them: read no effect of its size"
     if beyond.empty:
-        return f"no effect is beyond its control ({scope})"
+        reach = places[["low", "high"]].abs().to_numpy().max()
+        return (
+            f"no effect is beyond its control ({scope}); their intervals do not rule out effects of up to "
+            f"{reach:.1%} of the pool"
+        )
     parts = [
         f"{row.effect} {row.value:+.2%} of the pool [{row.low:+.2%}, {row.high:+.2%}]"
         for row in beyond.itertuples()

@@ -173,3 +173,10 @@ def test_own_years_are_an_effect_over_the_people_who_state_them(resumes, variant
     row = effects_of(own, score).loc[(swaps.SHIFT, swaps.AGE_EFFECT)]
     assert (row["n"], row["n_clusters"]) == (12, 12)
     assert row["value"] == pytest.approx(-24 / 10_000)
+
+
+def test_no_effect_is_told_with_what_is_not_ruled_out():
+    row = {"effect": "x", "measure": swaps.PLACES, "value": 0.01, "low": -0.02, "high": 0.04}
+    said = swaps.summarise_effects(pd.DataFrame([row]))
+    assert said.startswith("no effect is beyond its control (of 1 effects")
+    assert said.endswith("do not rule out effects of up to 4.0% of the pool")
