@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 WEIGHTS = Path(__file__).parent / "polarity.npz"
-REACH = 10
-"""Words on either side that are read: a line of a PDF may hold a whole page."""
+REACH, REACH_CHARACTERS = 10, 120
+"""Whole words, and characters, on either side that are read: a line of a PDF may hold a whole page,
+and a word may be an address of any length."""
 BY_ITSELF, BESIDE_RULES = 0.3, 0.75
 """Probabilities of held from which a place is held: where no rule and where a rule speaks against it.
 At .5 some 5% of what real resumes hold would be taken for something else; they were chosen on
@@ -40,7 +41,8 @@ TOKEN_LAYERS, CONTEXT_LAYERS = (2, 4, 6), (4, 6)
 BATCH = 64
 KEPT_AT_ONCE = 4_096
 """Contexts whose vectors are in memory, 31 MB."""
-MAX_TOKENS = 128
+MAX_TOKENS = 256
+"""No context has more."""
 
 Place = tuple[str, int, int]
 """A statement, and where in it the skill begins and ends."""
@@ -55,6 +57,10 @@ def context_of(place: Place) -> Place:
         before = statement[match.end() : start]
     if match := _ITEM_END.search(after):
         after = after[: match.start()]
+    if len(before) > REACH_CHARACTERS:
+        before = re.sub(r"^\S+", "", before[-REACH_CHARACTERS:]).lstrip()
+    if len(after) > REACH_CHARACTERS:
+        after = re.sub(r"\S+$", "", after[:REACH_CHARACTERS]).rstrip()
     before_words = before.rsplit(maxsplit=REACH)
     if len(before_words) > REACH:
         before = before[len(before_words[0]) :].lstrip()
