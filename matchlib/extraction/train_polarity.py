@@ -59,19 +59,20 @@ def fit(
     return coefficients, classifier.intercept_ - coefficients @ mean
 
 
-def main() -> None:
-    """Read the sentences, fit, and write the weights."""
+def train() -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients and intercepts of `fit` for all sentences; seconds."""
     places, polarities, writers = read_places(SENTENCES)
     encoder = load_model(find_model(OFFLINE_MODEL))
     vectors = place_vectors(encoder, [context_of(place) for place in places])
-    weights = np.where(writers == PLAIN, PLAIN_WEIGHT, 1.0)
-    coefficients, intercepts = fit(vectors, polarities, weights)
+    return fit(vectors, polarities, np.where(writers == PLAIN, PLAIN_WEIGHT, 1.0))
+
+
+def main() -> None:
+    """Train, and write the weights."""
+    coefficients, intercepts = train()
     np.savez_compressed(
-        WEIGHTS,
-        coefficients=coefficients.astype(np.float16),
-        intercepts=intercepts,
+        WEIGHTS, coefficients=coefficients.astype(np.float16), intercepts=intercepts
     )
-    print(f"{WEIGHTS.name}: {len(places):,} places of {len(set(writers))} writers")
 
 
 if __name__ == "__main__":
