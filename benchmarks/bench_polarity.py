@@ -1,7 +1,8 @@
 """Polarity of skills (extraction/polarity_model.py) on sentences and templates that it was not trained on.
 
 Sentences are by writers who are not in the training set; templates are filled with the graph's skills.
-Intervals redraw sentences or templates. A reader that calls every skill held stands beside.
+Intervals redraw sentences or templates. The rules alone, and a reader that calls every skill held,
+stand beside.
 
 `python benchmarks/bench_polarity.py resumes.jsonl` (a field "text" each) prints instead what is not
 read as held in resumes of one's own: where people list what they can, nearly all of it is wrong.
@@ -12,14 +13,16 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from matchlib.data.skills import load_graph
 from matchlib.extraction.facts import read_polarities, statements_of
-from matchlib.extraction.polarity import DENIED, HELD
-from matchlib.extraction.polarity_model import polarities_of
+from matchlib.extraction.polarity import DENIED, HELD, polarity_of
+from matchlib.extraction.polarity_model import Place, polarities_of
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
+UNREAD = "second, unread"
 N_GENERATED = 1_000
 N_REDRAWN = 400
 
@@ -31,8 +34,8 @@ def read_rows(name: str) -> list[dict[str, str]]:
 
 
 def generate(n: int, seed: int) -> list[dict[str, str]]:
-    """n sentences of the templates with two skills of the graph each."""
-    templates = read_rows("polarity_templates.csv")
+    """n sentences of the templates that are not in the training set, with two skills of the graph each."""
+    templates = [row for row in read_rows("polarity_templates.csv") if row["part"] == UNREAD]
     names = [skill.name for skill in load_graph("seen").skills.values()]
     rng = random.Random(seed)
     rows = []
@@ -66,14 +69,19 @@ def figures(rows: list[dict[str, str]]) -> dict[str, float]:
     }
 
 
-def report(name: str, rows: list[dict[str, str]]) -> None:
+def rules_of(places: list[Place]) -> list[str]:
+    """What the rules alone say."""
+    return [polarity_of(*place) for place in places]
+
+
+def report(name: str, rows: list[dict[str, str]], read: Callable = polarities_of) -> None:
     """Print the figures of a set with 95% intervals over its clusters."""
     places = []
     for row in rows:
         start = row["sentence"].lower().index(row["skill"].lower())
         places.append((row["sentence"], start, start + len(row["skill"])))
     by_cluster: dict[str, list[dict[str, str]]] = {}
-    for row, found in zip(rows, polarities_of(places), strict=True):
+    for row, found in zip(rows, read(places), strict=True):
         cluster = row.get("cluster", row["sentence"])
         by_cluster.setdefault(cluster, []).append(row | {"found": found})
     clusters = list(by_cluster.values())
@@ -106,9 +114,14 @@ def main() -> None:
     if len(sys.argv) > 1:
         report_resumes(Path(sys.argv[1]))
         return
-    report("a third writer's sentences", read_rows("polarity_sentences_third.csv"))
-    report("a tenth writer's sentences", read_rows("polarity_sentences_tenth.csv"))
-    report("templates", generate(N_GENERATED, seed=1))
+    sets = {
+        "a third writer's sentences": read_rows("polarity_sentences_third.csv"),
+        "a tenth writer's sentences": read_rows("polarity_sentences_tenth.csv"),
+        "unread templates": generate(N_GENERATED, seed=1),
+    }
+    for name, rows in sets.items():
+        report(name, rows)
+        report(f"{name}, rules alone", rows, rules_of)
 
 
 if __name__ == "__main__":
