@@ -272,7 +272,9 @@ def summarise_effects(effects: pd.DataFrame) -> str:
     if moved_by_nothing.any():
         scope += "; an edit that should not matter is among them: read no effect of its size"
     if beyond.empty:
-        reach = places[["low", "high"]].abs().to_numpy().max()
+        reach = places[["low", "high"]].abs().max().max()
+        if np.isnan(reach):
+            return f"no effect has an interval ({scope})"
         return (
             f"no effect is beyond its control ({scope}); their intervals do not rule out effects of up to "
             f"{reach:.1%} of the pool"

@@ -143,12 +143,16 @@ def find_closest_statements(
     own_jobs = jobs[jobs["job_id"].isin(pairs["job_id"])]
     vectors = encoder.encode_jobs(list(own_jobs["text"]))
     vector_of = dict(zip(own_jobs["job_id"], vectors, strict=True))
+    statements_of = {}
+    for resume_id in pairs["resume_id"].unique():
+        if statements := resume_statements(resume_texts[resume_id]):
+            statements_of[resume_id] = statements, encoder.encode_resumes(statements)
     rows = []
     for job_id, resume_id in pairs[["job_id", "resume_id"]].itertuples(index=False):
-        statements = resume_statements(resume_texts[resume_id])
-        if not statements:
+        if resume_id not in statements_of:
             continue
-        cosines = encoder.encode_resumes(statements) @ vector_of[job_id]
+        statements, own_vectors = statements_of[resume_id]
+        cosines = own_vectors @ vector_of[job_id]
         for i in np.argsort(-cosines, kind="stable")[:N_CLOSEST]:
             rows.append((job_id, resume_id, "", statements[i].strip(), CLOSEST))
     return pd.DataFrame(rows, columns=REASON_COLUMNS)

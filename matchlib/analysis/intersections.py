@@ -505,12 +505,10 @@ def summarise_gaps(results: pd.DataFrame) -> str:
         n_blind = rows["finding"].str.endswith(NOT_FINDABLE).sum()
         if n_blind:
             blind.append(f"in {outcome} for {n_blind} of {len(rows)} groups")
-    blind_part = "a gap worth finding would have been found in every group, four times in five"
-    if blind:
-        blind_part = f"a gap worth finding {NOT_FINDABLE} {', '.join(blind)}"
+    blind_part = f"; a gap worth finding {NOT_FINDABLE} {', '.join(blind)}" if blind else ""
     if smallest_p >= FLAG_LEVEL:
-        return f"no group is named (one test of all: p {smallest_p:.3f}); {blind_part}"
+        return f"no group is named (one test of all: p {smallest_p:.3f}){blind_part}"
     named = []
     for row in results[results["only_here"]].itertuples():
         named.append(f"{row.group} ({row.column}): {row.outcome} {row.gap:+.3f}")
-    return f"named (one test of all: p {smallest_p:.3f}): {'; '.join(named)}; {blind_part}"
+    return f"named (one test of all: p {smallest_p:.3f}): {'; '.join(named)}{blind_part}"

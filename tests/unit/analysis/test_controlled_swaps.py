@@ -180,3 +180,6 @@ def test_no_effect_is_told_with_what_is_not_ruled_out():
     said = swaps.summarise_effects(pd.DataFrame([row]))
     assert said.startswith("no effect is beyond its control (of 1 effects")
     assert said.endswith("do not rule out effects of up to 4.0% of the pool")
+    alone = row | {"low": np.nan, "high": np.nan}
+    assert swaps.summarise_effects(pd.DataFrame([row, alone])).endswith("up to 4.0% of the pool")
+    assert swaps.summarise_effects(pd.DataFrame([alone])).startswith("no effect has an interval")
