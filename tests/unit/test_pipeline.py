@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from matchlib import cli, failures, pipeline, provenance, runs
+from matchlib.data.schema import DataError
 from matchlib.pipeline import (
     ParameterError,
     StagePlan,
@@ -736,6 +737,28 @@ def test_a_file_of_any_name_can_be_checked(tmp_path):
     ):
         load_plan(file)
     assert load_plan(file, "check").stages
+
+
+@pytest.mark.parametrize(("labels", "is_enough"), [("observed", False), ("rule", True)])
+def test_check_says_where_labels_are_too_few_to_train(tmp_path, monkeypatch, labels, is_enough):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs.csv").write_text("job_id,text\na,cook wanted\nb,nurse wanted\n")
+    (tmp_path / "resumes.csv").write_text("resume_id,text\nx,I cook soup\ny,I am a nurse\n")
+    (tmp_path / "labels.csv").write_text("job_id,resume_id,label\na,x,1\nb,y,0\n")
+    files = {
+        f"{name}_file": str(tmp_path / f"{name}.csv") for name in ("jobs", "resumes", "labels")
+    }
+    params = {
+        "01_data_rules": {"source": "files", "rule_names": []} | files,
+        "02_contrastive": {"labels": labels},
+    }
+    (tmp_path / "few.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setattr(cli, "find_root", lambda: Path(__file__).parents[2])
+    if is_enough:
+        cli.check(tmp_path / "few.yaml")
+    else:
+        with pytest.raises(DataError, match="02_contrastive trains .* at least 2 are needed"):
+            cli.check(tmp_path / "few.yaml")
 
 
 def test_a_full_disk_is_told_although_the_log_breaks_off(tmp_path, monkeypatch):
