@@ -38,6 +38,7 @@ def test_there_are_claims():
         "decisions",
         "girl_claims",
         "hrtasks_claims",
+        "hrtasks_fresh",
         "hyre_lm_claims",
         "knn_claims",
         "rankpo_claims",
