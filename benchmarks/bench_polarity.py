@@ -1,8 +1,7 @@
-"""Polarity of skills (extraction/polarity_model.py) on sentences and templates that it was not trained on.
+"""Polarity of skills (extraction/polarity.py) on sentences and templates that it was not trained on.
 
 Sentences are by writers who are not in the training set; templates are filled with the graph's skills.
-Intervals redraw sentences or templates. The rules alone, and a reader that calls every skill held,
-stand beside.
+Intervals redraw sentences or templates. A reader that calls every skill held stands beside.
 
 `python benchmarks/bench_polarity.py resumes.jsonl` (a field "text" each) prints instead what is not
 read as held in resumes of one's own: where people list what they can, nearly all of it is wrong.
@@ -13,13 +12,12 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from matchlib.data.skills import load_graph
 from matchlib.extraction.facts import read_polarities, statements_of
-from matchlib.extraction.polarity import DENIED, HELD, polarity_of
-from matchlib.extraction.polarity_model import Place, polarities_of
+from matchlib.extraction.polarity import DENIED, HELD
+from matchlib.extraction.polarity_reader import polarities_of
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 UNREAD = "second, unread"
@@ -69,19 +67,14 @@ def figures(rows: list[dict[str, str]]) -> dict[str, float]:
     }
 
 
-def rules_of(places: list[Place]) -> list[str]:
-    """What the rules alone say."""
-    return [polarity_of(*place) for place in places]
-
-
-def report(name: str, rows: list[dict[str, str]], read: Callable = polarities_of) -> None:
+def report(name: str, rows: list[dict[str, str]]) -> None:
     """Print the figures of a set with 95% intervals over its clusters."""
     places = []
     for row in rows:
         start = row["sentence"].lower().index(row["skill"].lower())
         places.append((row["sentence"], start, start + len(row["skill"])))
     by_cluster: dict[str, list[dict[str, str]]] = {}
-    for row, found in zip(rows, read(places), strict=True):
+    for row, found in zip(rows, polarities_of(places), strict=True):
         cluster = row.get("cluster", row["sentence"])
         by_cluster.setdefault(cluster, []).append(row | {"found": found})
     clusters = list(by_cluster.values())
@@ -117,11 +110,11 @@ def main() -> None:
     sets = {
         "a third writer's sentences": read_rows("polarity_sentences_third.csv"),
         "a tenth writer's sentences": read_rows("polarity_sentences_tenth.csv"),
+        "a twelfth writer's sentences": read_rows("polarity_sentences_twelfth.csv"),
         "unread templates": generate(N_GENERATED, seed=1),
     }
     for name, rows in sets.items():
         report(name, rows)
-        report(f"{name}, rules alone", rows, rules_of)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ from matchlib.data.market.config import CITIES, REGIONS
 from matchlib.data.market.wording import SLOTS
 from matchlib.data.normal import mapped
 from matchlib.data.skills import DEGREES, LEVELS, Graph, load_graph
-from matchlib.extraction.polarity import DENIED, HELD, WANTED, polarity_of
-from matchlib.extraction.polarity_model import Place, polarities_of
+from matchlib.extraction.polarity import DENIED, HELD, WANTED, Place
 
 if TYPE_CHECKING:
     from matchlib.retrieval.encoder import Encoder
@@ -436,7 +435,7 @@ def extract_facts(
     not named is inferred from years and occupation (LEVEL_BOUNDARIES). occupation, title: id and
     name of the graph's occupation; without a known title it is inferred from the skills.
     only_held: for texts in which people speak of themselves: skills that they say they lack, want or
-    saw in others count for nothing (see `polarity_model`), and the first two are the denied_skills. An advert
+    saw in others count for nothing (see `polarity`), and the first two are the denied_skills. An advert
     looks for what it names ("We want somebody with SQL"), so that there all that is named counts.
     not_read: "5 of 9 statements": below the header, without anything that the
     graph knows; "" where there are none.
@@ -541,6 +540,8 @@ def statements_of(text: str) -> list[Statement]:
 
 def read_polarities(documents: Iterable[Sequence[Statement]]) -> dict[Place, str]:
     """The polarity of every place of a skill in the statements of documents."""
+    from matchlib.extraction.polarity_reader import polarities_of
+
     places: dict[Place, None] = {}
     for statements in documents:
         for statement in statements:
@@ -659,14 +660,15 @@ def _votes_by_skill() -> dict[str, Counter]:
 def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_held: bool) -> None:
     """Add to the documents the skills and remote work that unmatched words are similar to.
 
-    Skills are sought where the occupation is known. only_held: of those that the last words of a
-    statement say are held.
+    Skills are sought where the occupation is known. only_held: of those that their statements say are
+    held.
     """
     with_occupation = [document for document in documents if document.occupation]
     texts = _distinct_texts(documents, with_occupation)
     if not texts:
         return
     vectors = dict(zip(texts, encoder.encode_resumes(texts), strict=True))
+    found: list[tuple[_Document, Segment, str]] = []
     for document in with_occupation:
         matched = match_skills_by_similarity(
             [vectors[segment.text] for segment in document.unmatched],
@@ -675,10 +677,16 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_h
             set(document.all_skills),
             encoder,
         )
-        for segment, skill in zip(document.unmatched, matched, strict=True):
-            if skill and not (only_held and _says_otherwise(segment.text)):
-                document.add_skill(skill, segment, is_similar=True)
-                document.n_similar += 1
+        found.extend(
+            (document, segment, skill)
+            for segment, skill in zip(document.unmatched, matched, strict=True)
+            if skill
+        )
+    not_held = _statements_not_held(segment.text for _, segment, _ in found) if only_held else ()
+    for document, segment, skill in found:
+        if segment.text not in not_held:
+            document.add_skill(skill, segment, is_similar=True)
+            document.n_similar += 1
     remote_vectors, other_vectors = _header_vectors(encoder)
     for document in documents:
         for part in document.header_parts:
@@ -687,11 +695,12 @@ def _add_similar_phrases(documents: list[_Document], encoder: Encoder, *, only_h
                 document.is_remote = True
 
 
-def _says_otherwise(statement: str) -> bool:
-    """Whether a statement without a known phrase says what somebody lacks or wants: by the rules alone
-    and its last clause, since no word of it is the skill."""
-    end = len(statement)
-    return polarity_of(statement, end, end) != HELD
+def _statements_not_held(statements: Iterable[str]) -> set[str]:
+    from matchlib.extraction.polarity_reader import polarities_of_statements
+
+    distinct = list(dict.fromkeys(statements))
+    polarities = polarities_of_statements(distinct)
+    return {one for one, polarity in zip(distinct, polarities, strict=True) if polarity != HELD}
 
 
 def _distinct_texts(documents: list[_Document], with_occupation: list[_Document]) -> list[str]:

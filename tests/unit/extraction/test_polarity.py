@@ -8,20 +8,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from matchlib.analysis.explain import _compare_facts
-from matchlib.extraction import polarity_model as reader
 from matchlib.extraction.facts import extract_facts
 from matchlib.extraction.polarity import (
     DENIED,
     HELD,
     POLARITIES,
+    REACH,
     UNKNOWN,
     WANTED,
-    polarity_of,
+    context_of,
+    decide,
 )
-from matchlib.extraction.polarity_model import REACH, context_of, decide, polarities_of
-from matchlib.extraction.train_polarity import SENTENCES, read_places, train
+from matchlib.extraction.polarity_reader import (
+    WEIGHTS,
+    PolarityReader,
+    polarities_of,
+    polarities_of_statements,
+    polarity_reader,
+)
+from matchlib.extraction.train_polarity import (
+    PLAIN_PLACES,
+    SENTENCES,
+    fingerprint,
+    fit,
+    read_places,
+    training_places,
+)
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -29,10 +44,6 @@ DATA = Path(__file__).parents[2] / "data"
 def rows_of(name):
     with (DATA / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def rules_of(places):
-    return [polarity_of(*place) for place in places]
 
 
 def place(sentence, skill):
@@ -46,7 +57,11 @@ def polarity(sentence, skill):
 
 @pytest.mark.parametrize(
     ("name", "f1", "held_kept"),
-    [("polarity_sentences_third.csv", 0.85, 0.85), ("polarity_sentences_tenth.csv", 0.65, 0.7)],
+    [
+        ("polarity_sentences_third.csv", 0.85, 0.85),
+        ("polarity_sentences_tenth.csv", 0.8, 0.8),
+        ("polarity_sentences_twelfth.csv", 0.8, 0.8),
+    ],
 )
 def test_sentences_of_unseen_writers_are_mostly_read(name, f1, held_kept):
     places, true, _ = read_places(DATA / name)
@@ -60,59 +75,53 @@ def test_sentences_of_unseen_writers_are_mostly_read(name, f1, held_kept):
 
 
 def test_the_packaged_weights_are_those_of_the_packaged_sentences():
-    """To what a float16 and another processor may change."""
-    coefficients, intercepts = train()
-    packaged = reader.polarity_model()
-    assert np.allclose(coefficients, packaged.coefficients, atol=1e-3)
-    assert np.allclose(intercepts, packaged.intercepts, atol=1e-2)
+    with safe_open(WEIGHTS, "pt") as weights:
+        assert weights.metadata() == {"sentences": fingerprint(SENTENCES)}
+        assert set(weights.keys()) == set(PolarityReader().tuned_weights())
 
 
-def test_rules_read_their_own_writer_and_most_of_another():
-    """Lower bounds, a little below what was measured."""
-    places, true, writers = read_places(SENTENCES)
-    by_rules = np.array([polarity_of(*place) for place in places])
-    own = Counter(zip(true[writers == "first"], by_rules[writers == "first"], strict=True))
-    n_denied = sum(n for (is_true, _), n in own.items() if is_true == DENIED)
-    n_found = sum(n for (_, found), n in own.items() if found == DENIED)
-    assert 2 * own[DENIED, DENIED] / (n_denied + n_found) >= 0.8
-    assert own[DENIED, HELD] <= 1  # "No formal training in ...": the two writers disagree
-    assert np.mean((by_rules == true)[writers == "second"]) > 0.9
+def test_training_learns_what_words_around_a_skill_say():
+    told = {"I have never seen": DENIED, "I use": HELD, "I will learn": WANTED}
+    skills = ["SQL", "bricklaying", "first aid", "German", "welding", "payroll", "chess", "Rust"]
+    rows = [
+        (place(f"{words} {skill}", skill), said) for words, said in told.items() for skill in skills
+    ]
+    contexts, polarities = [context_of(one) for one, _ in rows], [said for _, said in rows]
+    untrained = PolarityReader()
+    before = np.mean(np.array(decide(untrained.probabilities(contexts))) == polarities)
+    loss = fit(untrained, contexts, polarities, epochs=30)
+    found = [POLARITIES[i] for i in untrained.probabilities(contexts).argmax(axis=1)]
+    assert before < 0.9 and loss < 0.5 and found == polarities
 
 
-OWN_TEMPLATES = [row for row in rows_of("polarity_templates.csv") if row["part"] == "own"]
+def test_any_longer_word_of_a_plain_line_is_a_place_of_the_training():
+    places, polarities, writers = read_places(SENTENCES)
+    contexts, all_polarities = training_places()
+    n_plain = sum(writer.startswith("plain") for writer in writers)
+    n_more = len(contexts) - len(places)
+    assert 2 * n_plain < n_more <= PLAIN_PLACES * n_plain
+    assert Counter(all_polarities)[HELD] == Counter(polarities)[HELD] + n_more
+    assert len(training_places(without=set(writers))[0]) == 0
 
 
-@pytest.mark.parametrize("row", OWN_TEMPLATES, ids=lambda row: row["template"])
-def test_rules_read_every_own_template_as_it_is_meant(row):
-    sentence = row["template"].format(skill="Machine learning", other="Bricklaying")
-    assert polarity_of(*place(sentence, "Machine learning")) == row["polarity"]
-
-
-@pytest.mark.parametrize("read", [polarities_of, rules_of], ids=["rules and model", "rules"])
-def test_unread_templates_of_another_writer_are_mostly_read(read):
+def test_unread_templates_of_another_writer_are_mostly_read():
     unread = [row for row in rows_of("polarity_templates.csv") if row["part"] == "second, unread"]
     places = []
     for row in unread:
         sentence = row["template"].format(skill="Bricklaying", other="Roof repair")
         places.append(place(sentence, "Bricklaying"))
-    right = [found == row["polarity"] for row, found in zip(unread, read(places), strict=True)]
+    found = polarities_of(places)
+    right = [own == row["polarity"] for row, own in zip(unread, found, strict=True)]
     assert len(unread) == 40 and sum(right) / len(unread) > 0.7
 
 
-def test_vectors_do_not_depend_on_what_is_read_beside():
-    contexts = [context_of(place(text, "SQL")) for text in ("no SQL", "I use SQL every single day")]
-    encoder = reader.polarity_model().encoder
-    together = reader.place_vectors(encoder, contexts)
-    for context, vector in zip(contexts, together, strict=True):
-        assert np.allclose(reader.place_vectors(encoder, [context])[0], vector, atol=1e-5)
-
-
-def test_parts_of_many_places_are_read_as_all_at_once(monkeypatch):
-    texts = ("no SQL", "I use SQL every day", "SQL", "Never used SQL", "keen to learn SQL")
-    places = [place(text, "SQL") for text in texts]
-    at_once = polarities_of(places)
-    monkeypatch.setattr(reader, "KEPT_AT_ONCE", 2)
-    assert polarities_of(places) == at_once == [DENIED, HELD, HELD, DENIED, WANTED]
+def test_a_place_is_read_the_same_whatever_is_read_beside_it():
+    texts = ("no SQL", "I use SQL every single day", "Never used SQL", "keen to learn SQL")
+    contexts = [context_of(place(text, "SQL")) for text in texts]
+    together = polarity_reader().probabilities(contexts)
+    assert decide(together) == [DENIED, HELD, DENIED, WANTED]
+    for context, row in zip(contexts, together, strict=True):
+        assert np.allclose(polarity_reader().probabilities([context])[0], row, atol=1e-4)
 
 
 def test_a_context_is_one_item_a_few_words_and_no_name():
@@ -134,25 +143,27 @@ def test_an_address_of_any_length_beside_a_skill_hides_it_from_nobody():
 
 
 def test_a_skill_alone_is_held_and_no_encoder_is_loaded(monkeypatch):
-    monkeypatch.setattr(reader, "polarity_model", lambda: pytest.fail("it was loaded"))
+    monkeypatch.setattr(
+        "matchlib.extraction.polarity_reader.polarity_reader", lambda: pytest.fail("it was loaded")
+    )
     assert polarities_of([place("- SQL", "SQL"), place("SQL", "SQL")]) == [HELD, HELD]
     assert polarities_of([]) == []
 
 
-def test_held_from_the_threshold_on_which_a_rule_raises():
-    probabilities = np.array([[0.3, 0.6, 0.1, 0.0], [0.1, 0.1, 0.5, 0.3], [0.1, 0.2, 0.2, 0.5]])
-    assert decide(probabilities, [HELD] * 3) == [HELD, WANTED, UNKNOWN]
-    assert decide(probabilities, [DENIED, WANTED, HELD]) == [DENIED, WANTED, UNKNOWN]
-    assert decide(np.array([[0.8, 0.2, 0, 0]]), [DENIED]) == [HELD]
+def test_held_from_the_threshold_of_the_likeliest_other_on():
+    rows = [[0.69, 0.2, 0.1, 0.01], [0.7, 0.3, 0, 0], [0.03, 0.1, 0.6, 0.3], [0.02, 0.1, 0.1, 0.78]]
+    assert decide(np.array(rows)) == [DENIED, HELD, HELD, UNKNOWN]
 
 
-def test_rules_end_with_the_clause_and_the_nearest_decides():
-    sentence = "I do not know Java; I use C# but never Perl, and I want to learn Rust"
-    told = {"Java": DENIED, "C#": HELD, "Perl": DENIED, "Rust": WANTED}
-    assert {skill: polarity_of(*place(sentence, skill)) for skill in told} == told
-    assert polarity_of(*place("My colleagues know SQL", "SQL")) == UNKNOWN
-    far = "no client was lost while my group of five ran the yearly audit in SQL"
-    assert polarity_of(*place(far, "SQL")) == HELD
+def test_statements_in_unknown_words_are_read_as_a_whole():
+    statements = [
+        "I have no experience with looking after data lakes",
+        "Looked after data lakes for three years",
+        "R",
+        "",
+    ]
+    assert polarities_of_statements(statements) == [DENIED, HELD, HELD, HELD]
+    assert polarities_of_statements([]) == []
 
 
 def test_a_skill_that_a_sentence_does_not_name_is_refused(tmp_path):
