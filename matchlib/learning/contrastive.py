@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from matchlib.data.schema import DataError
 from matchlib.learning.losses import ConFitLoss
-from matchlib.learning.pairs import Pairs
+from matchlib.learning.pairs import MIN_TRAIN_PAIRS, Pairs
 from matchlib.learning.training import Settings, fit
 from matchlib.learning.validation import TwoSidedEvaluator
 from matchlib.retrieval.alignment import row_numbers, score_all
@@ -23,9 +23,6 @@ from matchlib.retrieval.metrics import (
     score_queries,
 )
 from matchlib.retrieval.search import search_dense
-
-MIN_TRAIN_PAIRS = 16
-"""With fewer accepted pairs a validation figure after training is chance."""
 
 
 def why_untrainable(encoder: Encoder, pairs: Pairs, valid_labels: pd.DataFrame) -> str:

@@ -13,6 +13,9 @@ from sentence_transformers import SentenceTransformer
 
 from matchlib.data.schema import TASKS, DataError
 
+MIN_TRAIN_PAIRS = 16
+"""With fewer accepted pairs a validation figure after training is chance."""
+
 
 @dataclass(frozen=True)
 class Column:

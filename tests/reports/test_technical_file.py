@@ -9,7 +9,7 @@ MANIFEST = {
     "id": "0123456789abcdef",
     "files": {"croissant.json": {}, "jobs.parquet": {}},
     "parameters": {"source": "files"},
-    "metrics": {"n_leaks": 0, "parts": [1]},
+    "metrics": {"n_training_pairs": 0, "parts": [1]},
     "headline": "12 jobs are kept for the test.",
     "device": "cpu",
     "code": {"version": "0.1.0", "commit": "abc", "dirty": False},
