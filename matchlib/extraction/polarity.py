@@ -1,8 +1,8 @@
 """What is read of a skill in a resume, held, denied, wanted, or unknown (somebody else has it), and when.
 
 The words around the skill are read (`polarity_reader`) with the name of the skill taken out, so that it
-counts for nothing. In resumes nearly all that is named is held: another polarity needs a probability
-of held below a threshold. English only; benchmarks/bench_polarity.py says how good it is.
+counts for nothing. In resumes nearly all that is named is held, so that only an improbable "held" gives
+way to another polarity. English only; benchmarks/bench_polarity.py says how good it is.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ REACH, REACH_CHARACTERS = 10, 120
 """Whole words, and characters, on either side that are read: a line of a PDF may hold a whole page,
 and a word may be an address of any length."""
 DENIED_BELOW, OTHER_BELOW = 0.7, 0.03
-"""Probabilities of held below which a place is denied, or is wanted or unknown. The second is lower since
-resumes are full of what looks like a wish or like somebody else's skill ("training", "team"). Both were
-chosen on writers left out of the training and on resumes that are not in the repository (LOG.md)."""
+"""A place is denied where held is less probable than the first, wanted or unknown where it is less
+probable than the second. The second is low since resumes are full of what looks like a wish or like
+somebody else's skill ("training", "team"). Both were chosen on writers left out of the training and on
+resumes that are not in the repository (LOG.md)."""
 STAND_IN = "Excel"
 """What stands in place of the skill, and is one token."""
 
 Place = tuple[str, int, int]
 """A statement, and where in it the skill begins and ends."""
-_LONGER_WORD = re.compile(r"[A-Za-z][A-Za-z+#./-]{3,}")
+_LONGER_WORD = re.compile(r"[^\W\d_][\w+#/-]{3,}")
 _ITEM_END = re.compile(r"\t|\s{2,}|\s[•·▪●*]\s|\.\s")
 
 
@@ -57,15 +58,11 @@ def words_of(line: str) -> list[Place]:
 
 def decide(probabilities: np.ndarray) -> list[str]:
     """The polarity of each row of probabilities (n, 4), in the order of POLARITIES: HELD from the
-    threshold of the likeliest other one on, else that one."""
+    threshold of the likeliest other one on, else that one. Raises ValueError where they are no numbers."""
+    if not np.isfinite(probabilities).all():
+        raise ValueError("the reader of polarity gave probabilities that are no numbers")
     others = 1 + probabilities[:, 1:].argmax(axis=1)
     is_denied = others == POLARITIES.index(DENIED)
     thresholds = np.where(is_denied, DENIED_BELOW, OTHER_BELOW)
     chosen = np.where(probabilities[:, 0] >= thresholds, 0, others)
     return [POLARITIES[i] for i in chosen]
-
-
-def without_skill(context: Place) -> str:
-    """The text around a context's skill."""
-    text, start, end = context
-    return text[:start] + text[end:]

@@ -22,7 +22,6 @@ from matchlib.extraction.polarity import (
     Place,
     context_of,
     decide,
-    without_skill,
     words_of,
 )
 from matchlib.retrieval.models import OFFLINE_MODEL, find_model, load_model
@@ -31,8 +30,10 @@ WEIGHTS = Path(__file__).parent / "polarity.safetensors"
 RANK = 8
 TUNED = r".*layer\.\d+\..*\.(query|key|value|dense)"
 BATCH = 64
-MAX_TOKENS = 256
-"""No context has more."""
+MAX_TOKENS = 512
+"""As many as the encoder reads: a context has 250 characters, and a Korean one up to three tokens."""
+DROPOUT = 0.1
+"""Of what the linear layer reads, while it is trained."""
 _SURELY_HELD = (1.0, 0.0, 0.0, 0.0)
 
 
@@ -43,7 +44,7 @@ def polarities_of(places: Sequence[Place]) -> list[str]:
 
 
 def polarities_of_statements(statements: Sequence[str]) -> list[str]:
-    """The polarity of statements that say a skill in words that are not known: by the mean of the
+    """The polarity of statements that say a skill in words that the graph lacks: by the mean of the
     probabilities of their two longest words, each as if it were the skill."""
     contexts = []
     for statement in statements:
@@ -57,12 +58,17 @@ def polarities_of_statements(statements: Sequence[str]) -> list[str]:
 
 def _probabilities(contexts: Sequence[Place]) -> np.ndarray:
     """(n, 4) of contexts, in the order of POLARITIES; a skill alone is held."""
-    to_read = [one for one in dict.fromkeys(contexts) if re.search(r"\w", without_skill(one))]
+    to_read = [one for one in dict.fromkeys(contexts) if _has_words_beside_skill(one)]
     found = {}
     if to_read:
         found = dict(zip(to_read, polarity_reader().probabilities(to_read), strict=True))
     rows = [found.get(context, _SURELY_HELD) for context in contexts]
     return np.array(rows).reshape(len(contexts), len(POLARITIES))
+
+
+def _has_words_beside_skill(context: Place) -> bool:
+    text, start, end = context
+    return bool(re.search(r"\w", text[:start] + text[end:]))
 
 
 class PolarityReader(nn.Module):
@@ -74,6 +80,7 @@ class PolarityReader(nn.Module):
         config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=TUNED)
         self.tokenizer = model.tokenizer
         self.encoder = LoraModel(model[0].auto_model, {"default": config}, "default")
+        self.dropout = nn.Dropout(DROPOUT)
         self.head = nn.Linear(2 * model[0].auto_model.config.hidden_size, len(POLARITIES))
         self.to(model.device)
 
@@ -93,7 +100,8 @@ class PolarityReader(nn.Module):
         is_text = inputs["attention_mask"].bool()
         is_skill = (offsets[..., 0] < ends) & (offsets[..., 1] > starts) & is_text
         states = self.encoder(**inputs.to(self.head.weight.device)).last_hidden_state
-        return self.head(torch.cat([_mean(states, is_skill), _mean(states, is_text)], dim=1))
+        means = torch.cat([_mean(states, is_skill), _mean(states, is_text)], dim=1)
+        return self.head(self.dropout(means))
 
     @torch.inference_mode()
     def probabilities(self, contexts: Sequence[Place]) -> np.ndarray:
@@ -121,9 +129,16 @@ def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 @cache
 def polarity_reader() -> PolarityReader:
     """The packaged reader, loaded once, its adapters merged into the encoder."""
-    reader = PolarityReader()
-    _, unexpected = reader.load_state_dict(load_file(WEIGHTS), strict=False)
-    if unexpected:
-        raise ValueError(f"{WEIGHTS} has weights of another model: {', '.join(unexpected)}")
+    with torch.random.fork_rng():  # what else is drawn does not depend on when this is loaded
+        reader = PolarityReader()
+    load_weights(reader, WEIGHTS)
     reader.encoder = reader.encoder.merge_and_unload()
-    return reader
+    return reader.eval()
+
+
+def load_weights(reader: PolarityReader, path: Path) -> None:
+    """Fill in what training changes. Raises ValueError where the file holds more, or less."""
+    weights = load_file(path)
+    if differing := sorted(weights.keys() ^ reader.tuned_weights().keys()):
+        raise ValueError(f"{path} holds the weights of another model: {', '.join(differing[:5])}")
+    reader.load_state_dict(weights, strict=False)

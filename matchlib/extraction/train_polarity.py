@@ -1,8 +1,8 @@
 """Train the reader of polarity: `python -m matchlib.extraction.train_polarity` writes polarity.safetensors.
 
-Cross-entropy on polarity_sentences.csv: sentences of several writers, and "plain" lines, which hold what
-they name whatever words stand nearby. Any other word of a plain line is as good a place: some of them
-are taken for skills too. About ten minutes of one core.
+Cross-entropy on polarity_sentences.csv: sentences of several writers, filled templates, and "plain" lines,
+which hold what they name whatever words stand nearby. Other words of a plain line are as good a place: some
+of them are taken for skills too. About ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +24,12 @@ from matchlib.extraction.polarity_reader import WEIGHTS, PolarityReader
 
 SENTENCES = Path(__file__).parent / "polarity_sentences.csv"
 EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 6, 32, 1e-3, 0.1
-DROPOUT = 0.1
-"""Of the head's input."""
 PLAIN, PLAIN_PLACES = "plain", 4
 """Writers of plain lines begin so; further places in each of their lines."""
+_CUE = re.compile(
+    r"\b(?:no|not|non|never|without|nor|zero|prior|learn\w*)\W+(?:\w+\W+){0,2}$", re.I
+)
+"""What comes before a word of a plain line that is perhaps not held ("no prior US exposure")."""
 SORTED_TOGETHER = 8
 """Batches that are sorted by length at a time, so that little is padding."""
 
@@ -34,16 +37,21 @@ SORTED_TOGETHER = 8
 def read_places(path: Path) -> tuple[list[Place], np.ndarray, np.ndarray]:
     """Places, polarities (n,) and writers (n,) of a CSV with writer, polarity, skill, sentence.
 
-    A skill stands where it is first written, in any case. Raises ValueError where it is not.
+    The writer is "" where the file names none. Raises ValueError where a sentence lacks its skill.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    places = []
-    for row in rows:
-        start = row["sentence"].lower().index(row["skill"].lower())
-        places.append((row["sentence"], start, start + len(row["skill"])))
+    places = [place_of(row["sentence"], row["skill"]) for row in rows]
     polarities = np.array([row["polarity"] for row in rows])
     return places, polarities, np.array([row.get("writer", "") for row in rows])
+
+
+def place_of(sentence: str, skill: str) -> Place:
+    """Where a skill is first written as a word, in any case. Raises ValueError where it is not."""
+    found = re.search(rf"(?<!\w){re.escape(skill)}(?!\w)", sentence, re.I)
+    if found is None:
+        raise ValueError(f"{skill!r} is no word of {sentence!r}")
+    return sentence, *found.span()
 
 
 def fit(
@@ -54,18 +62,17 @@ def fit(
     epochs: int = EPOCHS,
     seed: int = 0,
 ) -> float:
-    """Train the reader's adapters and head in place; the mean loss of the last epoch."""
-    torch.manual_seed(seed)
+    """Train the reader's adapters and head in place; the mean loss of the last epoch.
+
+    seed: of the order; weights and dropout draw from torch's generator."""
     rng = random.Random(seed)
-    numbers = torch.tensor([POLARITIES.index(polarity) for polarity in polarities])
+    device = reader.head.weight.device
+    numbers = torch.tensor([POLARITIES.index(one) for one in polarities], device=device)
     n_steps = epochs * -(-len(contexts) // BATCH)
     weights = list(reader.tuned_weights().values())
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=n_steps, pct_start=WARM_UP
-    )
-    dropout = reader.head.register_forward_pre_hook(
-        lambda _, inputs: nn.functional.dropout(inputs[0], DROPOUT)
     )
     reader.train()
     for _ in range(epochs):
@@ -80,7 +87,6 @@ def fit(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-    dropout.remove()
     return float(np.mean(losses))
 
 
@@ -106,7 +112,9 @@ def training_places(without: Sequence[str] = ()) -> tuple[list[Place], list[str]
     for place, polarity, writer in zip(places, polarities, writers, strict=True):
         if writer in without:
             continue
-        words = words_of(place[0]) if writer.startswith(PLAIN) else []
+        words = []
+        if writer.startswith(PLAIN):
+            words = [one for one in words_of(place[0]) if not _CUE.search(place[0][: one[1]])]
         others = rng.sample(words, min(PLAIN_PLACES, len(words)))
         contexts += [context_of(one) for one in [place, *others]]
         chosen += [str(polarity)] + [HELD] * len(others)
@@ -120,6 +128,7 @@ def fingerprint(path: Path) -> str:
 
 def main() -> None:
     """Train, and write the weights."""
+    torch.manual_seed(0)
     reader = PolarityReader()
     contexts, polarities = training_places()
     loss = fit(reader, contexts, polarities)

@@ -231,6 +231,22 @@ def test_unknown_words_count_as_the_most_similar_skill():
     assert similarity_threshold(encoder) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("statement", "held"),
+    [
+        ("I have never asked databases things", ""),
+        ("asked databases things every day", "; SQL"),
+    ],
+)
+def test_a_statement_in_unknown_words_counts_for_a_resume_where_it_is_held(statement, held):
+    skills = list(load_graph().skills)
+    encoder = Oracle({statement: skills.index("sql"), "sang": skills.index("welding_arc")})
+    text = f"Data analyst in Leeds.\n## Experience\n{statement}; sang; Tableau"
+    assert extract_facts([text], encoder=encoder)["skills"].iloc[0] == "Tableau; SQL"
+    of_resume = extract_facts([text], encoder=encoder, only_held=True)
+    assert of_resume["skills"].iloc[0] == f"Tableau{held}"
+
+
 class Plain:
     """Encodes texts as the vectors that it is given, others alike as none."""
 

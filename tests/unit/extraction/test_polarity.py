@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from matchlib.analysis.explain import _compare_facts
 from matchlib.extraction.facts import extract_facts
@@ -25,6 +27,7 @@ from matchlib.extraction.polarity import (
 from matchlib.extraction.polarity_reader import (
     WEIGHTS,
     PolarityReader,
+    load_weights,
     polarities_of,
     polarities_of_statements,
     polarity_reader,
@@ -56,22 +59,21 @@ def polarity(sentence, skill):
 
 
 @pytest.mark.parametrize(
-    ("name", "f1", "held_kept"),
+    ("writer", "f1", "kept"),
     [
-        ("polarity_sentences_third.csv", 0.85, 0.85),
-        ("polarity_sentences_tenth.csv", 0.8, 0.8),
-        ("polarity_sentences_twelfth.csv", 0.8, 0.8),
+        ("third", 0.85, {HELD: 0.85, WANTED: 0.65, UNKNOWN: 0.6}),
+        ("tenth", 0.8, {HELD: 0.85, WANTED: 0.65, UNKNOWN: 0.6}),
+        ("twelfth", 0.75, {HELD: 0.75, WANTED: 0.55, UNKNOWN: 0.6}),
+        ("thirteenth", 0.75, {HELD: 0.65, WANTED: 0.55, UNKNOWN: 0.6}),
     ],
 )
-def test_sentences_of_unseen_writers_are_mostly_read(name, f1, held_kept):
-    places, true, _ = read_places(DATA / name)
-    pairs = Counter(zip(true, polarities_of(places), strict=True))
-    assert len(places) >= 120 and {polarity for polarity, _ in pairs} == set(POLARITIES)
-    n_denied = sum(n for (is_true, _), n in pairs.items() if is_true == DENIED)
-    n_found = sum(n for (_, own), n in pairs.items() if own == DENIED)
-    n_held = sum(n for (is_true, _), n in pairs.items() if is_true == HELD)
-    assert 2 * pairs[DENIED, DENIED] / (n_denied + n_found) >= f1
-    assert pairs[HELD, HELD] / n_held >= held_kept
+def test_sentences_of_unseen_writers_are_mostly_read(writer, f1, kept):
+    places, true, _ = read_places(DATA / f"polarity_sentences_{writer}.csv")
+    found = np.array(polarities_of(places))
+    n_right = np.sum((true == DENIED) & (found == DENIED))
+    assert 2 * n_right / (np.sum(true == DENIED) + np.sum(found == DENIED)) >= f1
+    for polarity, share in kept.items():
+        assert np.mean(found[true == polarity] == polarity) >= share, polarity
 
 
 def test_the_packaged_weights_are_those_of_the_packaged_sentences():
@@ -87,6 +89,7 @@ def test_training_learns_what_words_around_a_skill_say():
         (place(f"{words} {skill}", skill), said) for words, said in told.items() for skill in skills
     ]
     contexts, polarities = [context_of(one) for one, _ in rows], [said for _, said in rows]
+    torch.manual_seed(0)
     untrained = PolarityReader()
     before = np.mean(np.array(decide(untrained.probabilities(contexts))) == polarities)
     loss = fit(untrained, contexts, polarities, epochs=30)
@@ -104,7 +107,7 @@ def test_any_longer_word_of_a_plain_line_is_a_place_of_the_training():
     assert len(training_places(without=set(writers))[0]) == 0
 
 
-def test_unread_templates_of_another_writer_are_mostly_read():
+def test_templates_that_are_not_in_the_training_set_are_mostly_read():
     unread = [row for row in rows_of("polarity_templates.csv") if row["part"] == "second, unread"]
     places = []
     for row in unread:
@@ -112,7 +115,30 @@ def test_unread_templates_of_another_writer_are_mostly_read():
         places.append(place(sentence, "Bricklaying"))
     found = polarities_of(places)
     right = [own == row["polarity"] for row, own in zip(unread, found, strict=True)]
-    assert len(unread) == 40 and sum(right) / len(unread) > 0.7
+    assert len(unread) == 40 and sum(right) / len(unread) > 0.85
+
+
+def test_a_file_that_lacks_weights_is_refused(tmp_path):
+    weights = load_file(WEIGHTS)
+    weights.pop("head.weight")
+    save_file(weights, tmp_path / "torn.safetensors")
+    with pytest.raises(ValueError, match="another model: head.weight"):
+        load_weights(PolarityReader(), tmp_path / "torn.safetensors")
+
+
+def test_loading_the_reader_draws_nothing_from_the_generator_of_others():
+    polarity_reader.cache_clear()
+    state = torch.get_rng_state()
+    polarity_reader()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_script_of_many_tokens_a_character_cuts_no_skill_off():
+    text = "운영관리업무전담팀장님 " * 30 + "SQL " + "운영관리업무전담팀장님 " * 30
+    probabilities = polarity_reader().probabilities([context_of(place(text, "SQL"))])
+    assert probabilities.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="no numbers"):
+        decide(np.full((1, 4), np.nan))
 
 
 def test_a_place_is_read_the_same_whatever_is_read_beside_it():
@@ -169,7 +195,7 @@ def test_statements_in_unknown_words_are_read_as_a_whole():
 def test_a_skill_that_a_sentence_does_not_name_is_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("writer,polarity,skill,sentence\na,held,SQL,I know Java\n")
-    with pytest.raises(ValueError, match="substring"):
+    with pytest.raises(ValueError, match="no word of"):
         read_places(path)
 
 
