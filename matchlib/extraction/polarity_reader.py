@@ -31,7 +31,7 @@ RANK = 8
 TUNED = r".*layer\.\d+\..*\.(query|key|value|dense)"
 BATCH = 64
 MAX_TOKENS = 512
-"""As many as the encoder reads: a context has 250 characters, and a Korean one up to three tokens."""
+"""As many as the encoder reads. A context has 250 characters, and a Korean character up to three tokens."""
 DROPOUT = 0.1
 """Of what the linear layer reads, while it is trained."""
 _SURELY_HELD = (1.0, 0.0, 0.0, 0.0)
