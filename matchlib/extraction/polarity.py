@@ -57,8 +57,11 @@ def words_of(line: str) -> list[Place]:
 
 
 def decide(probabilities: np.ndarray) -> list[str]:
-    """The polarity of each row of probabilities (n, 4), in the order of POLARITIES: HELD from the
-    threshold of the likeliest other one on, else that one. Raises ValueError where they are no numbers."""
+    """The polarity of each row of probabilities (n, 4), in the order of POLARITIES: the likeliest of the
+    other three where HELD is less probable than the threshold of that one, else HELD.
+
+    Raises ValueError where a probability is no number.
+    """
     if not np.isfinite(probabilities).all():
         raise ValueError("the reader of polarity gave probabilities that are no numbers")
     others = 1 + probabilities[:, 1:].argmax(axis=1)

@@ -8,7 +8,6 @@ of them are taken for skills too. About ten minutes of one core.
 from __future__ import annotations
 
 import csv
-import hashlib
 import random
 import re
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from torch import nn
 
 from matchlib.extraction.polarity import HELD, POLARITIES, Place, context_of, words_of
 from matchlib.extraction.polarity_reader import WEIGHTS, PolarityReader
+from matchlib.retrieval.model_files import file_hash
 
 SENTENCES = Path(__file__).parent / "polarity_sentences.csv"
 EPOCHS, BATCH, LEARNING_RATE, WARM_UP = 6, 32, 1e-3, 0.1
@@ -60,12 +60,12 @@ def fit(
     polarities: Sequence[str],
     *,
     epochs: int = EPOCHS,
-    seed: int = 0,
 ) -> float:
     """Train the reader's adapters and head in place; the mean loss of the last epoch.
 
-    seed: of the order; weights and dropout draw from torch's generator."""
-    rng = random.Random(seed)
+    The order is always the same; dropout draws from torch's generator.
+    """
+    rng = random.Random(0)
     device = reader.head.weight.device
     numbers = torch.tensor([POLARITIES.index(one) for one in polarities], device=device)
     n_steps = epochs * -(-len(contexts) // BATCH)
@@ -104,8 +104,8 @@ def _batches(contexts: Sequence[Place], rng: random.Random) -> list[list[int]]:
 
 
 def training_places(without: Sequence[str] = ()) -> tuple[list[Place], list[str]]:
-    """Contexts and polarities of the sentences of all writers but these, and of other places in plain
-    lines."""
+    """Contexts and polarities of the sentences of all writers but these, on whom settings are compared,
+    and of other places in plain lines."""
     places, polarities, writers = read_places(SENTENCES)
     rng = random.Random(0)
     contexts, chosen = [], []
@@ -121,11 +121,6 @@ def training_places(without: Sequence[str] = ()) -> tuple[list[Place], list[str]
     return contexts, chosen
 
 
-def fingerprint(path: Path) -> str:
-    """Of a file's bytes; the weights hold that of the sentences that they were trained on."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def main() -> None:
     """Train, and write the weights."""
     torch.manual_seed(0)
@@ -133,7 +128,7 @@ def main() -> None:
     contexts, polarities = training_places()
     loss = fit(reader, contexts, polarities)
     weights = {name: one.detach().half() for name, one in reader.tuned_weights().items()}
-    save_file(weights, WEIGHTS, metadata={"sentences": fingerprint(SENTENCES)})
+    save_file(weights, WEIGHTS, metadata={"sentences": file_hash(SENTENCES)})
     print(f"{len(contexts):,} places, loss {loss:.3f}")
 
 

@@ -35,11 +35,12 @@ from matchlib.extraction.polarity_reader import (
 from matchlib.extraction.train_polarity import (
     PLAIN_PLACES,
     SENTENCES,
-    fingerprint,
     fit,
+    place_of,
     read_places,
     training_places,
 )
+from matchlib.retrieval.model_files import file_hash
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -49,13 +50,8 @@ def rows_of(name):
         return list(csv.DictReader(file))
 
 
-def place(sentence, skill):
-    start = sentence.lower().index(skill.lower())
-    return sentence, start, start + len(skill)
-
-
 def polarity(sentence, skill):
-    return polarities_of([place(sentence, skill)])[0]
+    return polarities_of([place_of(sentence, skill)])[0]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +59,8 @@ def polarity(sentence, skill):
     [
         ("third", 0.85, {HELD: 0.85, WANTED: 0.65, UNKNOWN: 0.6}),
         ("tenth", 0.8, {HELD: 0.85, WANTED: 0.65, UNKNOWN: 0.6}),
-        ("twelfth", 0.75, {HELD: 0.75, WANTED: 0.55, UNKNOWN: 0.6}),
-        ("thirteenth", 0.75, {HELD: 0.65, WANTED: 0.55, UNKNOWN: 0.6}),
+        ("twelfth", 0.8, {HELD: 0.75, WANTED: 0.55, UNKNOWN: 0.6}),
+        ("thirteenth", 0.8, {HELD: 0.65, WANTED: 0.55, UNKNOWN: 0.6}),
     ],
 )
 def test_sentences_of_unseen_writers_are_mostly_read(writer, f1, kept):
@@ -78,7 +74,7 @@ def test_sentences_of_unseen_writers_are_mostly_read(writer, f1, kept):
 
 def test_the_packaged_weights_are_those_of_the_packaged_sentences():
     with safe_open(WEIGHTS, "pt") as weights:
-        assert weights.metadata() == {"sentences": fingerprint(SENTENCES)}
+        assert weights.metadata() == {"sentences": file_hash(SENTENCES)}
         assert set(weights.keys()) == set(PolarityReader().tuned_weights())
 
 
@@ -86,7 +82,9 @@ def test_training_learns_what_words_around_a_skill_say():
     told = {"I have never seen": DENIED, "I use": HELD, "I will learn": WANTED}
     skills = ["SQL", "bricklaying", "first aid", "German", "welding", "payroll", "chess", "Rust"]
     rows = [
-        (place(f"{words} {skill}", skill), said) for words, said in told.items() for skill in skills
+        (place_of(f"{words} {skill}", skill), said)
+        for words, said in told.items()
+        for skill in skills
     ]
     contexts, polarities = [context_of(one) for one, _ in rows], [said for _, said in rows]
     torch.manual_seed(0)
@@ -107,12 +105,46 @@ def test_any_longer_word_of_a_plain_line_is_a_place_of_the_training():
     assert len(training_places(without=set(writers))[0]) == 0
 
 
+@pytest.mark.parametrize("part", ["own", "second, read"])
+def test_every_template_of_the_training_set_is_read_as_it_is_meant(part):
+    rows = [row for row in rows_of("polarity_templates.csv") if row["part"] == part]
+    sentences = [
+        row["template"].format(skill="Machine learning", other="Bricklaying") for row in rows
+    ]
+    found = polarities_of([place_of(sentence, "Machine learning") for sentence in sentences])
+    wrong = [row for row, own in zip(rows, found, strict=True) if own != row["polarity"]]
+    assert len(rows) > 30 and wrong == []
+
+
+MISSED = pytest.mark.xfail(strict=True, reason="the rules of before read it, the encoder does not")
+
+
+@pytest.mark.parametrize(
+    ("skill", "told"),
+    [
+        ("Java", DENIED),
+        ("C#", HELD),
+        pytest.param("Perl", DENIED, marks=MISSED),
+        ("Rust", WANTED),
+    ],
+)
+def test_four_skills_of_a_sentence_are_kept_apart(skill, told):
+    sentence = "I do not know Java; I use C# but never Perl, and I want to learn Rust"
+    assert polarity(sentence, skill) == told
+
+
+def test_others_skills_and_a_negation_far_away():
+    assert polarity("My colleagues know SQL", "SQL") == UNKNOWN
+    far = "no client was lost while my group of five ran the yearly audit in SQL"
+    assert polarity(far, "SQL") == HELD
+
+
 def test_templates_that_are_not_in_the_training_set_are_mostly_read():
     unread = [row for row in rows_of("polarity_templates.csv") if row["part"] == "second, unread"]
     places = []
     for row in unread:
         sentence = row["template"].format(skill="Bricklaying", other="Roof repair")
-        places.append(place(sentence, "Bricklaying"))
+        places.append(place_of(sentence, "Bricklaying"))
     found = polarities_of(places)
     right = [own == row["polarity"] for row, own in zip(unread, found, strict=True)]
     assert len(unread) == 40 and sum(right) / len(unread) > 0.85
@@ -135,7 +167,7 @@ def test_loading_the_reader_draws_nothing_from_the_generator_of_others():
 
 def test_a_script_of_many_tokens_a_character_cuts_no_skill_off():
     text = "운영관리업무전담팀장님 " * 30 + "SQL " + "운영관리업무전담팀장님 " * 30
-    probabilities = polarity_reader().probabilities([context_of(place(text, "SQL"))])
+    probabilities = polarity_reader().probabilities([context_of(place_of(text, "SQL"))])
     assert probabilities.sum() == pytest.approx(1)
     with pytest.raises(ValueError, match="no numbers"):
         decide(np.full((1, 4), np.nan))
@@ -143,7 +175,7 @@ def test_a_script_of_many_tokens_a_character_cuts_no_skill_off():
 
 def test_a_place_is_read_the_same_whatever_is_read_beside_it():
     texts = ("no SQL", "I use SQL every single day", "Never used SQL", "keen to learn SQL")
-    contexts = [context_of(place(text, "SQL")) for text in texts]
+    contexts = [context_of(place_of(text, "SQL")) for text in texts]
     together = polarity_reader().probabilities(contexts)
     assert decide(together) == [DENIED, HELD, DENIED, WANTED]
     for context, row in zip(contexts, together, strict=True):
@@ -152,27 +184,27 @@ def test_a_place_is_read_the_same_whatever_is_read_beside_it():
 
 def test_a_context_is_one_item_a_few_words_and_no_name():
     torn = "Career Objective Seeking a post in retail\tSkills Excel and Python  Hobbies chess"
-    assert context_of(place(torn, "Python")) == ("Skills Excel and Excel", 17, 22)
+    assert context_of(place_of(torn, "Python")) == ("Skills Excel and Excel", 17, 22)
     words = [f"w{i}" for i in range(40)]
-    text, start, end = context_of(place(" ".join(words), "w20"))
+    text, start, end = context_of(place_of(" ".join(words), "w20"))
     assert text.split() == [*words[20 - REACH : 20], "Excel", *words[21 : 21 + REACH]]
     assert text[start:end] == "Excel"
-    assert context_of(place("Python", "Python")) == ("Excel", 0, 5)
-    assert context_of(place("I know C#. Not Java", "C#")) == ("I know Excel", 7, 12)
+    assert context_of(place_of("Python", "Python")) == ("Excel", 0, 5)
+    assert context_of(place_of("I know C#. Not Java", "C#")) == ("I know Excel", 7, 12)
 
 
 def test_an_address_of_any_length_beside_a_skill_hides_it_from_nobody():
     address = "http://example.org/" + "a1!" * 2_000
     assert polarity(f"See {address} for my work in SQL", "SQL") == HELD
     assert polarity(f"{address} I have no experience with SQL", "SQL") == DENIED
-    assert len(context_of(place(f"SQL {address}", "SQL"))[0]) < 130
+    assert len(context_of(place_of(f"SQL {address}", "SQL"))[0]) < 130
 
 
 def test_a_skill_alone_is_held_and_no_encoder_is_loaded(monkeypatch):
     monkeypatch.setattr(
         "matchlib.extraction.polarity_reader.polarity_reader", lambda: pytest.fail("it was loaded")
     )
-    assert polarities_of([place("- SQL", "SQL"), place("SQL", "SQL")]) == [HELD, HELD]
+    assert polarities_of([place_of("- SQL", "SQL"), place_of("SQL", "SQL")]) == [HELD, HELD]
     assert polarities_of([]) == []
 
 
